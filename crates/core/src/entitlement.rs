@@ -1,0 +1,98 @@
+//! What a customer may use now: computed from the subscription and the plan, never stored.
+
+use std::collections::BTreeMap;
+
+use crate::plan::{Catalog, Plan, PlanCode};
+use crate::subscription::{Standing, State, Subscription};
+use crate::time::Timestamp;
+
+/// A right to use the product, with its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The plan.
+    pub plan: PlanCode,
+    /// The status word of the subscription, as the licence shows it.
+    pub status: &'static str,
+    /// Whether it is our own trial, or one that the provider counts.
+    pub trial: bool,
+    /// What the product unlocks.
+    pub features: Vec<String>,
+    /// Numbers that the product enforces.
+    pub limits: BTreeMap<String, i64>,
+    /// The end of the paid period or of the trial.
+    pub paid_until: Timestamp,
+    /// `paid_until` and the grace of the plan: the licence's `exp`.
+    pub grace_until: Timestamp,
+}
+
+/// Why there is no right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The trial is over.
+    TrialOver,
+    /// The paid period and its grace are over, or nothing was ever paid.
+    NotPaid,
+    /// The subscription was ended.
+    Canceled,
+    /// The subscription is paused.
+    Paused,
+    /// The plan is not in the catalogue any more.
+    PlanGone,
+}
+
+impl Ended {
+    /// The stable word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TrialOver => "trial_expired",
+            Self::NotPaid => "not_paid",
+            Self::Canceled => "canceled",
+            Self::Paused => "paused",
+            Self::PlanGone => "plan_unknown",
+        }
+    }
+}
+
+/// The customer's right at this moment.
+///
+/// # Errors
+/// [`Ended`] says why there is none.
+pub fn entitlement(subscription: &Subscription, catalog: &Catalog, now: Timestamp) -> Result<Grant, Ended> {
+    let plan = catalog.find(&subscription.plan).ok_or(Ended::PlanGone)?;
+    let status = subscription.status_word(now);
+    match &subscription.state {
+        State::Trial { ends_at } => grant(plan, "trialing", true, *ends_at, now).ok_or(Ended::TrialOver),
+        State::Provided(provided) => {
+            let paid_until = provided.paid_until.ok_or(Ended::NotPaid)?;
+            match provided.standing {
+                Standing::Trialing { .. } => grant(plan, status, true, paid_until, now).ok_or(Ended::NotPaid),
+                Standing::Active { .. } | Standing::PastDue { .. } => {
+                    grant(plan, status, false, paid_until, now).ok_or(Ended::NotPaid)
+                }
+                Standing::Incomplete | Standing::IncompleteExpired | Standing::Unpaid => Err(Ended::NotPaid),
+                Standing::Paused => Err(Ended::Paused),
+                Standing::Canceled { .. } => Err(Ended::Canceled),
+            }
+        }
+    }
+}
+
+fn grant(plan: &Plan, status: &'static str, trial: bool, paid_until: Timestamp, now: Timestamp) -> Option<Grant> {
+    let grace_until = expiry(plan, paid_until);
+    (now < grace_until).then(|| Grant {
+        plan: plan.code.clone(),
+        status,
+        trial,
+        features: plan.features.clone(),
+        limits: plan.limits.clone(),
+        paid_until,
+        grace_until,
+    })
+}
+
+/// The one place that says when a licence ends: the end of what was paid (or of the trial) and the plan's grace (invariant 4).
+#[must_use]
+pub fn expiry(plan: &Plan, paid_until: Timestamp) -> Timestamp {
+    paid_until.floor_to_second().plus_days(i64::from(plan.grace_days))
+}

@@ -1,0 +1,172 @@
+//! One function decides: what the provider knows now, and what we knew before, give what the customer has.
+//!
+//! It looks at **all** subscriptions of the customer, so the end of an old one never harms a new one. A subscription governs
+//! only once it has given paid time: until then our trial, or what was there before, goes on. Where any live subscription
+//! gives a right to the product, the one that governs gives one (invariant 3). A date that is known is never replaced by
+//! none, a terminal state of one subscription never changes, and what is not understood is kept and flagged.
+
+use std::cmp::Reverse;
+
+use crate::entitlement::entitlement;
+use crate::facts::{Facts, ProviderStatus, SubscriptionFacts};
+use crate::plan::Catalog;
+use crate::subscription::{Attention, Provided, Standing, State, Subscription};
+use crate::time::Timestamp;
+
+/// The customer's subscription after a look at the provider.
+#[must_use]
+pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Timestamp) -> Subscription {
+    let Some(governing) = governing(current, facts, catalog, now) else {
+        return without_governing(current, facts, now);
+    };
+    if is_over(current, governing) {
+        return current.clone();
+    }
+    let standing = match standing(governing, now) {
+        Some(standing) if standing.is_terminal() || !facts.customer_deleted => standing,
+        // Deleting a customer ends its subscriptions at once, even where a list that lags still shows them alive.
+        _ if facts.customer_deleted => Standing::Canceled { ended_at: governing.ended_at.unwrap_or(now) },
+        // An unknown word: what we had stays, and an operator is told. Nobody loses or gains anything by a word.
+        _ => return Subscription { attention: Some(Attention::StatusUnknown), ..current.clone() },
+    };
+    let charged_too =
+        |other: &SubscriptionFacts| other.id != governing.id && is_live(other) && other.paid_until.is_some();
+    let several = standing.is_live() && facts.subscriptions.iter().any(charged_too);
+    let attention = if several {
+        Some(Attention::SeveralLive)
+    } else if governing.prices.iter().any(|price| catalog.find_price(price).is_some()) {
+        None
+    } else {
+        Some(Attention::PriceUnmapped)
+    };
+    Subscription { attention, ..observed(current, governing, standing, catalog) }
+}
+
+/// The customer's subscription if this one governs.
+fn observed(
+    current: &Subscription,
+    governing: &SubscriptionFacts,
+    standing: Standing,
+    catalog: &Catalog,
+) -> Subscription {
+    let known = known_part(current, governing);
+    let mapped = governing.prices.iter().find_map(|price| catalog.find_price(price));
+    Subscription {
+        plan: mapped.map_or_else(|| current.plan.clone(), |(plan, _)| plan.code.clone()),
+        state: State::Provided(Provided {
+            id: governing.id.clone(),
+            standing,
+            interval: mapped.map(|(_, price)| price.interval).or_else(|| known.and_then(|known| known.interval)),
+            period_ends_at: governing.period_ends_at.or_else(|| known.and_then(|known| known.period_ends_at)),
+            paid_until: governing.paid_until.or_else(|| known.and_then(|known| known.paid_until)),
+            trial_ended_at: governing.trial_ends_at.or(trial_end(current)),
+        }),
+        attention: None,
+    }
+}
+
+/// The subscription that decides: a live one before an ended one; one that gives a right before one that gives none (what
+/// was paid for counts, even beside an older one that lapsed); the one that governs already before another; then the older.
+/// Of ended ones the newest, because it says how things ended.
+fn governing<'a>(
+    current: &Subscription,
+    facts: &'a Facts,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Option<&'a SubscriptionFacts> {
+    let gives_right = |each: &SubscriptionFacts| {
+        standing(each, now)
+            .is_some_and(|standing| entitlement(&observed(current, each, standing, catalog), catalog, now).is_ok())
+    };
+    let live = candidates(current, facts)
+        .filter(|each| is_live(each) && !is_over(current, each) && !facts.customer_deleted)
+        .min_by_key(|each| (!gives_right(each), !is_current(current, each), each.created_at, each.id.clone()));
+    if live.is_some() || is_missing(current, facts) {
+        // Where ours is missing from the list, the end of another one says nothing about it.
+        return live;
+    }
+    candidates(current, facts).max_by_key(|each| (each.created_at, Reverse(each.id.clone())))
+}
+
+/// What has ever given paid time, and what governs already.
+fn candidates<'a>(current: &Subscription, facts: &'a Facts) -> impl Iterator<Item = &'a SubscriptionFacts> {
+    facts.subscriptions.iter().filter(|each| each.paid_until.is_some() || is_current(current, each))
+}
+
+fn is_current(current: &Subscription, each: &SubscriptionFacts) -> bool {
+    known_part(current, each).is_some()
+}
+
+/// Whether we know already that this very subscription is over, for good.
+fn is_over(current: &Subscription, each: &SubscriptionFacts) -> bool {
+    known_part(current, each).is_some_and(|known| known.standing.is_terminal())
+}
+
+/// Whether the subscription that governs is not among the provider's any more.
+fn is_missing(current: &Subscription, facts: &Facts) -> bool {
+    match &current.state {
+        State::Trial { .. } => false,
+        State::Provided(provided) => facts.subscriptions.iter().all(|each| each.id != provided.id),
+    }
+}
+
+/// Whether money is taken, or would be, for this subscription. An unknown word is not live: it must not push out a live one.
+fn is_live(each: &SubscriptionFacts) -> bool {
+    match each.status {
+        ProviderStatus::Trialing
+        | ProviderStatus::Active
+        | ProviderStatus::PastDue
+        | ProviderStatus::Unpaid
+        | ProviderStatus::Paused => true,
+        ProviderStatus::Incomplete
+        | ProviderStatus::IncompleteExpired
+        | ProviderStatus::Canceled
+        | ProviderStatus::Unknown(_) => false,
+    }
+}
+
+fn without_governing(current: &Subscription, facts: &Facts, now: Timestamp) -> Subscription {
+    let State::Provided(provided) = &current.state else {
+        return current.clone();
+    };
+    if provided.standing.is_terminal() {
+        return current.clone();
+    }
+    if facts.customer_deleted {
+        // Deleting a customer cancels its subscriptions at once; the list is gone with it.
+        let standing = Standing::Canceled { ended_at: now };
+        let state = State::Provided(Provided { standing, ..provided.clone() });
+        return Subscription { plan: current.plan.clone(), state, attention: None };
+    }
+    Subscription { attention: Some(Attention::Vanished), ..current.clone() }
+}
+
+/// What we know already of the very same subscription.
+fn known_part<'a>(current: &'a Subscription, each: &SubscriptionFacts) -> Option<&'a Provided> {
+    match &current.state {
+        State::Trial { .. } => None,
+        State::Provided(provided) => (provided.id == each.id).then_some(provided),
+    }
+}
+
+fn trial_end(current: &Subscription) -> Option<Timestamp> {
+    match &current.state {
+        State::Trial { ends_at } => Some(*ends_at),
+        State::Provided(provided) => provided.trial_ended_at,
+    }
+}
+
+fn standing(facts: &SubscriptionFacts, now: Timestamp) -> Option<Standing> {
+    let cancel_at = facts.cancel_at;
+    Some(match &facts.status {
+        ProviderStatus::Incomplete => Standing::Incomplete,
+        ProviderStatus::IncompleteExpired => Standing::IncompleteExpired,
+        ProviderStatus::Trialing => Standing::Trialing { cancel_at },
+        ProviderStatus::Active => Standing::Active { cancel_at },
+        ProviderStatus::PastDue => Standing::PastDue { cancel_at },
+        ProviderStatus::Unpaid => Standing::Unpaid,
+        ProviderStatus::Paused => Standing::Paused,
+        ProviderStatus::Canceled => Standing::Canceled { ended_at: facts.ended_at.unwrap_or(now) },
+        ProviderStatus::Unknown(_) => return None,
+    })
+}

@@ -1,0 +1,139 @@
+//! Every business "no", in one place. A refusal is an answer, not a failure: it has a stable code, a sentence that is safe to
+//! show, and nothing was changed.
+
+use crate::email::InvalidEmail;
+use crate::password::WeakPassword;
+
+/// A business no.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The e-mail address cannot be one.
+    #[error("The e-mail address is not valid: {0}.")]
+    InvalidEmail(#[from] InvalidEmail),
+    /// The password is too weak.
+    #[error("The password is not accepted: {0}.")]
+    WeakPassword(#[from] WeakPassword),
+    /// A text of the request is too long or has characters that it cannot have.
+    #[error("The field `{field}` is not accepted: {reason}.")]
+    InvalidField {
+        /// The field's name in the request.
+        field: &'static str,
+        /// What to change.
+        reason: &'static str,
+    },
+    /// Somebody has this address already.
+    #[error("There is already an account with this e-mail address. Log in, or use another address.")]
+    EmailTaken,
+    /// E-mail and password do not belong together; which one is wrong is not told.
+    #[error("E-mail address or password is wrong.")]
+    InvalidCredentials,
+    /// No session or key came with the request, or it has ended.
+    #[error("Log in first: send the session cookie, or the token as `Authorization: Bearer …`.")]
+    NotSignedIn,
+    /// The key may not do this.
+    #[error("This API key has no permission for this call.")]
+    ScopeMissing,
+    /// No such customer, or not one of the caller's.
+    #[error("There is no customer with this customer_id.")]
+    CustomerUnknown,
+    /// No such plan.
+    #[error("There is no plan `{asked}`. Plans that can be bought: {}.", known.join(", "))]
+    PlanUnknown {
+        /// What was asked for.
+        asked: String,
+        /// The plans that can be bought.
+        known: Vec<String>,
+    },
+    /// The plan has no price.
+    #[error("The plan `{plan}` cannot be bought. Plans that can be bought: {}.", known.join(", "))]
+    PlanNotForSale {
+        /// The plan asked for.
+        plan: String,
+        /// The plans that can be bought.
+        known: Vec<String>,
+    },
+    /// The plan has no price for this interval.
+    #[error("The plan `{plan}` has no price per {interval}. It is sold per: {}.", known.join(", "))]
+    IntervalUnavailable {
+        /// The plan asked for.
+        plan: String,
+        /// The interval asked for.
+        interval: String,
+        /// The intervals that the plan is sold for.
+        known: Vec<String>,
+    },
+    /// The return URL leads to an origin that is not on the list.
+    #[error(
+        "`{field}` must be an absolute http(s) URL whose origin is this service's own or one of the allowed return origins \
+         (COUNTERFOIL_ALLOWED_RETURN_ORIGINS)."
+    )]
+    ReturnUrlNotAllowed {
+        /// `success_url` or `cancel_url`.
+        field: &'static str,
+    },
+    /// There is a live subscription; a second one would be charged as well.
+    #[error("This customer already has a subscription. Change the plan of that one instead of buying another.")]
+    AlreadySubscribed,
+    /// The customer went through checkout, and the money is still on its way.
+    #[error("A payment of this customer is still being confirmed. Wait for it before starting another checkout.")]
+    PaymentPending,
+    /// There is no licence to give: no trial and no paid period.
+    #[error("There is no license for this customer at the moment: neither a trial nor a paid period runs.")]
+    NoLicense,
+    /// The token is not one of ours.
+    #[error("The token is not a license issued here.")]
+    LicenseInvalid,
+    /// The same thing was asked for too often.
+    #[error("Too many attempts. Try again in {retry_after_seconds} seconds.")]
+    TooManyRequests {
+        /// When to try again.
+        retry_after_seconds: u32,
+    },
+}
+
+impl Refusal {
+    /// The stable code, part of the public contract.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidEmail(_) => "invalid_email",
+            Self::WeakPassword(_) => "weak_password",
+            Self::InvalidField { .. } => "invalid_field",
+            Self::EmailTaken => "email_taken",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::NotSignedIn => "not_signed_in",
+            Self::ScopeMissing => "scope_missing",
+            Self::CustomerUnknown => "customer_not_found",
+            Self::PlanUnknown { .. } => "plan_unknown",
+            Self::PlanNotForSale { .. } => "plan_not_for_sale",
+            Self::IntervalUnavailable { .. } => "interval_unavailable",
+            Self::ReturnUrlNotAllowed { .. } => "return_url_not_allowed",
+            Self::AlreadySubscribed => "already_subscribed",
+            Self::PaymentPending => "payment_pending",
+            Self::NoLicense => "no_license",
+            Self::LicenseInvalid => "license_invalid",
+            Self::TooManyRequests { .. } => "too_many_requests",
+        }
+    }
+
+    /// The field of the request that the refusal is about, where there is one.
+    #[must_use]
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::InvalidEmail(_) | Self::EmailTaken => Some("email"),
+            Self::WeakPassword(_) => Some("password"),
+            Self::InvalidField { field, .. } | Self::ReturnUrlNotAllowed { field } => Some(field),
+            Self::PlanUnknown { .. } | Self::PlanNotForSale { .. } => Some("plan"),
+            Self::IntervalUnavailable { .. } => Some("interval"),
+            Self::CustomerUnknown => Some("customer_id"),
+            Self::LicenseInvalid => Some("token"),
+            Self::InvalidCredentials
+            | Self::NotSignedIn
+            | Self::ScopeMissing
+            | Self::AlreadySubscribed
+            | Self::PaymentPending
+            | Self::NoLicense
+            | Self::TooManyRequests { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! One binary for all tests of the rules: it links once.
+
+mod checkout;
+mod email;
+mod entitlement;
+mod ids;
+mod license;
+mod link;
+mod link_model;
+mod password;
+mod plan;
+mod reduce;
+mod reduce_properties;
+mod reduce_table;
+mod refusal;
+mod return_url;
+mod subscription;
+mod support;
+mod time;
+mod trial;

@@ -1,0 +1,90 @@
+use std::collections::BTreeSet;
+
+use counterfoil_core::Refusal;
+use counterfoil_core::email::InvalidEmail;
+use counterfoil_core::password::WeakPassword;
+
+/// One of each. A new variant breaks the match below, which is the reminder to add it here.
+fn all() -> Vec<Refusal> {
+    let known = || vec!["starter".to_owned(), "professional".to_owned()];
+    vec![
+        Refusal::InvalidEmail(InvalidEmail::Malformed),
+        Refusal::InvalidEmail(InvalidEmail::TooLong),
+        Refusal::InvalidEmail(InvalidEmail::DomainIncomplete),
+        Refusal::WeakPassword(WeakPassword::TooShort),
+        Refusal::WeakPassword(WeakPassword::TooLong),
+        Refusal::WeakPassword(WeakPassword::Common),
+        Refusal::WeakPassword(WeakPassword::SameAsEmail),
+        Refusal::InvalidField { field: "company_name", reason: "use at most 200 characters" },
+        Refusal::EmailTaken,
+        Refusal::InvalidCredentials,
+        Refusal::NotSignedIn,
+        Refusal::ScopeMissing,
+        Refusal::CustomerUnknown,
+        Refusal::PlanUnknown { asked: "gold".into(), known: known() },
+        Refusal::PlanNotForSale { plan: "trial".into(), known: known() },
+        Refusal::IntervalUnavailable {
+            plan: "starter".into(),
+            interval: "year".into(),
+            known: vec!["month".to_owned()],
+        },
+        Refusal::ReturnUrlNotAllowed { field: "success_url" },
+        Refusal::AlreadySubscribed,
+        Refusal::PaymentPending,
+        Refusal::NoLicense,
+        Refusal::LicenseInvalid,
+        Refusal::TooManyRequests { retry_after_seconds: 30 },
+    ]
+}
+
+/// The place of each variant, so that the list above is complete.
+const fn place(refusal: &Refusal) -> usize {
+    match refusal {
+        Refusal::InvalidEmail(_) => 0,
+        Refusal::WeakPassword(_) => 1,
+        Refusal::InvalidField { .. } => 2,
+        Refusal::EmailTaken => 3,
+        Refusal::InvalidCredentials => 4,
+        Refusal::NotSignedIn => 5,
+        Refusal::ScopeMissing => 6,
+        Refusal::CustomerUnknown => 7,
+        Refusal::PlanUnknown { .. } => 8,
+        Refusal::PlanNotForSale { .. } => 9,
+        Refusal::IntervalUnavailable { .. } => 10,
+        Refusal::ReturnUrlNotAllowed { .. } => 11,
+        Refusal::AlreadySubscribed => 12,
+        Refusal::PaymentPending => 13,
+        Refusal::NoLicense => 14,
+        Refusal::LicenseInvalid => 15,
+        Refusal::TooManyRequests { .. } => 16,
+    }
+}
+
+const VARIANTS: usize = 17;
+
+#[test]
+fn codes_are_unique_plain_words() {
+    let places: BTreeSet<usize> = all().iter().map(place).collect();
+    assert_eq!(places, (0..VARIANTS).collect(), "the list of the test has a gap");
+    let codes: BTreeSet<&str> = all().iter().map(Refusal::code).collect();
+    assert_eq!(codes.len(), VARIANTS);
+    for code in codes {
+        assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
+    }
+}
+
+#[test]
+fn codes_fields_and_sentences_are_the_public_contract() {
+    let line = |each: &Refusal| format!("{:<22} {:<13} {each}", each.code(), each.field().unwrap_or("-"));
+    let table: Vec<String> = all().iter().map(line).collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+#[test]
+fn every_sentence_stands_alone_and_names_no_provider() {
+    for refusal in all() {
+        let text = refusal.to_string();
+        assert!(text.starts_with(|first: char| first.is_uppercase() || first == '`') && text.ends_with('.'), "{text}");
+        assert!(!text.contains("..") && !text.contains("Stripe") && !text.contains("cus_"), "{text}");
+    }
+}
