@@ -1,0 +1,60 @@
+//! Counterfoil licenses: the token format and its offline verification.
+//!
+//! A vendor embeds this crate in a product. It does no I/O, reads no clock and needs no async runtime: the product passes
+//! in the token, the published keys and the time, and receives a graded answer ([`State`]) with the entitlements.
+//!
+//! ```
+//! use counterfoil_license::{Expectations, KeySet, State, verify};
+//! # use counterfoil_license::{Claims, SigningKey};
+//! # let key = SigningKey::from_seed(&[7; 32]);
+//! # let jwks = KeySet::new([key.public()]).unwrap().to_jwks().to_string();
+//! # let token = key.sign(&Claims {
+//! #     iss: "https://billing.example.com".into(), sub: "cust_1".into(), customer_id: "cust_1".into(),
+//! #     aud: "acme-editor".into(), iat: 1_000, nbf: 940, exp: 9_000, jti: "lic_1".into(), ver: 1,
+//! #     plan: "professional".into(), status: "active".into(), trial: false, features: vec!["export".into()],
+//! #     limits: [("seats".to_owned(), 5)].into(), paid_until: 8_000, grace_until: 9_000, refresh_after: 7_000,
+//! # });
+//! # let now_unix = 2_000;
+//! let keys = KeySet::from_jwks(&jwks)?;
+//! let expect = Expectations::new("https://billing.example.com", "acme-editor");
+//! let license = verify(&token, &keys, &expect, now_unix);
+//!
+//! assert_eq!(license.state, State::Valid);
+//! assert!(license.entitled() && license.has_feature("export"));
+//! # Ok::<(), counterfoil_license::KeySetError>(())
+//! ```
+//!
+//! # Why no general JWT library
+//!
+//! A license is a compact JWS with exactly one algorithm, Ed25519. A general library lets the token's own header take part
+//! in choosing the algorithm, the key and the extensions, and each of these choices has been somebody's security hole. Here
+//! nothing in the header chooses anything but which of *our* keys to try; what is left to write is short enough to read in
+//! one sitting, and a product that embeds it gets one cryptographic dependency.
+//!
+//! # Invariants
+//!
+//! - Claims are handed out as verified only when the signature is good under a key of the caller's own set.
+//! - [`verify`] is total: no input and no time makes it panic, and its work is bounded by [`TOKEN_BYTES_MAX`].
+//! - Any standard JWT library can verify the same token with the same key set.
+
+#![warn(missing_docs)]
+
+mod claims;
+mod encoding;
+mod keys;
+#[cfg(feature = "sign")]
+mod sign;
+mod token;
+mod verify;
+
+pub use claims::Claims;
+pub use keys::{JWKS_BYTES_MAX, KEYS_MAX, KeySet, KeySetError, PublicKey};
+#[cfg(feature = "sign")]
+pub use sign::{PemError, SecretPem, SigningKey};
+pub use token::{Reason, TOKEN_BYTES_MAX};
+pub use verify::{Expectations, ISSUED_AHEAD_SECONDS_MAX, State, Verified, inspect, verify};
+
+/// Compiles the Rust code of the page for vendors.
+#[cfg_attr(doctest, doc = include_str!("../../../docs/verify-license.md"))]
+#[cfg(doctest)]
+struct VerifyLicensePage;

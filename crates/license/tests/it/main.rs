@@ -1,0 +1,9 @@
+//! Licenses as a product meets them: honest ones, old ones, and forged ones.
+
+#![expect(clippy::unwrap_used, reason = "test helpers stand outside of test functions")]
+
+mod documents;
+mod forge;
+mod forgeries;
+mod properties;
+mod times;
