@@ -1,0 +1,212 @@
+-- The schema of PostgreSQL. Its twin for SQLite has the same tables, columns, nullability and unique sets; a test compares
+-- them.
+
+create table instance (
+    id bigint primary key check (id = 1),
+    instance_id text not null,
+    -- Which of the provider's modes and accounts this database was first used with; a key of another one is refused.
+    livemode boolean,
+    provider_account text,
+    -- Keys the hashes of the trial ledger, which must not be reversible by guessing addresses.
+    ledger_key bytea not null,
+    created_at timestamptz not null
+);
+
+create table customers (
+    id bigint generated always as identity primary key,
+    customer_id text not null unique,
+    email text not null unique,
+    company_name text,
+    password_hash text not null,
+    -- The projection of the active billing link; a reference that no end user sees.
+    stripe_customer_id text unique,
+    deleted_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+
+create table subscriptions (
+    id bigint generated always as identity primary key,
+    customer_id text not null unique references customers (customer_id) on delete cascade,
+    stripe_subscription_id text unique,
+    plan text not null,
+    status text not null,
+    billing_interval text,
+    trial_ends_at timestamptz,
+    current_period_ends_at timestamptz,
+    paid_until timestamptz,
+    cancel_at timestamptz,
+    ended_at timestamptz,
+    needs_attention text,
+    created_at timestamptz not null,
+    updated_at timestamptz not null
+);
+create index subscriptions_trial_ends_at on subscriptions (trial_ends_at) where status = 'trialing';
+create index subscriptions_period_ends_at on subscriptions (current_period_ends_at);
+
+-- Who may act for a customer at the provider. The fence rises with every lease and is checked by the write.
+create table customer_leases (
+    customer_id text primary key references customers (customer_id) on delete cascade,
+    fence bigint not null,
+    leased_until timestamptz not null,
+    holder text not null
+);
+
+create table billing_links (
+    id bigint generated always as identity primary key,
+    customer_id text not null references customers (customer_id),
+    provider text not null,
+    generation bigint not null,
+    state text not null check (state in ('creating', 'active', 'retired')),
+    idempotency_key text not null unique,
+    email text not null,
+    frozen_params text not null,
+    opened_at timestamptz not null,
+    poisoned_at timestamptz,
+    external_id text,
+    livemode boolean not null,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    unique (customer_id, provider, generation),
+    unique (provider, external_id)
+);
+create unique index billing_links_one_current on billing_links (customer_id, provider) where state in ('creating', 'active');
+
+create table checkout_attempts (
+    id bigint generated always as identity primary key,
+    attempt_id text not null unique,
+    customer_id text not null references customers (customer_id),
+    provider text not null,
+    plan text not null,
+    billing_interval text not null,
+    price text not null,
+    success_url text not null,
+    cancel_url text not null,
+    frozen_params text not null,
+    external_id text,
+    url text,
+    state text not null check (state in ('opening', 'open', 'paying', 'completed', 'expired', 'failed')),
+    expires_at timestamptz,
+    created_at timestamptz not null,
+    updated_at timestamptz not null,
+    unique (provider, external_id)
+);
+create index checkout_attempts_customer_state on checkout_attempts (customer_id, state);
+create index checkout_attempts_unfinished on checkout_attempts (created_at) where state in ('opening', 'open');
+
+create table licenses (
+    id bigint generated always as identity primary key,
+    license_id text not null unique,
+    customer_id text not null references customers (customer_id),
+    version bigint not null,
+    token text not null,
+    key_id text not null,
+    plan text not null,
+    status text not null,
+    trial boolean not null,
+    issued_at timestamptz not null,
+    expires_at timestamptz not null,
+    refresh_after timestamptz not null,
+    paid_until timestamptz not null,
+    reason text not null,
+    -- What the licence was made from; an unchanged digest issues no new version.
+    facts_digest text not null,
+    unique (customer_id, version)
+);
+
+create table webhook_inbox (
+    id bigint generated always as identity primary key,
+    provider text not null,
+    account text not null default '',
+    event_id text not null,
+    event_type text not null,
+    livemode boolean not null,
+    api_version text,
+    external_customer text,
+    -- Claims are what the payload says of itself; customer_id is what we made of them.
+    claimed_customer text,
+    claimed_instance text,
+    customer_id text,
+    body bytea not null,
+    state text not null check (state in ('pending', 'processed', 'ignored', 'dead')),
+    ignored_because text,
+    attempts bigint not null default 0,
+    run_at timestamptz not null,
+    -- Set by the holder of the customer's lease before it looks at the provider; only such rows does its write finish.
+    seen_by_fence bigint,
+    last_error text,
+    received_at timestamptz not null,
+    processed_at timestamptz,
+    unique (provider, account, event_id)
+);
+create index webhook_inbox_due on webhook_inbox (run_at) where state = 'pending';
+create index webhook_inbox_customer_state on webhook_inbox (customer_id, state);
+
+create table outbox (
+    id bigint generated always as identity primary key,
+    effect_id text not null unique,
+    customer_id text,
+    kind text not null check (kind in ('mail')),
+    dedupe_key text not null unique,
+    recipient text not null,
+    subject text not null,
+    body_text text not null,
+    body_html text,
+    message_id text not null,
+    state text not null check (state in ('pending', 'sent', 'dead')),
+    attempts bigint not null default 0,
+    run_at timestamptz not null,
+    last_error text,
+    created_at timestamptz not null,
+    sent_at timestamptz
+);
+create index outbox_due on outbox (run_at) where state = 'pending';
+create index outbox_customer on outbox (customer_id);
+
+-- One trial per person. No reference to customers: an entry outlives the customer.
+create table trial_ledger (
+    person_hash text primary key,
+    customer_id text not null,
+    plan text not null,
+    started_at timestamptz not null,
+    ends_at timestamptz not null
+);
+
+create table sessions (
+    token_hash text primary key,
+    customer_id text not null references customers (customer_id) on delete cascade,
+    created_at timestamptz not null,
+    last_seen_at timestamptz not null,
+    expires_at timestamptz not null
+);
+create index sessions_customer on sessions (customer_id);
+create index sessions_expires_at on sessions (expires_at);
+
+create table api_keys (
+    id bigint generated always as identity primary key,
+    key_id text not null unique,
+    secret_hash text not null unique,
+    name text not null,
+    scope text not null,
+    created_at timestamptz not null,
+    last_used_at timestamptz,
+    revoked_at timestamptz
+);
+
+-- Public halves only; the private ones are files in the data directory.
+create table signing_keys (
+    key_id text primary key,
+    public_key text not null,
+    state text not null check (state in ('active', 'retired')),
+    created_at timestamptz not null
+);
+
+create table audit_log (
+    id bigint generated always as identity primary key,
+    at timestamptz not null,
+    actor text not null,
+    action text not null,
+    customer_id text,
+    detail text not null
+);
+create index audit_log_customer on audit_log (customer_id, id);

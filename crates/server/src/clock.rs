@@ -1,0 +1,35 @@
+//! The one clock. Whoever needs to know the time is given it; only the shell's edge asks here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use counterfoil_core::Timestamp;
+
+/// The machine's clock, moved by an offset that the sandbox controls: with it renewals and trial ends can be watched
+/// without waiting. In every other mode the offset is zero for ever.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    offset_seconds: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// The machine's clock plus an offset that somebody else moves.
+    #[must_use]
+    pub fn with_offset(offset_seconds: Arc<AtomicI64>) -> Self {
+        Self { offset_seconds }
+    }
+
+    /// The time now.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    pub fn now(&self) -> Timestamp {
+        let micros = jiff::Timestamp::now().as_microsecond();
+        Timestamp::from_micros(micros).plus_seconds(self.offset_seconds.load(Ordering::Relaxed))
+    }
+}

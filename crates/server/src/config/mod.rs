@@ -1,0 +1,170 @@
+//! The configuration: `counterfoil.toml`, the environment on top, checked once at start and typed from then on.
+//!
+//! A start with a setting that cannot be right is refused with a sentence that says what to do, rather than found out by the
+//! first customer. All problems are reported at once. Secrets are in types that print as `[REDACTED]`.
+
+mod check;
+mod error;
+mod mode;
+mod settings;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use counterfoil_core::Catalog;
+use counterfoil_core::return_url::Origin;
+use secrecy::SecretString;
+
+pub use error::{ConfigError, Problem};
+pub use source::Environment;
+
+/// The file that is read where none is asked for.
+pub const FILE_NAME: &str = "counterfoil.toml";
+
+/// The catalogue of a configuration without plans.
+const DEFAULT_CATALOG: &str = include_str!("default.toml");
+
+/// Everything an operator can choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of API and pages.
+    pub listen: SocketAddr,
+    /// Address of the embedded Stripe sandbox.
+    pub sandbox_listen: SocketAddr,
+    /// Our own origin; `iss` of licences.
+    pub public_url: PublicUrl,
+    /// Where customers may be sent after checkout, besides our own origin.
+    pub allowed_return_origins: Vec<Origin>,
+    /// SQLite file and keys.
+    pub data_dir: PathBuf,
+    /// `sqlite://…` or `postgres://…`; may hold a password.
+    pub database_url: SecretString,
+    /// Sandbox, or Stripe with its keys.
+    pub mode: Mode,
+    /// `smtp://user:password@host:587`.
+    pub smtp: Option<SecretString>,
+    /// The sender of mails.
+    pub mail_from: String,
+    /// Who may start a checkout.
+    pub checkout_auth: CheckoutAuth,
+    /// The vendor's product; `aud` of licences.
+    pub product: String,
+    /// The product as customers call it: on pages and in mails.
+    pub product_name: String,
+    /// The plans.
+    pub catalog: Catalog,
+    /// The private key that signs licences, in PEM; without one, a key is kept in `data_dir`.
+    pub license_key: Option<SecretString>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// Where payments happen.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The embedded Stripe look-alike.
+    Sandbox,
+    /// Stripe, or a test double that answers like it.
+    Stripe {
+        /// `sk_…` or `rk_…`.
+        secret_key: SecretString,
+        /// All that are valid now: two while one is rolled. Never empty.
+        webhook_secrets: Vec<SecretString>,
+        /// Whether real money moves.
+        livemode: bool,
+        /// Without a slash at its end.
+        api_base: String,
+    },
+}
+
+impl Mode {
+    /// Whether this is the sandbox.
+    #[must_use]
+    pub const fn is_sandbox(&self) -> bool {
+        matches!(self, Self::Sandbox)
+    }
+
+    /// Whether real money moves.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        matches!(self, Self::Stripe { livemode: true, .. })
+    }
+}
+
+/// Who may start a checkout. A customer id stands in every licence, so it is not a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckoutAuth {
+    /// The customer's own session, or a vendor backend's key.
+    Required,
+    /// The customer id alone: for trying things out in the sandbox.
+    CustomerId,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text where standard error is a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Our own origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(Origin);
+
+impl PublicUrl {
+    /// Scheme, host and port, without a slash at the end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The same as an origin.
+    #[must_use]
+    pub const fn origin(&self) -> &Origin {
+        &self.0
+    }
+
+    /// Whether browsers reach us over TLS, so that cookies can be `Secure`.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.as_str().starts_with("https://")
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, which must exist, or [`FILE_NAME`] in the working directory, which may be missing; then the
+    /// environment; then checks it all.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut problems = error::Problems::default();
+        let file = source::file_text(path, &mut problems);
+        Self::from_parts(file.as_deref(), environment, problems)
+    }
+
+    /// As [`Config::load`], with the file's text at hand.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with everything that is wrong.
+    pub fn parse(file: Option<&str>, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::from_parts(file, environment, error::Problems::default())
+    }
+
+    fn from_parts(
+        file: Option<&str>,
+        environment: &Environment,
+        mut problems: error::Problems,
+    ) -> Result<Self, ConfigError> {
+        let values = source::gather(file, environment, &mut problems);
+        let config = check::check(values, &mut problems);
+        problems.into_result(config)
+    }
+}

@@ -1,0 +1,180 @@
+//! Sandbox, test or live: decided by the Stripe key alone, and what each of them demands of the other settings.
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+use super::error::Problems;
+use super::settings;
+use super::source::{Given, Values};
+use super::{CheckoutAuth, Config, Mode};
+
+const STRIPE_API_BASE: &str = "https://api.stripe.com";
+const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
+
+/// What people write where a secret is to go.
+const PLACEHOLDER_WORDS: [&str; 9] =
+    ["changeme", "change_me", "change-me", "your", "placeholder", "replace", "todo", "xxx", "insert"];
+
+pub(super) fn mode(values: &Values, problems: &mut Problems) -> Option<Mode> {
+    let Some(key) = values.get(&settings::STRIPE_SECRET_KEY) else { return Some(Mode::Sandbox) };
+    let livemode = key_mode(key, problems);
+    // Where one of these is wrong, a problem is noted and the rest is still checked against a stand-in.
+    let webhook_secrets = webhook_secrets(values, problems).unwrap_or_default();
+    let api_base = api_base(values, problems).unwrap_or_else(|| STRIPE_API_BASE.to_owned());
+    let livemode = livemode?;
+    if livemode && api_base != STRIPE_API_BASE {
+        let message = format!("a live key is sent to {STRIPE_API_BASE} only: remove this setting or use a test key");
+        problems.add("live_needs_stripe_api", values.name(&settings::STRIPE_API_BASE), message);
+    }
+    Some(Mode::Stripe { secret_key: key.text.clone().into(), webhook_secrets, livemode, api_base })
+}
+
+fn key_mode(key: &Given, problems: &mut Problems) -> Option<bool> {
+    let kinds = [("sk_test_", false), ("rk_test_", false), ("sk_live_", true), ("rk_live_", true)];
+    let found = kinds.iter().find_map(|(prefix, live)| Some((key.text.strip_prefix(prefix)?, *live)));
+    match found {
+        Some((rest, _)) if is_placeholder(rest) => {
+            placeholder(&key.name, "copy the secret key from Stripe's dashboard under Developers, API keys", problems);
+            None
+        }
+        None if is_placeholder(&key.text) => {
+            placeholder(&key.name, "copy the secret key from Stripe's dashboard under Developers, API keys", problems);
+            None
+        }
+        Some((_, live)) => Some(live),
+        None => {
+            let message = match key.text.starts_with("pk_") {
+                true => "is a publishable key; the secret one begins with sk_test_ or sk_live_",
+                false => "is no Stripe secret key: it begins with sk_test_, rk_test_, sk_live_ or rk_live_",
+            };
+            problems.add("invalid_stripe_key", &key.name, message);
+            None
+        }
+    }
+}
+
+fn placeholder(name: &str, advice: &str, problems: &mut Problems) {
+    problems.add("placeholder_secret", name, format!("is still a placeholder: {advice}"));
+}
+
+fn webhook_secrets(values: &Values, problems: &mut Problems) -> Option<Vec<SecretString>> {
+    const ADVICE: &str = "create the endpoint {public_url}/api/webhooks/stripe in Stripe's dashboard under Developers, \
+         Webhooks, and copy its signing secret (whsec_…)";
+    let Some(given) = values.get(&settings::STRIPE_WEBHOOK_SECRET) else {
+        let message = format!("is missing, so no payment would ever arrive: {ADVICE}");
+        problems.add("webhook_secret_missing", settings::STRIPE_WEBHOOK_SECRET.variable, message);
+        return None;
+    };
+    let texts: Vec<&str> = given.text.split(',').map(str::trim).collect();
+    for text in &texts {
+        match text.strip_prefix(WEBHOOK_SECRET_PREFIX) {
+            _ if text.is_empty() => {
+                let message = "has an empty part between its commas, and anybody could sign with an empty secret";
+                problems.add("webhook_secret_missing", &given.name, message);
+            }
+            Some(rest) if is_placeholder(rest) => placeholder(&given.name, ADVICE, problems),
+            Some(_) => continue,
+            None if is_placeholder(text) => placeholder(&given.name, ADVICE, problems),
+            None => problems.add("invalid_webhook_secret", &given.name, "is no signing secret: it begins with whsec_"),
+        }
+        return None;
+    }
+    Some(texts.into_iter().map(SecretString::from).collect())
+}
+
+fn is_placeholder(rest: &str) -> bool {
+    let folded = rest.to_lowercase();
+    let one_character = folded.chars().all(|c| folded.starts_with(c));
+    // Stripe's secrets are letters and digits; dots, brackets and stars are drawn by people.
+    let drawn = folded.contains(['.', '…', '<', '>', '*', '[', ']', '{', '}', ' ']);
+    one_character || drawn || PLACEHOLDER_WORDS.iter().any(|word| folded.starts_with(word))
+}
+
+fn api_base(values: &Values, problems: &mut Problems) -> Option<String> {
+    let Some(given) = values.get(&settings::STRIPE_API_BASE) else { return Some(STRIPE_API_BASE.to_owned()) };
+    let url = Url::parse(&given.text).ok().filter(|url| {
+        let bare =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        bare && matches!(url.scheme(), "http" | "https") && url.has_host()
+    });
+    let Some(url) = url else {
+        let message = format!("is no address of an API: write {STRIPE_API_BASE} or http://127.0.0.1:3101");
+        problems.add("invalid_api_base", &given.name, message);
+        return None;
+    };
+    if url.scheme() == "http" && !is_loopback(&url) {
+        let message =
+            "the key would travel unencrypted: use https, or a loopback address such as http://127.0.0.1:3101";
+        problems.add("api_base_needs_https", &given.name, message);
+        return None;
+    }
+    Some(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+pub(super) fn smtp(values: &Values, problems: &mut Problems) -> Option<SecretString> {
+    let given = values.get(&settings::SMTP_URL)?;
+    let url = Url::parse(&given.text).ok().filter(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
+    match url {
+        None => {
+            let message = "is no mail server: write smtp://user:password@host:587, or smtps:// for TLS from the start";
+            problems.add("invalid_smtp_url", &given.name, message);
+        }
+        Some(url) if url.password().is_some_and(is_placeholder) => {
+            placeholder(
+                &given.name,
+                "put the mail server's real password in, with special characters as %XX",
+                problems,
+            );
+        }
+        Some(_) => {}
+    }
+    Some(given.text.clone().into())
+}
+
+/// Rules between settings. They need all of them, so they come last.
+pub(super) fn check_together(config: &Config, values: &Values, problems: &mut Problems) {
+    match &config.mode {
+        Mode::Sandbox => check_sandbox(config, values, problems),
+        Mode::Stripe { livemode: true, .. } => check_live(config, values, problems),
+        Mode::Stripe { livemode: false, .. } => {}
+    }
+}
+
+fn check_sandbox(config: &Config, values: &Values, problems: &mut Problems) {
+    for (setting, address) in [(&settings::LISTEN, config.listen), (&settings::SANDBOX_LISTEN, config.sandbox_listen)] {
+        if !address.ip().is_loopback() {
+            let message = format!(
+                "without STRIPE_SECRET_KEY this is the sandbox, where anybody may sign up, pay with play money and read all \
+                 mails, so it listens on loopback only: write 127.0.0.1:{}, or set STRIPE_SECRET_KEY",
+                address.port()
+            );
+            problems.add("sandbox_needs_loopback", values.name(setting), message);
+        }
+    }
+    if config.listen == config.sandbox_listen && config.listen.port() != 0 {
+        let message = format!("is {}, as the server's own address is: choose another port", config.listen);
+        problems.add("address_used_twice", values.name(&settings::SANDBOX_LISTEN), message);
+    }
+}
+
+fn check_live(config: &Config, values: &Values, problems: &mut Problems) {
+    if !config.public_url.is_https() {
+        let message = "a live key needs a public address with https://, as passwords and licences pass through it";
+        problems.add("live_needs_https", values.name(&settings::PUBLIC_URL), message);
+    }
+    if config.smtp.is_none() {
+        let message = "is missing: with a live key people pay, and their licences go out by mail";
+        problems.add("live_needs_smtp", settings::SMTP_URL.variable, message);
+    }
+    if config.checkout_auth == CheckoutAuth::CustomerId {
+        let message = "`customer_id` is for trying things out: with a live key, anybody who holds a licence could start a \
+             checkout in its owner's name; write `required`";
+        problems.add("live_needs_checkout_auth", values.name(&settings::CHECKOUT_AUTH), message);
+    }
+}

@@ -1,0 +1,124 @@
+//! The settings by name: one table that the file, the environment and the "did you mean" are all read from.
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The key in the file.
+    pub(super) key: &'static str,
+    /// The environment variable.
+    pub(super) variable: &'static str,
+    /// Whether the value may also come from a file of its own: `key_file`, `VARIABLE_FILE`.
+    pub(super) secret: bool,
+}
+
+const fn plain(key: &'static str, variable: &'static str) -> Setting {
+    Setting { key, variable, secret: false }
+}
+
+const fn secret(key: &'static str, variable: &'static str) -> Setting {
+    Setting { key, variable, secret: true }
+}
+
+pub(super) static LISTEN: Setting = plain("listen", "COUNTERFOIL_LISTEN");
+pub(super) static SANDBOX_LISTEN: Setting = plain("sandbox_listen", "COUNTERFOIL_SANDBOX_LISTEN");
+pub(super) static PUBLIC_URL: Setting = plain("public_url", "COUNTERFOIL_PUBLIC_URL");
+pub(super) static RETURN_ORIGINS: Setting = plain("allowed_return_origins", "COUNTERFOIL_ALLOWED_RETURN_ORIGINS");
+pub(super) static DATA_DIR: Setting = plain("data_dir", "COUNTERFOIL_DATA_DIR");
+pub(super) static DATABASE_URL: Setting = secret("database_url", "DATABASE_URL");
+pub(super) static STRIPE_SECRET_KEY: Setting = secret("stripe_secret_key", "STRIPE_SECRET_KEY");
+pub(super) static STRIPE_WEBHOOK_SECRET: Setting = secret("stripe_webhook_secret", "STRIPE_WEBHOOK_SECRET");
+pub(super) static STRIPE_API_BASE: Setting = plain("stripe_api_base", "STRIPE_API_BASE");
+pub(super) static SMTP_URL: Setting = secret("smtp_url", "SMTP_URL");
+pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM");
+pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
+pub(super) static PRODUCT: Setting = plain("product", "COUNTERFOIL_PRODUCT");
+pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRODUCT_NAME");
+pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
+pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
+
+pub(super) static ALL: [&Setting; 16] = [
+    &LISTEN,
+    &SANDBOX_LISTEN,
+    &PUBLIC_URL,
+    &RETURN_ORIGINS,
+    &DATA_DIR,
+    &DATABASE_URL,
+    &STRIPE_SECRET_KEY,
+    &STRIPE_WEBHOOK_SECRET,
+    &STRIPE_API_BASE,
+    &SMTP_URL,
+    &MAIL_FROM,
+    &CHECKOUT_AUTH,
+    &PRODUCT,
+    &PRODUCT_NAME,
+    &LICENSE_KEY,
+    &LOG_FORMAT,
+];
+
+/// The table of plans, which the environment cannot set.
+pub(super) const PLANS: &str = "plans";
+pub(super) const PLAN_KEYS: [&str; 8] =
+    ["code", "name", "description", "features", "limits", "trial_days", "grace_days", "prices"];
+pub(super) const PRICE_KEYS: [&str; 4] = ["interval", "currency", "amount", "stripe_price"];
+
+/// What variables of ours begin with; an unknown one is a slip of the keyboard.
+pub(super) const PREFIX: &str = "COUNTERFOIL_";
+
+/// Variables of the test suite, which a server started by it inherits.
+pub(super) const TEST_PREFIX: &str = "COUNTERFOIL_TEST_";
+
+impl Setting {
+    /// `stripe_secret_key_file`, where the setting is a secret.
+    pub(super) fn file_key(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_file", self.key))
+    }
+
+    /// `STRIPE_SECRET_KEY_FILE`, where the setting is a secret.
+    pub(super) fn file_variable(&self) -> Option<String> {
+        self.secret.then(|| format!("{}_FILE", self.variable))
+    }
+}
+
+/// The candidate that was probably meant: at most every third character differs.
+pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let folded = text.to_lowercase();
+    let distances = candidates.into_iter().map(|candidate| (distance(&folded, &candidate.to_lowercase()), candidate));
+    let (distance, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= (candidate.len() / 3).max(1)).then_some(candidate)
+}
+
+/// Levenshtein's distance, by one row of his table.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, &b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_counts_single_edits() {
+        for (left, right, expected) in [("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("listem", "listen", 1)] {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+            assert_eq!(distance(right, left), expected, "{right} {left}");
+        }
+    }
+
+    #[test]
+    fn a_suggestion_is_close_or_missing() {
+        assert_eq!(closest("listenn", ["listen", "data_dir"]), Some("listen"));
+        assert_eq!(closest("LISTEN", ["listen", "data_dir"]), Some("listen"));
+        assert_eq!(closest("colour_of_the_sky", ["listen", "data_dir"]), None);
+    }
+}

@@ -1,0 +1,200 @@
+//! Opening: from a URL to pools with the settings that durability and fairness need.
+//!
+//! SQLite gets one connection that writes and a few that read: writers queue in our pool, in order, instead of racing for
+//! the file's lock. A file lock beside the database keeps a second server process out, because its memory of leases and
+//! wake-ups would be another one. PostgreSQL settings are sent with each transaction and never as session state, so that a
+//! pooler in transaction mode may sit in between.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqlitePool};
+
+use super::error::DbError;
+use super::{Db, Inner};
+
+/// How long a task waits for a connection before the request is answered with "try again".
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long SQLite waits for the lock of another process, such as a command beside the server.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections of one process. PostgreSQL's own default allows 100 in total, which leaves room for several replicas.
+const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+const SQLITE_READERS_MAX: u32 = 4;
+
+/// Takes the write lock at once: a transaction that reads first and writes later could be refused in the middle.
+pub(super) const SQLITE_BEGIN: &str = "begin immediate";
+
+/// One round trip. `set local` ends with the transaction, so nothing sticks to a connection that a pooler shares.
+pub(super) const POSTGRES_BEGIN: &str = "begin isolation level read committed; set local statement_timeout = '30s'; \
+     set local lock_timeout = '10s'; set local idle_in_transaction_session_timeout = '60s'";
+pub(super) const POSTGRES_BEGIN_READ_ONLY: &str =
+    "begin isolation level read committed read only; set local statement_timeout = '30s'";
+
+/// Migrations may take their time; the next replica waits for them.
+pub(super) const POSTGRES_BEGIN_MIGRATION: &str = "begin isolation level read committed";
+
+/// Who opens the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// The one server process of a SQLite file, or one of many of PostgreSQL.
+    Server,
+    /// A command beside the server that may write.
+    Shared,
+    /// A command that looks.
+    ReadOnly,
+}
+
+pub(super) enum Pools {
+    Sqlite(SqlitePools),
+    Postgres(PgPool),
+}
+
+pub(super) struct SqlitePools {
+    pub(super) writer: SqlitePool,
+    pub(super) reader: SqlitePool,
+    lock: Option<File>,
+}
+
+impl SqlitePools {
+    pub(super) async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+        if let Some(lock) = &self.lock {
+            // Dropping the file would do, but clones of the handle may live on. Nothing is left to do where it fails.
+            let _ = lock.unlock();
+        }
+    }
+}
+
+pub(super) async fn open(url: &str, access: Access) -> Result<Db, DbError> {
+    let scheme = url.split(':').next().unwrap_or_default();
+    let (pools, place) = match scheme {
+        "sqlite" => open_sqlite(url, access).await?,
+        "postgres" | "postgresql" => open_postgres(url).await?,
+        _ => return Err(bad_url("it must begin with sqlite:// or postgres://")),
+    };
+    Ok(Db { inner: Arc::new(Inner { pools, access, place }) })
+}
+
+fn bad_url(detail: impl Into<String>) -> DbError {
+    DbError::BadUrl { detail: detail.into() }
+}
+
+async fn open_postgres(url: &str) -> Result<(Pools, String), DbError> {
+    let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
+    let options =
+        if options.get_application_name().is_some() { options } else { options.application_name("counterfoil") };
+    let address = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let database = options.get_database().unwrap_or(options.get_username()).to_owned();
+    let place = format!("PostgreSQL database {database} at {address}");
+
+    // A connection of its own first: the pool would hide the reason behind "timed out".
+    let probe = tokio::time::timeout(POSTGRES_ACQUIRE_TIMEOUT, options.connect());
+    match probe.await {
+        Ok(Ok(connection)) => {
+            // Only a courtesy to the server; the connection is gone either way.
+            let _ = connection.close().await;
+        }
+        Ok(Err(error)) => return Err(explain(DbError::from(error), &place)),
+        Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS_MAX)
+        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options);
+    Ok((Pools::Postgres(pool), place))
+}
+
+fn explain(error: DbError, place: &str) -> DbError {
+    match error {
+        DbError::Unavailable { detail } => DbError::unavailable(format!("{place}: {detail}")),
+        other => other,
+    }
+}
+
+async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbError> {
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        return Err(bad_url("an in-memory database would be gone with its first connection; name a file"));
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
+    let path = options.get_filename().to_path_buf();
+    if path.as_os_str().is_empty() {
+        return Err(bad_url("it names no file: write sqlite://path/to/counterfoil.db"));
+    }
+    let place = format!("SQLite file {}", path.display());
+    let unavailable = |error: std::io::Error| explain(DbError::unavailable(error.to_string()), &place);
+    let path = match access {
+        Access::Server | Access::Shared => create_file(&path).map_err(unavailable)?,
+        Access::ReadOnly => path.canonicalize().map_err(unavailable)?,
+    };
+    let lock = match access {
+        Access::Server => Some(lock_file(&path, &place)?),
+        Access::Shared | Access::ReadOnly => None,
+    };
+    let options = options.filename(&path).create_if_missing(false).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
+    // Readers are held to their word by SQLite itself.
+    let reader = sqlite_pool(SQLITE_READERS_MAX).connect_lazy_with(options.clone().pragma("query_only", "on"));
+    let writer = match access {
+        Access::Server | Access::Shared => {
+            // `full`: a commit that was acknowledged survives a power cut, not only a crash.
+            let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+            sqlite_pool(1).connect_with(options).await.map_err(|error| explain(error.into(), &place))?
+        }
+        Access::ReadOnly => reader.clone(),
+    };
+    Ok((Pools::Sqlite(SqlitePools { writer, reader, lock }), place))
+}
+
+fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+/// Creates folder and file where they are missing, for the owner only: the file holds password hashes and licences.
+fn create_file(path: &Path) -> std::io::Result<PathBuf> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(folder)?;
+    }
+    private_file(path)?;
+    path.canonicalize()
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// The lock is on a file beside the database: SQLite uses locks on the database file itself. The file stays when the server
+/// ends, the lock does not, even after `kill -9`.
+fn lock_file(path: &Path, place: &str) -> Result<File, DbError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let unavailable = |error: std::io::Error| explain(DbError::unavailable(format!("lock file: {error}")), place);
+    let file = private_file(Path::new(&name)).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: path.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}

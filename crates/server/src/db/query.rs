@@ -1,0 +1,167 @@
+//! A statement with its values, executed on whichever engine is there.
+
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Postgres, Sqlite};
+
+use super::error::DbError;
+use super::open::{Access, Pools};
+use super::row::Row;
+use super::value::{IntoValue, PgTime, Value};
+use super::{Db, Tx, TxInner};
+
+/// A statement that is being put together. Placeholders are `$1`, `$2` … in the order of the binds.
+#[must_use = "a statement does nothing until it is executed"]
+pub struct Query<'q> {
+    target: Target<'q>,
+    sql: &'static str,
+    values: Vec<Value>,
+}
+
+enum Target<'q> {
+    Db(&'q Db),
+    Tx(&'q mut Tx),
+}
+
+impl<'q> Query<'q> {
+    pub(super) fn on_db(db: &'q Db, sql: &'static str) -> Self {
+        Self { target: Target::Db(db), sql, values: Vec::new() }
+    }
+
+    pub(super) fn on_tx(tx: &'q mut Tx, sql: &'static str) -> Self {
+        Self { target: Target::Tx(tx), sql, values: Vec::new() }
+    }
+
+    /// Binds the next placeholder.
+    pub fn bind(mut self, value: impl IntoValue) -> Self {
+        self.values.push(value.into_value());
+        self
+    }
+
+    /// Executes the statement and says how many rows it changed.
+    ///
+    /// # Errors
+    /// See [`DbError`]. Inside a transaction, any error spoils the transaction.
+    pub async fn execute(self) -> Result<u64, DbError> {
+        let Self { target, sql, values } = self;
+        match target {
+            Target::Db(db) => {
+                let changed = match writing(db)? {
+                    Pools::Sqlite(pools) => sqlite(sql, values).execute(&pools.writer).await?.rows_affected(),
+                    Pools::Postgres(pool) => postgres(sql, values).execute(pool).await?.rows_affected(),
+                };
+                Ok(changed)
+            }
+            Target::Tx(tx) => {
+                tx.enter()?;
+                let changed = match &mut tx.inner {
+                    TxInner::Sqlite(tx) => sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    TxInner::Postgres(tx) => postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+                };
+                tx.leave();
+                Ok(changed)
+            }
+        }
+    }
+
+    /// All rows of the result. The statement limits how many there can be.
+    ///
+    /// # Errors
+    /// See [`DbError`]. Inside a transaction, any error spoils the transaction.
+    pub async fn all(self) -> Result<Vec<Row>, DbError> {
+        let Self { target, sql, values } = self;
+        match target {
+            Target::Db(db) => match reading(db, sql)? {
+                Pools::Sqlite(pools) => {
+                    let pool = if is_select(sql) { &pools.reader } else { &pools.writer };
+                    Ok(sqlite(sql, values).fetch_all(pool).await?.into_iter().map(Row::sqlite).collect())
+                }
+                Pools::Postgres(pool) => {
+                    Ok(postgres(sql, values).fetch_all(pool).await?.into_iter().map(Row::postgres).collect())
+                }
+            },
+            Target::Tx(tx) => {
+                tx.enter()?;
+                let rows = match &mut tx.inner {
+                    TxInner::Sqlite(tx) => {
+                        sqlite(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::sqlite).collect()
+                    }
+                    TxInner::Postgres(tx) => {
+                        postgres(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::postgres).collect()
+                    }
+                };
+                tx.leave();
+                Ok(rows)
+            }
+        }
+    }
+
+    /// The first row of the result, if there is one.
+    ///
+    /// # Errors
+    /// As [`Query::all`].
+    pub async fn optional(self) -> Result<Option<Row>, DbError> {
+        // The whole result is read: a `returning` that is left half-read would leave its statement open.
+        Ok(self.all().await?.into_iter().next())
+    }
+
+    /// The one row of the result.
+    ///
+    /// # Errors
+    /// As [`Query::all`], and [`DbError::Other`] where there is no row.
+    pub async fn one(self) -> Result<Row, DbError> {
+        self.optional().await?.ok_or_else(|| DbError::other("a row that must be there is missing"))
+    }
+}
+
+impl Tx {
+    /// Marks the transaction as spoiled until the statement has succeeded, so that an error and an abandoned future leave
+    /// the same mark.
+    fn enter(&mut self) -> Result<(), DbError> {
+        if self.spoiled {
+            return Err(DbError::Spoiled);
+        }
+        self.spoiled = true;
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.spoiled = false;
+    }
+}
+
+fn writing(db: &Db) -> Result<&Pools, DbError> {
+    match db.inner.access {
+        Access::Server | Access::Shared => Ok(&db.inner.pools),
+        Access::ReadOnly => Err(DbError::ReadOnly),
+    }
+}
+
+fn reading<'q>(db: &'q Db, sql: &str) -> Result<&'q Pools, DbError> {
+    if is_select(sql) { Ok(&db.inner.pools) } else { writing(db) }
+}
+
+/// Whether a statement only reads. `with` may begin a write, so it goes where writes go.
+fn is_select(sql: &str) -> bool {
+    sql.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"))
+}
+
+fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text),
+        Value::Int(number) => query.bind(number),
+        Value::Bool(flag) => query.bind(flag),
+        Value::Time(time) => query.bind(time.map(|time| time.to_string())),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
+
+fn postgres(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(text),
+        Value::Int(number) => query.bind(number),
+        Value::Bool(flag) => query.bind(flag),
+        Value::Time(time) => query.bind(time.map(PgTime)),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
