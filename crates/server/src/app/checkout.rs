@@ -1,0 +1,302 @@
+//! Checkout: at most one open session a customer, and none beside a live subscription.
+//!
+//! Everything happens under the customer's lease. The attempt is stored before the provider hears of it, its id is the
+//! idempotency key, and its bytes are frozen: after a crash the same call finds the same session.
+
+use counterfoil_core::checkout::{OpenAttempt, Wish, choose_price, refuse_if_live};
+use counterfoil_core::facts::SessionStatus;
+use counterfoil_core::return_url::ATTEMPT_TEMPLATE;
+use counterfoil_core::{
+    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, IdempotencyKey, Interval, PlanCode, Refusal,
+};
+
+use super::customers::find_subscription;
+use super::leases::Lease;
+use super::sessions::Caller;
+use super::settings::CheckoutAuth;
+use super::{App, Error, Failure, api_keys};
+use crate::providers::{CheckoutSession, NewCheckout, ProviderError};
+use crate::store;
+use crate::store::attempts::AttemptState;
+use crate::store::customers::Customer;
+
+/// Rounds of a checkout: one is enough, unless the customer was deleted at the provider or an old session was paid meanwhile.
+const ROUNDS_MAX: usize = 3;
+
+/// What a caller asks for, as it was written.
+#[derive(Clone, Debug)]
+pub struct CheckoutRequest {
+    pub customer_id: String,
+    pub plan: PlanCode,
+    pub interval: Option<Interval>,
+    pub success_url: String,
+    pub cancel_url: String,
+}
+
+/// Where the customer pays.
+#[derive(Clone, Debug)]
+pub struct CheckoutStarted {
+    pub checkout_url: String,
+}
+
+/// What became of an earlier attempt.
+enum Settled {
+    /// It is the one that is wanted, and it can still be paid.
+    Reuse(String),
+    /// It can no longer be paid.
+    Closed,
+    /// The customer went through it.
+    Completed,
+}
+
+impl App {
+    /// Opens a checkout, or answers the one that is open already.
+    ///
+    /// # Errors
+    /// Refusals for who asks, what is asked and what the customer has; failures of provider and database, after which
+    /// the same call may be repeated.
+    pub async fn start_checkout(&self, caller: &Caller, request: CheckoutRequest) -> Result<CheckoutStarted, Error> {
+        let customer_id = self.authorize_checkout(caller, &request.customer_id)?;
+        let wish = self.parse_wish(&request)?;
+        let mut tx = self.db.begin_read().await?;
+        store::customers::find(&mut tx, &customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        tx.rollback().await?;
+        let lease = self.lease(&customer_id).await?;
+        let result = self.checkout_under(&lease, &wish).await;
+        self.release(lease).await;
+        result
+    }
+
+    /// Whose checkout this caller may start. Somebody else's customer is answered like one that does not exist.
+    fn authorize_checkout(&self, caller: &Caller, wanted: &str) -> Result<CustomerId, Refusal> {
+        let wanted = wanted.parse::<CustomerId>().ok();
+        match (self.settings.checkout_auth, caller) {
+            (CheckoutAuth::CustomerId, _) => wanted.ok_or(Refusal::CustomerUnknown),
+            (CheckoutAuth::Required, Caller::Anonymous) => Err(Refusal::NotSignedIn),
+            (CheckoutAuth::Required, Caller::Customer(own)) => {
+                wanted.filter(|wanted| wanted == own).ok_or(Refusal::CustomerUnknown)
+            }
+            (CheckoutAuth::Required, Caller::Backend { scope, .. }) => {
+                if scope == api_keys::SCOPE_CHECKOUT {
+                    wanted.ok_or(Refusal::CustomerUnknown)
+                } else {
+                    Err(Refusal::ScopeMissing)
+                }
+            }
+        }
+    }
+
+    fn parse_wish(&self, request: &CheckoutRequest) -> Result<Wish, Refusal> {
+        let (plan, price) = choose_price(&self.catalog, &request.plan, request.interval)?;
+        let urls = &self.settings.return_urls;
+        let not_allowed = |field| move |_| Refusal::ReturnUrlNotAllowed { field };
+        let success_url = urls.check(&request.success_url).map_err(not_allowed("success_url"))?;
+        let cancel_url = urls.check(&request.cancel_url).map_err(not_allowed("cancel_url"))?;
+        Ok(Wish {
+            plan: plan.code.clone(),
+            interval: price.interval,
+            price: price.price_id(),
+            success_url: success_url.as_str().to_owned(),
+            cancel_url: cancel_url.as_str().to_owned(),
+        })
+    }
+
+    async fn checkout_under(&self, lease: &Lease, wish: &Wish) -> Result<CheckoutStarted, Error> {
+        for _ in 0..ROUNDS_MAX {
+            let (customer, open) = self.load_for_checkout(lease).await?;
+            let mut completed = false;
+            for attempt in &open {
+                match self.settle(lease, attempt, wish).await? {
+                    Settled::Reuse(checkout_url) => return Ok(CheckoutStarted { checkout_url }),
+                    Settled::Closed => {}
+                    Settled::Completed => completed = true,
+                }
+            }
+            if completed {
+                self.look_after_completion(lease).await?;
+                continue;
+            }
+            let external = self.ensure_external_customer(&customer).await?;
+            match self.open_attempt(lease, &customer.customer_id, &external, wish).await {
+                Ok(started) => return Ok(started),
+                Err(Error::Failed(Failure::Provider(ProviderError::CustomerMissing))) => {
+                    self.retire_external_customer(lease, &external).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Failure::CustomerBusy.into())
+    }
+
+    async fn load_for_checkout(&self, lease: &Lease) -> Result<(Customer, Vec<OpenAttempt>), Error> {
+        let mut tx = self.db.begin_read().await?;
+        let customer =
+            store::customers::find(&mut tx, &lease.customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
+        let open = store::attempts::list_open(&mut tx, &lease.customer_id, self.provider.name()).await?;
+        tx.rollback().await?;
+        refuse_if_live(&subscription)?;
+        Ok((customer, open))
+    }
+
+    /// Finds out what an earlier attempt is now, and closes it where it is not the one that is wanted.
+    async fn settle(&self, lease: &Lease, attempt: &OpenAttempt, wish: &Wish) -> Result<Settled, Error> {
+        let session = match self.find_session(attempt).await {
+            Ok(session) => session,
+            Err(error) if means_no_session(&error) => {
+                self.end_attempt(lease, &attempt.id, AttemptState::Failed).await?;
+                return Ok(Settled::Closed);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.save_session(lease, &attempt.id, &session).await?;
+        let session = match (session.status, &session.url) {
+            (SessionStatus::Open, Some(url)) if attempt.wish == *wish => return Ok(Settled::Reuse(url.clone())),
+            (SessionStatus::Open, _) => {
+                let key = IdempotencyKey::expire_session(&self.instance.instance_id, &attempt.id);
+                self.provider.expire_checkout(&key, &session.id).await?
+            }
+            (SessionStatus::Complete | SessionStatus::Expired, _) => session,
+        };
+        match session.status {
+            SessionStatus::Complete => Ok(Settled::Completed),
+            SessionStatus::Expired => {
+                self.end_attempt(lease, &attempt.id, AttemptState::Expired).await?;
+                Ok(Settled::Closed)
+            }
+            // Neither payable by us nor closed: opening another beside it could charge twice.
+            SessionStatus::Open => Err(Failure::CustomerBusy.into()),
+        }
+    }
+
+    /// The attempt's session as it stands now. Where we never heard its id, the same call with the same bytes tells it.
+    async fn find_session(&self, attempt: &OpenAttempt) -> Result<CheckoutSession, ProviderError> {
+        let id: ExternalSessionId = match &attempt.session {
+            Some(id) => id.clone(),
+            None => {
+                let key = IdempotencyKey::session(&self.instance.instance_id, &attempt.id);
+                self.provider.create_checkout(&key, &attempt.frozen).await?.id
+            }
+        };
+        self.provider.retrieve_checkout(&id).await
+    }
+
+    /// An old session was gone through: what it brought decides whether another checkout makes sense.
+    async fn look_after_completion(&self, lease: &Lease) -> Result<(), Error> {
+        self.sync_and_keep(lease).await?;
+        let mut tx = self.db.begin_read().await?;
+        let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
+        let open = store::attempts::list_open(&mut tx, &lease.customer_id, self.provider.name()).await?;
+        tx.rollback().await?;
+        refuse_if_live(&subscription)?;
+        if open.is_empty() { Ok(()) } else { Err(Refusal::PaymentPending.into()) }
+    }
+
+    async fn open_attempt(
+        &self,
+        lease: &Lease,
+        customer_id: &CustomerId,
+        external: &ExternalCustomerId,
+        wish: &Wish,
+    ) -> Result<CheckoutStarted, Error> {
+        let id = AttemptId::from_random(self.entropy.bytes());
+        let frozen = self.provider.freeze_checkout(&NewCheckout {
+            instance: &self.instance.instance_id,
+            customer_id,
+            external_customer: external,
+            attempt_id: &id,
+            plan: &wish.plan,
+            price: &wish.price,
+            success_url: &with_attempt(&wish.success_url, &id),
+            cancel_url: &with_attempt(&wish.cancel_url, &id),
+        });
+        // The wish is stored as it was asked for, so that the same wish finds it again.
+        let attempt = OpenAttempt { id, wish: wish.clone(), frozen, session: None };
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, now).await?;
+        store::attempts::insert(&mut tx, customer_id, self.provider.name(), &attempt, now).await?;
+        tx.commit().await?;
+        match self.find_session(&attempt).await {
+            Ok(session) => {
+                self.save_session(lease, &attempt.id, &session).await?;
+                let checkout_url = session.url.ok_or(Failure::CustomerBusy)?;
+                Ok(CheckoutStarted { checkout_url })
+            }
+            Err(error) => {
+                if means_no_session(&error) {
+                    self.end_attempt(lease, &attempt.id, AttemptState::Failed).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn save_session(
+        &self,
+        lease: &Lease,
+        attempt_id: &AttemptId,
+        session: &CheckoutSession,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, now).await?;
+        let (url, expires_at) = (session.url.as_deref(), session.expires_at);
+        store::attempts::set_session(&mut tx, &lease.customer_id, attempt_id, &session.id, url, expires_at, now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn end_attempt(&self, lease: &Lease, attempt_id: &AttemptId, state: AttemptState) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, now).await?;
+        store::attempts::end(&mut tx, &lease.customer_id, attempt_id, state, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The counterpart was deleted at the provider: the link is retired, and the next round opens a new generation.
+    async fn retire_external_customer(&self, lease: &Lease, external: &ExternalCustomerId) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, now).await?;
+        self.retire_link(&mut tx, &lease.customer_id, external, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// State and plan of one of the customer's attempts, for the page that the provider sends people back to.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn attempt_state(
+        &self,
+        customer_id: &CustomerId,
+        attempt_id: &AttemptId,
+    ) -> Result<Option<(AttemptState, PlanCode)>, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let state = store::attempts::find_state(&mut tx, customer_id, attempt_id).await?;
+        tx.rollback().await?;
+        Ok(state)
+    }
+}
+
+/// Callers may have the attempt's id in their return URLs; our own pages do. It is ours, so it may stand in an address bar.
+fn with_attempt(url: &str, id: &AttemptId) -> String {
+    url.replace(ATTEMPT_TEMPLATE, id.as_str())
+}
+
+/// The provider has said for certain, or for as long as it remembers the key, that this attempt has no session to pay.
+fn means_no_session(error: &ProviderError) -> bool {
+    match error {
+        ProviderError::KeyPoisoned { .. }
+        | ProviderError::KeyMismatch { .. }
+        | ProviderError::CustomerMissing
+        | ProviderError::PriceMissing { .. }
+        | ProviderError::Missing { .. }
+        | ProviderError::Rejected { .. } => true,
+        ProviderError::Unavailable { .. } | ProviderError::KeyInUse | ProviderError::Unauthorized { .. } => false,
+    }
+}

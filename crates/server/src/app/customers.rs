@@ -1,0 +1,156 @@
+//! Customers: sign-up, and what a customer may know of itself.
+
+use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription, Timestamp, trial};
+
+use super::licenses::{Issued, Reason};
+use super::sessions::NewSession;
+use super::{App, Error, Failure, secrets};
+use crate::db::Tx;
+use crate::store;
+use crate::store::audit::Actor;
+use crate::store::customers::Customer;
+use crate::store::licenses::License;
+
+/// The longest company name, in characters.
+pub const COMPANY_NAME_CHARS_MAX: usize = 200;
+
+/// A checked wish to sign up.
+#[derive(Debug)]
+pub struct SignUp {
+    pub email: EmailAddress,
+    pub password: Password,
+    pub company_name: Option<String>,
+}
+
+impl SignUp {
+    /// Checks what a visitor typed.
+    ///
+    /// # Errors
+    /// The refusal that names the field.
+    pub fn parse(email: &str, password: String, company_name: Option<String>) -> Result<Self, Refusal> {
+        let email: EmailAddress = email.parse().map_err(Refusal::InvalidEmail)?;
+        let password = Password::choose(password, &email)?;
+        let company_name = company_name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        if let Some(name) = &company_name {
+            check_company_name(name)?;
+        }
+        Ok(Self { email, password, company_name })
+    }
+}
+
+fn check_company_name(name: &str) -> Result<(), Refusal> {
+    // Bidirectional controls reorder what people read around them, in a mail or on a page.
+    let bidi = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    if name.chars().count() > COMPANY_NAME_CHARS_MAX {
+        return Err(Refusal::InvalidField { field: "company_name", reason: "use at most 200 characters" });
+    }
+    if name.chars().any(|c| c.is_control() || bidi(c)) {
+        return Err(Refusal::InvalidField { field: "company_name", reason: "it holds control characters" });
+    }
+    Ok(())
+}
+
+/// A customer with what it has.
+#[derive(Debug)]
+pub struct Account {
+    pub customer: Customer,
+    pub subscription: Subscription,
+    /// The newest version, where one was ever issued.
+    pub license: Option<License>,
+}
+
+impl App {
+    /// Signs a visitor up: customer, trial, licence, welcome mail and session in one transaction, without the provider.
+    ///
+    /// # Errors
+    /// [`Refusal::EmailTaken`], or failures.
+    pub async fn sign_up(&self, wish: SignUp) -> Result<(Account, NewSession), Error> {
+        let password_hash = self.hasher.hash(wish.password.expose()).await?;
+        let now = self.now();
+        let customer_id = CustomerId::from_random(self.entropy.bytes());
+
+        let mut tx = self.db.begin().await?;
+        let company_name = wish.company_name.as_deref();
+        store::customers::insert(&mut tx, &customer_id, &wish.email, company_name, &password_hash, now)
+            .await
+            .map_err(|error| match error.is_unique("customers.email") {
+                true => Error::from(Refusal::EmailTaken),
+                false => error.into(),
+            })?;
+        let subscription = self.start_trial(&mut tx, &customer_id, &wish.email, now).await?;
+        let customer = Customer {
+            customer_id: customer_id.clone(),
+            email: wish.email,
+            company_name: wish.company_name,
+            external_id: None,
+            created_at: now,
+        };
+        let license = match entitlement(&subscription, &self.catalog, now) {
+            Ok(grant) => match self.issue_license(&mut tx, &customer, &grant, Reason::TrialStarted, now).await? {
+                Issued::New(license) | Issued::Unchanged(license) => Some(license),
+            },
+            // The person had a trial before and it is over: there is an account, and nothing to use until something is paid.
+            Err(_ended) => None,
+        };
+        let session = self.insert_session(&mut tx, &customer_id, now).await?;
+        store::audit::insert(&mut tx, Actor::Customer, "signed_up", Some(&customer_id), "", now).await?;
+        tx.commit().await?;
+
+        self.signals.outbox.notify_one();
+        metrics::counter!("counterfoil_signups_total").increment(1);
+        Ok((Account { customer, subscription, license }, session))
+    }
+
+    async fn start_trial(
+        &self,
+        tx: &mut Tx,
+        customer_id: &CustomerId,
+        email: &EmailAddress,
+        now: Timestamp,
+    ) -> Result<Subscription, Error> {
+        let plan = self.catalog.trial();
+        let person = secrets::person_hash(&self.instance.ledger_key, &email.person_key());
+        let earlier = store::trials::find(tx, &person).await?;
+        let start = trial::start(earlier, plan, now);
+        let entry = match start {
+            trial::Start::Earlier(entry) => entry,
+            trial::Start::First(entry) => {
+                if store::trials::insert(tx, &person, customer_id, &plan.code, entry).await? {
+                    entry
+                } else {
+                    // The same person signs up twice at this very moment; whoever wrote first decides.
+                    store::trials::find(tx, &person)
+                        .await?
+                        .ok_or_else(|| Failure::Corrupt("a trial entry came and went".into()))?
+                }
+            }
+        };
+        let subscription = Subscription::trial(plan.code.clone(), entry.ends_at);
+        store::subscriptions::insert(tx, customer_id, &subscription, now).await?;
+        Ok(subscription)
+    }
+
+    /// The customer's account.
+    ///
+    /// # Errors
+    /// [`Refusal::CustomerUnknown`], or failures.
+    pub async fn account(&self, customer_id: &CustomerId) -> Result<Account, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let subscription = find_subscription(&mut tx, customer_id).await?;
+        let license = store::licenses::find_newest(&mut tx, customer_id).await?;
+        tx.rollback().await?;
+        Ok(Account { customer, subscription, license })
+    }
+}
+
+/// The subscription that every customer has from sign-up on.
+///
+/// # Errors
+/// [`Failure::Corrupt`] where the row is missing.
+pub async fn find_subscription(tx: &mut Tx, customer_id: &CustomerId) -> Result<Subscription, Failure> {
+    store::subscriptions::find(tx, customer_id)
+        .await?
+        .ok_or_else(|| Failure::Corrupt(format!("{customer_id} has no subscription row")))
+}

@@ -1,0 +1,71 @@
+//! What a use case answers when it does not answer what was asked: a refusal or a failure, never mixed.
+
+use counterfoil_core::Refusal;
+
+use crate::db::DbError;
+use crate::providers::ProviderError;
+
+/// A no, or the world broke.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A business no; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Something outside did not work.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// What broke, and with it whether trying again helps.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The database.
+    #[error("database: {0}")]
+    Database(#[from] DbError),
+    /// The payment provider.
+    #[error("payment provider: {0}")]
+    Provider(#[from] ProviderError),
+    /// Somebody else works on this customer, or took over while we slept; nothing was written.
+    #[error("another worker holds this customer's lease")]
+    CustomerBusy,
+    /// Too many password hashes wait already.
+    #[error("too many password checks at once")]
+    HasherBusy,
+    /// A stored error of the provider has to be waited out.
+    #[error("the provider answers with a stored error until {until}")]
+    ProviderKeyPoisoned {
+        /// When the next try makes sense.
+        until: counterfoil_core::Timestamp,
+    },
+    /// The process is shutting down.
+    #[error("the service is stopping")]
+    Stopping,
+    /// What is stored contradicts itself.
+    #[error("a stored fact makes no sense: {0}")]
+    Corrupt(String),
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<ProviderError> for Error {
+    fn from(error: ProviderError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Failure {
+    /// Whether the same thing may go well later without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => error.is_unavailable() || error.is_conflict(),
+            Self::Provider(error) => error.is_transient(),
+            Self::CustomerBusy | Self::HasherBusy | Self::ProviderKeyPoisoned { .. } | Self::Stopping => true,
+            Self::Corrupt(_) => false,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Holding a customer: one worker at a time looks at the provider for it and writes what it saw.
+
+use std::time::Duration;
+
+use counterfoil_core::{CustomerId, Timestamp};
+use tokio::task::JoinHandle;
+
+use super::error::Failure;
+use super::{App, Error};
+use crate::db::{DbError, Tx};
+use crate::store;
+
+/// How long a lease lasts without being renewed: the longest that a customer waits after a crash.
+const LEASE_SECONDS: i64 = 10;
+
+/// How often a held lease is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
+
+/// How long a request waits for a customer that somebody else works on.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// The pause between two tries of a waiting request, spread so that waiters do not meet.
+const WAIT_MILLIS: i64 = 40;
+
+/// A held lease. Every write under it goes through [`Lease::keep`] or [`Lease::give_back`] in its own transaction.
+#[derive(Debug)]
+pub struct Lease {
+    pub customer_id: CustomerId,
+    pub fence: i64,
+    renewal: JoinHandle<()>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+impl Lease {
+    /// Checks inside `tx` that the lease is still ours, and keeps it.
+    ///
+    /// # Errors
+    /// [`Failure::CustomerBusy`] where somebody else has taken it: nothing may be written.
+    pub async fn keep(&self, tx: &mut Tx, now: Timestamp) -> Result<(), Failure> {
+        self.check(tx, now.plus_seconds(LEASE_SECONDS)).await
+    }
+
+    /// Checks inside `tx` that the lease is still ours, and ends it with the transaction's commit.
+    ///
+    /// # Errors
+    /// As [`Lease::keep`].
+    pub async fn give_back(&self, tx: &mut Tx, now: Timestamp) -> Result<(), Failure> {
+        self.renewal.abort();
+        self.check(tx, now).await
+    }
+
+    async fn check(&self, tx: &mut Tx, until: Timestamp) -> Result<(), Failure> {
+        if store::leases::extend(tx, &self.customer_id, self.fence, until).await? {
+            Ok(())
+        } else {
+            Err(Failure::CustomerBusy)
+        }
+    }
+}
+
+impl App {
+    /// Takes the customer's lease where it is free.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn try_lease(&self, customer_id: &CustomerId) -> Result<Option<Lease>, Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let until = now.plus_seconds(LEASE_SECONDS);
+        let fence = store::leases::take(&mut tx, customer_id, &self.holder, now, until).await?;
+        tx.commit().await?;
+        Ok(fence.map(|fence| Lease {
+            customer_id: customer_id.clone(),
+            fence,
+            renewal: tokio::spawn(self.clone().renew(customer_id.clone(), fence)),
+        }))
+    }
+
+    /// Takes the customer's lease, waiting for it a while.
+    ///
+    /// # Errors
+    /// [`Failure::CustomerBusy`] where it did not become free.
+    pub async fn lease(&self, customer_id: &CustomerId) -> Result<Lease, Error> {
+        let waiting = async {
+            loop {
+                if let Some(lease) = self.try_lease(customer_id).await? {
+                    return Ok(lease);
+                }
+                let pause = self.entropy.around_millis(WAIT_MILLIS).unsigned_abs();
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        };
+        match tokio::time::timeout(WAIT_MAX, waiting).await {
+            Ok(result) => result,
+            Err(_elapsed) => Err(Failure::CustomerBusy.into()),
+        }
+    }
+
+    /// Gives a lease back that nothing was written under, or nothing more will be.
+    pub async fn release(&self, lease: Lease) {
+        let result: Result<(), Failure> = async {
+            let now = self.now();
+            let mut tx = self.db.begin().await?;
+            lease.give_back(&mut tx, now).await?;
+            Ok(tx.commit().await?)
+        }
+        .await;
+        if let Err(error) = result {
+            // It runs out by itself within LEASE_SECONDS.
+            tracing::debug!(customer_id = %lease.customer_id, %error, "a lease was not given back");
+        }
+    }
+
+    async fn renew(self, customer_id: CustomerId, fence: i64) {
+        loop {
+            tokio::time::sleep(RENEW_EVERY).await;
+            match self.renew_once(&customer_id, fence).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => tracing::warn!(%customer_id, %error, "a lease could not be renewed"),
+            }
+        }
+    }
+
+    async fn renew_once(&self, customer_id: &CustomerId, fence: i64) -> Result<bool, DbError> {
+        let mut tx = self.db.begin().await?;
+        let until = self.now().plus_seconds(LEASE_SECONDS);
+        let ours = store::leases::extend(&mut tx, customer_id, fence, until).await?;
+        tx.commit().await?;
+        Ok(ours)
+    }
+}

@@ -1,0 +1,157 @@
+//! Driving the window protocol: exactly one counterpart at the provider for each of our customers.
+//!
+//! [`counterfoil_core::link`] decides each step; here it is carried out. A row is committed before every call, and every
+//! result is written with a condition that only one writer can meet, so races and crashes end in the same customer.
+
+use counterfoil_core::link::{Candidate, Link, LinkState, Step, Verdict, judge, next_step};
+use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey};
+
+use super::{App, Error, Failure};
+use crate::providers::{NewCustomer, ProviderError};
+use crate::store;
+use crate::store::customers::Customer;
+
+/// Steps of the protocol in one call. Open, send, and a look-up with a second generation fit with room to spare; more means
+/// that something outside undoes our steps.
+const STEPS_MAX: usize = 8;
+
+impl App {
+    /// The customer's counterpart at the provider, created if need be.
+    ///
+    /// # Errors
+    /// Failures; after a transient one the next call goes on where this one stopped.
+    pub async fn ensure_external_customer(&self, customer: &Customer) -> Result<ExternalCustomerId, Error> {
+        for _ in 0..STEPS_MAX {
+            let link = self.newest_link(&customer.customer_id).await?;
+            // The clock is read before each send: the window may have shut since the last step.
+            match (next_step(link.as_ref(), self.now()), link) {
+                (Step::Done(id), _) => return Ok(id),
+                (Step::Open { generation }, _) => self.open_link(customer, generation).await?,
+                (Step::Send, Some(link)) => self.send_link(customer, &link).await?,
+                (Step::LookUp, Some(link)) => self.look_link_up(customer, &link).await?,
+                (Step::Wait { until }, _) => return Err(Failure::ProviderKeyPoisoned { until }.into()),
+                (Step::Send | Step::LookUp, None) => {
+                    return Err(Failure::Corrupt("a step of the window protocol without a link".into()).into());
+                }
+            }
+        }
+        Err(Failure::CustomerBusy.into())
+    }
+
+    async fn newest_link(&self, customer_id: &CustomerId) -> Result<Option<Link>, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let link = store::links::find_newest(&mut tx, customer_id, self.provider.name()).await?;
+        tx.rollback().await?;
+        Ok(link)
+    }
+
+    /// Commits to a generation: its key, and the bytes that will be sent however often.
+    async fn open_link(&self, customer: &Customer, generation: i64) -> Result<(), Error> {
+        let now = self.now();
+        let new = NewCustomer {
+            instance: &self.instance.instance_id,
+            customer_id: &customer.customer_id,
+            email: customer.email.as_str(),
+            name: customer.company_name.as_deref(),
+        };
+        let link = Link {
+            generation,
+            key: IdempotencyKey::customer(&self.instance.instance_id, &customer.customer_id, generation),
+            email: customer.email.to_string(),
+            frozen: self.provider.freeze_customer(&new),
+            opened_at: now,
+            state: LinkState::Creating,
+        };
+        let (provider, livemode) = (self.provider.name(), self.provider.livemode());
+        let mut tx = self.db.begin().await?;
+        // Where somebody else opened this generation first, theirs is used: the next step reads it.
+        store::links::open(&mut tx, &customer.customer_id, provider, livemode, &link).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn send_link(&self, customer: &Customer, link: &Link) -> Result<(), Error> {
+        match self.provider.create_customer(&link.key, &link.frozen).await {
+            Ok(id) => self.activate_link(customer, link.generation, &id).await,
+            Err(ProviderError::KeyPoisoned { .. }) => self.poison_link(customer, link.generation).await,
+            Err(ProviderError::KeyMismatch { .. }) => {
+                // The key did something else once, before a restore perhaps. If that made our customer, the list has it.
+                let Verdict::Adopt { id, others } = self.ask_list(customer, link).await? else {
+                    return self.poison_link(customer, link.generation).await;
+                };
+                self.report_others(customer, others);
+                self.activate_link(customer, link.generation, &id).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn look_link_up(&self, customer: &Customer, link: &Link) -> Result<(), Error> {
+        // A failed look-up is an error and never "none": it must not lead to a second customer.
+        match self.ask_list(customer, link).await? {
+            Verdict::Adopt { id, others } => {
+                self.report_others(customer, others);
+                self.activate_link(customer, link.generation, &id).await
+            }
+            Verdict::None => {
+                let mut tx = self.db.begin().await?;
+                let name = self.provider.name();
+                store::links::give_up(&mut tx, &customer.customer_id, name, link.generation, self.now()).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask_list(&self, customer: &Customer, link: &Link) -> Result<Verdict, Error> {
+        let list = self.provider.find_customers(&link.email).await?;
+        let list: Vec<Candidate> = list
+            .into_iter()
+            .map(|each| Candidate {
+                id: each.id,
+                created_at: each.created_at,
+                deleted: each.deleted,
+                customer_id: each.customer_id,
+                instance: each.instance,
+            })
+            .collect();
+        Ok(judge(&list, &customer.customer_id, &self.instance.instance_id))
+    }
+
+    fn report_others(&self, customer: &Customer, others: usize) {
+        if others > 0 {
+            metrics::counter!("counterfoil_duplicate_external_customers_total").increment(others as u64);
+            tracing::error!(
+                customer_id = %customer.customer_id, others,
+                "the provider holds more than one customer with this customer id"
+            );
+        }
+    }
+
+    async fn activate_link(
+        &self,
+        customer: &Customer,
+        generation: i64,
+        external_id: &ExternalCustomerId,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let name = self.provider.name();
+        let set =
+            store::links::activate(&mut tx, &customer.customer_id, name, generation, external_id, now).await?;
+        if set {
+            store::customers::project_external_id(&mut tx, &customer.customer_id, Some(external_id), now).await?;
+        }
+        tx.commit().await?;
+        // Not set: somebody else finished this generation. The next step reads what they wrote.
+        Ok(())
+    }
+
+    async fn poison_link(&self, customer: &Customer, generation: i64) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let name = self.provider.name();
+        store::links::poison(&mut tx, &customer.customer_id, name, generation, self.now()).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

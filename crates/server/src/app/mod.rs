@@ -1,0 +1,72 @@
+//! Use cases: one file a noun, one function a verb, each *load, decide, save*.
+//!
+//! This layer opens and commits every transaction, in plain sight, and makes every call to the provider, never inside one
+//! (invariant 7). It knows nothing of HTTP.
+
+pub mod api_keys;
+pub mod checkout;
+pub mod customers;
+pub mod error;
+pub mod hasher;
+pub mod inbox;
+pub mod leases;
+pub mod licenses;
+pub mod links;
+pub mod outbox;
+pub mod secrets;
+pub mod sessions;
+pub mod settings;
+pub mod start;
+pub mod status;
+pub mod subscriptions;
+pub mod sync;
+pub mod webhooks;
+
+use std::sync::Arc;
+
+use counterfoil_core::{Catalog, Timestamp};
+use counterfoil_license::SigningKey;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::entropy::Entropy;
+use crate::providers::PaymentProvider;
+use crate::store::instance::Instance;
+
+pub use error::{Error, Failure};
+pub use settings::Settings;
+
+/// Everything that use cases share. Cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    pub db: Db,
+    pub clock: Clock,
+    pub entropy: Entropy,
+    pub provider: Arc<dyn PaymentProvider>,
+    pub catalog: Arc<Catalog>,
+    pub signing_key: Arc<SigningKey>,
+    pub hasher: hasher::Hasher,
+    pub settings: Arc<Settings>,
+    pub instance: Arc<Instance>,
+    /// Names this run of the process in leases.
+    pub holder: Arc<str>,
+    pub signals: Arc<Signals>,
+}
+
+/// Wakes the workers of this process at once; other replicas find the rows by polling.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// An event is waiting.
+    pub inbox: Notify,
+    /// A mail is waiting.
+    pub outbox: Notify,
+}
+
+impl App {
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

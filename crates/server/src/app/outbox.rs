@@ -1,0 +1,85 @@
+//! Sending what is owed. A row is claimed, handed to the mail server, and only then marked; what fails comes back later.
+
+use counterfoil_core::{EffectId, Timestamp};
+
+use super::{App, Error};
+use crate::mail::{MailError, Mailer};
+use crate::store;
+use crate::store::outbox::Mail;
+
+/// Mails claimed at once: so few that even a mail server that takes each attempt to its time-out is through before the last
+/// of them comes back and is sent by somebody else, too.
+const CLAIM_MAX: i64 = 8;
+
+/// A claimed mail comes back after this long where its worker died.
+const HIDDEN_SECONDS: i64 = 300;
+
+/// How long a mail is tried before it is set aside for an operator.
+const GIVE_UP_DAYS: i64 = 3;
+
+impl App {
+    /// Claims due mails and sends them. Answers how many there were.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn work_outbox(&self, mailer: &Mailer) -> Result<usize, Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let claimed = store::outbox::claim(&mut tx, now, now.plus_seconds(HIDDEN_SECONDS), CLAIM_MAX).await?;
+        tx.commit().await?;
+        for mail in &claimed {
+            let result = mailer.send(mail).await;
+            self.settle_mail(mail, result).await?;
+        }
+        Ok(claimed.len())
+    }
+
+    async fn settle_mail(&self, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        match result {
+            Ok(()) => {
+                store::outbox::set_sent(&mut tx, &mail.effect_id, now).await?;
+                metrics::counter!("counterfoil_mails_sent_total").increment(1);
+            }
+            Err(error) if error.is_permanent() || is_given_up(mail, now) => {
+                store::outbox::bury(&mut tx, &mail.effect_id, &error.to_string()).await?;
+                metrics::counter!("counterfoil_mails_dead_total").increment(1);
+                tracing::error!(effect_id = %mail.effect_id, %error, "a mail was given up; an operator has to look");
+            }
+            Err(error) => {
+                let run_at = now.plus_millis(self.backoff_millis(mail.attempts));
+                store::outbox::postpone(&mut tx, &mail.effect_id, run_at, &error.to_string()).await?;
+                tracing::warn!(effect_id = %mail.effect_id, attempts = mail.attempts, %error, "a mail has to wait");
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The newest mails, for the sandbox's mailbox.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn newest_mails(&self, limit: i64) -> Result<Vec<Mail>, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let mails = store::outbox::list_newest(&mut tx, limit).await?;
+        tx.rollback().await?;
+        Ok(mails)
+    }
+
+    /// One mail.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn find_mail(&self, effect_id: &EffectId) -> Result<Option<Mail>, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let mail = store::outbox::find(&mut tx, effect_id).await?;
+        tx.rollback().await?;
+        Ok(mail)
+    }
+}
+
+fn is_given_up(mail: &Mail, now: Timestamp) -> bool {
+    now >= mail.created_at.plus_days(GIVE_UP_DAYS)
+}

@@ -1,0 +1,141 @@
+//! Sessions: logging in and out, and whose request this is.
+
+use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, Timestamp};
+
+use super::{App, Error, secrets};
+use crate::db::Tx;
+use crate::store;
+
+/// What session tokens begin with.
+pub const SESSION_PREFIX: &str = "cfs_";
+
+/// What API keys begin with.
+pub const API_KEY_PREFIX: &str = "cfk_";
+
+/// A session lasts this long, used or not.
+pub const SESSION_DAYS: i64 = 30;
+
+/// A session that has just begun: the only moment at which its token is known.
+#[derive(Clone)]
+pub struct NewSession {
+    pub token: String,
+    pub expires_at: Timestamp,
+}
+
+/// Who makes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody in particular.
+    Anonymous,
+    /// A customer with a session.
+    Customer(CustomerId),
+    /// A vendor's backend with an API key.
+    Backend {
+        /// The key.
+        key_id: ApiKeyId,
+        /// What it may do.
+        scope: String,
+    },
+}
+
+impl Caller {
+    /// The customer of the session.
+    ///
+    /// # Errors
+    /// [`Refusal::NotSignedIn`] where there is none.
+    pub fn customer(&self) -> Result<&CustomerId, Refusal> {
+        match self {
+            Self::Customer(customer_id) => Ok(customer_id),
+            Self::Anonymous | Self::Backend { .. } => Err(Refusal::NotSignedIn),
+        }
+    }
+}
+
+impl App {
+    /// Logs in. One password hash on every path, and one answer for a wrong password and an unknown address.
+    ///
+    /// # Errors
+    /// [`Refusal::InvalidCredentials`], or failures.
+    pub async fn log_in(&self, email: &str, password: &str) -> Result<(CustomerId, NewSession), Error> {
+        let known = match email.parse::<EmailAddress>() {
+            Ok(email) => {
+                let mut tx = self.db.begin_read().await?;
+                let known = store::customers::find_credentials(&mut tx, &email).await?;
+                tx.rollback().await?;
+                known
+            }
+            Err(_invalid) => None,
+        };
+        let (customer_id, stored) = known.map_or((None, None), |(id, hash)| (Some(id), Some(hash)));
+        // A password that is longer than any that can be chosen is not hashed at its length.
+        let bounded: String = password.chars().take(counterfoil_core::password::PASSWORD_CHARS_MAX + 1).collect();
+        let matches = self.hasher.verify(&bounded, stored).await?;
+        let Some(customer_id) = customer_id.filter(|_| matches) else {
+            metrics::counter!("counterfoil_logins_refused_total").increment(1);
+            return Err(Refusal::InvalidCredentials.into());
+        };
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let session = self.insert_session(&mut tx, &customer_id, now).await?;
+        tx.commit().await?;
+        Ok((customer_id, session))
+    }
+
+    /// Ends the session of this token, on all replicas at once.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn log_out(&self, token: &str) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        store::sessions::delete(&mut tx, &secrets::hash_token(token)).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes sessions that have run out.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_ended_sessions(&self) -> Result<u64, Error> {
+        let mut tx = self.db.begin().await?;
+        let removed = store::sessions::delete_expired(&mut tx, self.now()).await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    /// Whose token this is. An unknown or ended one is nobody's.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn identify(&self, token: &str) -> Result<Caller, Error> {
+        let hash = secrets::hash_token(token);
+        let mut tx = self.db.begin_read().await?;
+        let caller = if token.starts_with(API_KEY_PREFIX) {
+            store::api_keys::find(&mut tx, &hash)
+                .await?
+                .map_or(Caller::Anonymous, |(key_id, scope)| Caller::Backend { key_id, scope })
+        } else {
+            store::sessions::find_customer(&mut tx, &hash, self.now())
+                .await?
+                .map_or(Caller::Anonymous, Caller::Customer)
+        };
+        tx.rollback().await?;
+        Ok(caller)
+    }
+
+    /// Writes a session for a customer that has just proved who it is.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn insert_session(
+        &self,
+        tx: &mut Tx,
+        customer_id: &CustomerId,
+        now: Timestamp,
+    ) -> Result<NewSession, Error> {
+        let token = secrets::new_token(SESSION_PREFIX, &self.entropy);
+        let expires_at = now.plus_days(SESSION_DAYS);
+        store::sessions::insert(tx, &secrets::hash_token(&token), customer_id, now, expires_at).await?;
+        Ok(NewSession { token, expires_at })
+    }
+}

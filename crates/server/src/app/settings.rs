@@ -1,0 +1,22 @@
+//! What the operator chose, as far as use cases care.
+
+use counterfoil_core::return_url::ReturnUrls;
+
+pub use crate::config::CheckoutAuth;
+
+/// Settings of the use cases.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our own origin, without a slash at its end; `iss` of licences.
+    pub public_url: String,
+    /// The vendor's product; `aud` of licences.
+    pub product: String,
+    /// The product as customers call it.
+    pub product_name: String,
+    /// Where customers may be sent after checkout.
+    pub return_urls: ReturnUrls,
+    /// Who may start a checkout.
+    pub checkout_auth: CheckoutAuth,
+    /// Whether this is the sandbox: no real money, mails are kept.
+    pub sandbox: bool,
+}

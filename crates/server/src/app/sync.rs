@@ -1,0 +1,240 @@
+//! The one function that changes what a customer has: take the lease, look at the provider, decide, and write everything in
+//! one fenced transaction.
+//!
+//! Webhooks, the return page, sweeps and operators only decide **when** to call it. It keeps no marker of what it has seen,
+//! so nothing can poison it: whatever happened before, the next look repairs.
+
+use counterfoil_core::checkout::OpenAttempt;
+use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::facts::{Facts, ProviderStatus, SessionStatus};
+use counterfoil_core::link::{Link, LinkState};
+use counterfoil_core::{
+    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, Refusal, Subscription, Timestamp, reduce,
+};
+
+use super::customers::find_subscription;
+use super::leases::Lease;
+use super::licenses::Issued;
+use super::{App, Error};
+use crate::db::Tx;
+use crate::store;
+use crate::store::attempts::AttemptState;
+use crate::store::audit::Actor;
+use crate::store::customers::Customer;
+
+/// An attempt whose session we never heard of is over after this long: sessions live for 24 hours, the rest is for clocks.
+const ABANDONED_AFTER_SECONDS: i64 = 26 * 3600;
+
+/// What a look at the provider came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synced {
+    /// It was looked, and what changed is written.
+    Done {
+        /// Whether the subscription or the licence changed.
+        changed: bool,
+    },
+    /// Somebody else is looking; try again shortly.
+    Busy,
+}
+
+/// What is known before the look.
+struct Before {
+    customer: Customer,
+    external: Option<ExternalCustomerId>,
+    open: Vec<OpenAttempt>,
+}
+
+/// Whether the lease ends with the transaction that writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Afterwards {
+    GiveBack,
+    Keep,
+}
+
+impl App {
+    /// Brings our book in line with what the provider knows of this customer now.
+    ///
+    /// # Errors
+    /// [`Refusal::CustomerUnknown`], or failures; nothing is written then, and the next call does it all.
+    pub async fn sync_customer(&self, customer_id: &CustomerId) -> Result<Synced, Error> {
+        let Some(lease) = self.try_lease(customer_id).await? else { return Ok(Synced::Busy) };
+        match self.sync_under(&lease, Afterwards::GiveBack).await {
+            Ok(changed) => Ok(Synced::Done { changed }),
+            Err(error) => {
+                self.release(lease).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The same under a lease that is held already and goes on being held.
+    ///
+    /// # Errors
+    /// As [`App::sync_customer`].
+    pub async fn sync_and_keep(&self, lease: &Lease) -> Result<bool, Error> {
+        self.sync_under(lease, Afterwards::Keep).await
+    }
+
+    async fn sync_under(&self, lease: &Lease, afterwards: Afterwards) -> Result<bool, Error> {
+        let before = self.load_before_look(lease).await?;
+        let facts = self.look(&before).await?;
+        self.save_look(lease, &before, &facts, afterwards).await
+    }
+
+    /// Marks the waiting events, so that the write finishes these and no later one, and loads what the look needs.
+    async fn load_before_look(&self, lease: &Lease) -> Result<Before, Error> {
+        let (customer_id, provider) = (&lease.customer_id, self.provider.name());
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, self.now()).await?;
+        store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
+        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let link = store::links::find_newest(&mut tx, customer_id, provider).await?;
+        let open = store::attempts::list_open(&mut tx, customer_id, provider).await?;
+        tx.commit().await?;
+        let external = match link {
+            Some(Link { state: LinkState::Active(id), .. }) => Some(id),
+            Some(Link { state: LinkState::Creating | LinkState::Poisoned { .. }, .. }) => {
+                // We may have stopped between the provider's answer and our commit. Finish that first: without the id there
+                // is nothing to look at.
+                Some(self.ensure_external_customer(&customer).await?)
+            }
+            Some(Link { state: LinkState::Retired, .. }) | None => None,
+        };
+        Ok(Before { customer, external, open })
+    }
+
+    async fn look(&self, before: &Before) -> Result<Facts, Error> {
+        let Some(external) = &before.external else { return Ok(Facts::default()) };
+        let sessions: Vec<(AttemptId, ExternalSessionId)> = before
+            .open
+            .iter()
+            .filter_map(|attempt| attempt.session.clone().map(|session| (attempt.id.clone(), session)))
+            .collect();
+        Ok(self.provider.fetch_facts(external, &sessions).await?)
+    }
+
+    /// The one transaction: lease, subscription, licence, mail, attempts and events change together or not at all
+    /// (invariant 3).
+    async fn save_look(
+        &self,
+        lease: &Lease,
+        before: &Before,
+        facts: &Facts,
+        afterwards: Afterwards,
+    ) -> Result<bool, Error> {
+        let (customer_id, now) = (&lease.customer_id, self.now());
+        let mut tx = self.db.begin().await?;
+        match afterwards {
+            Afterwards::GiveBack => lease.give_back(&mut tx, now).await?,
+            Afterwards::Keep => lease.keep(&mut tx, now).await?,
+        }
+        let current = find_subscription(&mut tx, customer_id).await?;
+        let next = reduce(&current, facts, &self.catalog, now);
+        let state_changed = self.save_subscription(&mut tx, customer_id, &current, &next, now).await?;
+        let issued = match entitlement(&next, &self.catalog, now) {
+            Ok(grant) => {
+                matches!(self.issue_if_changed(&mut tx, &before.customer, &grant, now).await?, Issued::New(_))
+            }
+            Err(_ended) => false,
+        };
+        if let (true, Some(external)) = (facts.customer_deleted, &before.external) {
+            self.retire_link(&mut tx, customer_id, external, now).await?;
+        }
+        self.save_sessions(&mut tx, customer_id, facts, now).await?;
+        let finished = store::inbox::finish_seen(&mut tx, customer_id, lease.fence, now).await?;
+        tx.commit().await?;
+
+        if issued {
+            self.signals.outbox.notify_one();
+        }
+        metrics::counter!("counterfoil_syncs_total").increment(1);
+        tracing::info!(%customer_id, state_changed, issued, events = finished, "looked at the provider");
+        Ok(state_changed || issued)
+    }
+
+    async fn save_subscription(
+        &self,
+        tx: &mut Tx,
+        customer_id: &CustomerId,
+        current: &Subscription,
+        next: &Subscription,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        if next == current {
+            return Ok(false);
+        }
+        store::subscriptions::update(tx, customer_id, next, now).await?;
+        let told = format!(
+            "{} {} -> {} {}",
+            current.plan,
+            current.status_word(now),
+            next.plan,
+            next.status_word(now)
+        );
+        store::audit::insert(tx, Actor::Sync, "subscription_changed", Some(customer_id), &told, now).await?;
+        if let Some(attention) = next.attention {
+            metrics::counter!("counterfoil_attention_total", "why" => attention.word()).increment(1);
+            tracing::warn!(%customer_id, why = attention.word(), "a customer needs an operator's attention");
+        }
+        Ok(true)
+    }
+
+    async fn save_sessions(
+        &self,
+        tx: &mut Tx,
+        customer_id: &CustomerId,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for session in &facts.sessions {
+            let state = match session.status {
+                SessionStatus::Open => continue,
+                // The attempt stays among the open ones, so that nobody is let pay a second time.
+                SessionStatus::Complete if payment_is_under_way(facts) => {
+                    store::attempts::set_paying(tx, customer_id, &session.attempt_id, now).await?;
+                    continue;
+                }
+                SessionStatus::Complete => AttemptState::Completed,
+                SessionStatus::Expired => AttemptState::Expired,
+            };
+            store::attempts::end(tx, customer_id, &session.attempt_id, state, now).await?;
+        }
+        store::attempts::end_abandoned(tx, customer_id, now.plus_seconds(-ABANDONED_AFTER_SECONDS), now).await?;
+        Ok(())
+    }
+
+    /// Retires the active link to this counterpart and takes its id off the customer's row.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn retire_link(
+        &self,
+        tx: &mut Tx,
+        customer_id: &CustomerId,
+        external: &ExternalCustomerId,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let provider = self.provider.name();
+        let Some(link) = store::links::find_newest(tx, customer_id, provider).await? else { return Ok(()) };
+        if link.state != LinkState::Active(external.clone()) {
+            return Ok(());
+        }
+        store::links::retire(tx, customer_id, provider, link.generation, now).await?;
+        store::customers::project_external_id(tx, customer_id, None, now).await?;
+        store::audit::insert(tx, Actor::Sync, "external_customer_gone", Some(customer_id), "", now).await?;
+        Ok(())
+    }
+}
+
+/// Whether a subscription exists that may still be paid for the first time.
+fn payment_is_under_way(facts: &Facts) -> bool {
+    facts.subscriptions.iter().any(|each| match each.status {
+        ProviderStatus::Incomplete => true,
+        ProviderStatus::Active | ProviderStatus::Trialing | ProviderStatus::PastDue => each.paid_until.is_none(),
+        ProviderStatus::IncompleteExpired
+        | ProviderStatus::Unpaid
+        | ProviderStatus::Paused
+        | ProviderStatus::Canceled
+        | ProviderStatus::Unknown(_) => false,
+    })
+}

@@ -1,0 +1,115 @@
+//! The command line: everything an operator does, and what `cargo run` does.
+//!
+//! Results go to standard output, in words or with `--json` as JSON; logs and errors go to standard error. Exit codes: 0 done,
+//! 1 failed or refused, 2 wrong usage or configuration.
+
+mod admin;
+mod customer;
+mod demo;
+mod license;
+mod migrate;
+mod output;
+mod sandbox;
+mod serve;
+pub mod service;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Environment, LogFormat};
+use crate::telemetry;
+
+/// Subscriptions and signed licenses, from sign-up to a paid plan, with one customer id that is yours.
+#[derive(Debug, Parser)]
+#[command(name = "counterfoil", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// The configuration file [default: ./counterfoil.toml, if it is there].
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Answer with JSON instead of words.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service (the default). Without STRIPE_SECRET_KEY it is a sandbox in which no real money moves.
+    Serve(serve::ServeArgs),
+    /// Walk through sign-up, checkout, payment and license, step by step, on a database of its own.
+    Demo(demo::DemoArgs),
+    /// Bring the database's schema up to date.
+    Migrate(migrate::MigrateArgs),
+    /// Run the Stripe sandbox alone, for tests and development.
+    Sandbox(sandbox::SandboxArgs),
+    /// Read and verify licenses.
+    #[command(subcommand)]
+    License(license::LicenseCommand),
+    /// Look customers up.
+    #[command(subcommand)]
+    Customer(customer::CustomerCommand),
+    /// Manage access for programs.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
+    /// Print the version.
+    Version,
+}
+
+impl Common {
+    fn load_config(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), &Environment::of_process())
+    }
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.common.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(json, &anyhow::Error::from(error).context("the runtime does not start")),
+    };
+    // An error means that a provider is installed already, which serves as well.
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => output::fail(json, &error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let common = cli.common;
+    match cli.command.unwrap_or(Command::Serve(serve::ServeArgs::default())) {
+        Command::Serve(args) => serve::run(&common, args).await,
+        Command::Demo(args) => demo::run(&common, args).await,
+        Command::Migrate(args) => migrate::run(&common, args).await,
+        Command::Sandbox(args) => sandbox::run(&common, args).await,
+        Command::License(command) => license::run(&common, command).await,
+        Command::Customer(command) => customer::run(&common, command).await,
+        Command::Admin(command) => admin::run(&common, command).await,
+        Command::Version => {
+            output::show(common.json, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), || {
+                format!("counterfoil {}", env!("CARGO_PKG_VERSION"))
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Commands that answer and end are quiet unless something is wrong.
+fn log_quietly() {
+    if std::env::var_os("RUST_LOG").is_none() {
+        return;
+    }
+    telemetry::start_logging(LogFormat::Auto);
+}

@@ -1,0 +1,291 @@
+//! Putting the service together from its configuration: the only place where all parts meet.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use counterfoil_core::return_url::ReturnUrls;
+use counterfoil_stripe_sandbox::{Sandbox, SandboxConfig, SeedPrice, SeedWebhook};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::output::coded;
+use crate::app::hasher::Hasher;
+use crate::app::start::{self, Realm};
+use crate::app::{App, Settings, Signals, secrets};
+use crate::clock::Clock;
+use crate::config::{Config, Mode};
+use crate::db::{Db, Engine};
+use crate::entropy::Entropy;
+use crate::mail::Mailer;
+use crate::providers::PaymentProvider;
+use crate::providers::stripe::{Stripe, StripeConfig};
+use crate::web::{WebOptions, WebState};
+use crate::{keys, telemetry, web, worker};
+
+/// How long requests and workers may take to finish once the service is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// The file in the data directory that holds the secret with which the embedded sandbox signs its webhooks.
+const SANDBOX_SECRET_FILE: &str = "sandbox-webhook-secret";
+
+/// The file in the data directory that holds what the embedded sandbox knows.
+const SANDBOX_STATE_FILE: &str = "sandbox-stripe.log";
+
+/// What this process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Answers requests.
+    pub web: bool,
+    /// Works off inbox and outbox, and sweeps.
+    pub worker: bool,
+}
+
+impl Roles {
+    /// Everything.
+    pub const ALL: Self = Self { web: true, worker: true };
+}
+
+/// The running service.
+pub struct Service {
+    pub app: App,
+    /// Where API and pages are.
+    pub address: SocketAddr,
+    /// Where the embedded sandbox is, in sandbox mode.
+    pub sandbox_address: Option<SocketAddr>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    /// The sandbox stops last: what is being drained may still call it.
+    sandbox_shutdown: CancellationToken,
+    sandbox_tasks: TaskTracker,
+}
+
+/// The embedded sandbox, bound but not serving yet.
+struct Embedded {
+    sandbox: Sandbox,
+    listener: TcpListener,
+    address: SocketAddr,
+    webhook_secret: SecretString,
+}
+
+impl Service {
+    /// Starts everything, in the order in which one part needs the other, and returns once requests are answered.
+    ///
+    /// # Errors
+    /// What does not start, and what to do about it.
+    pub async fn start(config: &Config, roles: Roles, migrate: bool) -> anyhow::Result<Self> {
+        let listener = bind(config.listen, "COUNTERFOIL_LISTEN").await?;
+        let address = listener.local_addr()?;
+        let entropy = Entropy;
+        let db = open_database(config, migrate).await?;
+        let embedded = match config.mode {
+            Mode::Sandbox => Some(embed_sandbox(config, address, &entropy).await?),
+            Mode::Stripe { .. } => None,
+        };
+        let clock = embedded.as_ref().map_or_else(Clock::system, |each| Clock::with_offset(each.sandbox.clock_offset()));
+        let app = assemble(config, db, clock, entropy, embedded.as_ref()).await?;
+
+        let (sandbox_tasks, sandbox_shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let sandbox_address = embedded.as_ref().map(|each| each.address);
+        let form_targets = sandbox_address.iter().map(|address| format!("http://{address}")).collect();
+        if let Some(embedded) = embedded {
+            serve_sandbox(embedded, &sandbox_tasks, &sandbox_shutdown);
+        }
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        if roles.worker {
+            worker::start(&app, mailer(config)?, &tasks, &shutdown);
+        }
+        let options = WebOptions {
+            https: config.public_url.is_https(),
+            form_targets,
+            mail_from: config.mail_from.clone(),
+        };
+        let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
+        // Without the web role only the operator's routes would make sense; health checks need them, so all stay.
+        if roles.web {
+            serve_web(listener, web::router(state), &tasks, &shutdown);
+        } else {
+            serve_web(listener, web::operations_router(state), &tasks, &shutdown);
+        }
+        Ok(Self { app, address, sandbox_address, tasks, shutdown, sandbox_shutdown, sandbox_tasks })
+    }
+
+    /// Stops: no new requests, what runs is finished, then the database is closed. Answers whether all ended in time.
+    pub async fn stop(self) -> bool {
+        self.shutdown.cancel();
+        self.tasks.close();
+        let drained = tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_ok();
+        self.sandbox_shutdown.cancel();
+        self.sandbox_tasks.close();
+        let sandbox_drained = tokio::time::timeout(DRAIN_MAX, self.sandbox_tasks.wait()).await.is_ok();
+        self.app.db.close().await;
+        drained && sandbox_drained
+    }
+}
+
+/// Binds an address, or says how to choose another one.
+pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => coded(
+            "port_in_use",
+            format!("{address} is in use by another program: stop that one, or choose another address with {setting}"),
+        ),
+        _ => coded("cannot_listen", format!("cannot listen on {address} ({setting}): {error}")),
+    })
+}
+
+async fn open_database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
+    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+        coded("data_dir", format!("the data directory {} cannot be made: {error}", config.data_dir.display()))
+    })?;
+    let db = Db::open(config.database_url.expose_secret()).await?;
+    if migrate {
+        let report = db.migrate().await?;
+        if !report.applied.is_empty() {
+            tracing::info!(versions = ?report.applied, "the database's schema was brought up to date");
+        }
+    }
+    Ok(db)
+}
+
+async fn assemble(
+    config: &Config,
+    db: Db,
+    clock: Clock,
+    entropy: Entropy,
+    embedded: Option<&Embedded>,
+) -> anyhow::Result<App> {
+    let now = clock.now();
+    let realm = match &config.mode {
+        Mode::Sandbox => Realm::Sandbox,
+        Mode::Stripe { livemode: false, .. } => Realm::Test,
+        Mode::Stripe { livemode: true, .. } => Realm::Live,
+    };
+    let instance = start::take_into_use(&db, realm, &entropy, now).await?;
+    start::check_catalog(&db, &config.catalog).await?;
+    let signing_key = match &config.license_key {
+        Some(pem) => keys::from_pem(pem.expose_secret(), "COUNTERFOIL_LICENSE_KEY")?,
+        None => keys::load_or_create(&config.data_dir, entropy.bytes())?,
+    };
+    start::publish_key(&db, &signing_key, now).await?;
+    let holder: Arc<str> = format!("run_{}", hex::encode(entropy.bytes::<8>())).into();
+    if db.engine() == Engine::Sqlite {
+        start::end_leases_of_earlier_runs(&db, &holder, now).await?;
+    }
+    let mut origins = config.allowed_return_origins.clone();
+    origins.push(config.public_url.origin().clone());
+    Ok(App {
+        db,
+        clock,
+        entropy,
+        provider: provider(config, embedded, entropy)?,
+        catalog: Arc::new(config.catalog.clone()),
+        signing_key: Arc::new(signing_key),
+        hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
+        settings: Arc::new(Settings {
+            public_url: config.public_url.as_str().to_owned(),
+            product: config.product.clone(),
+            product_name: config.product_name.clone(),
+            return_urls: ReturnUrls::new(origins, config.mode.is_sandbox()),
+            checkout_auth: config.checkout_auth,
+            sandbox: config.mode.is_sandbox(),
+        }),
+        instance: Arc::new(instance),
+        holder,
+        signals: Arc::new(Signals::default()),
+    })
+}
+
+fn provider(
+    config: &Config,
+    embedded: Option<&Embedded>,
+    entropy: Entropy,
+) -> anyhow::Result<Arc<dyn PaymentProvider>> {
+    let stripe = match (&config.mode, embedded) {
+        (Mode::Stripe { secret_key, webhook_secrets, livemode, api_base }, _) => {
+            StripeConfig::new(api_base.clone(), secret_key.clone(), webhook_secrets.clone(), *livemode)
+        }
+        (Mode::Sandbox, Some(embedded)) => StripeConfig::new(
+            format!("http://{}", embedded.address),
+            SecretString::from(counterfoil_stripe_sandbox::API_KEY),
+            vec![embedded.webhook_secret.clone()],
+            false,
+        ),
+        (Mode::Sandbox, None) => anyhow::bail!("sandbox mode runs with its embedded sandbox"),
+    };
+    let jitter = Box::new(move || entropy.fraction());
+    Ok(Arc::new(Stripe::new(stripe, jitter).context("the payment provider cannot be used")?))
+}
+
+fn mailer(config: &Config) -> anyhow::Result<Mailer> {
+    match &config.smtp {
+        Some(url) => Ok(Mailer::smtp(url, &config.mail_from)?),
+        None => {
+            if !config.mode.is_sandbox() {
+                tracing::warn!("SMTP_URL is not set: mails are kept in the outbox and not sent");
+            }
+            Ok(Mailer::Kept)
+        }
+    }
+}
+
+/// The catalogue's prices, as the sandbox is to offer them.
+pub fn seed_prices(config: &Config) -> Vec<SeedPrice> {
+    let each_plan = config.catalog.plans().iter();
+    each_plan
+        .flat_map(|plan| plan.prices.iter().map(move |price| (plan, price)))
+        .map(|(plan, price)| SeedPrice {
+            price_id: price.stripe_price.clone(),
+            product_name: plan.name.clone(),
+            description: plan.description.clone(),
+            interval: price.interval.as_str().to_owned(),
+            currency: price.currency.clone(),
+            amount: price.amount,
+            product_key: plan.code.to_string(),
+        })
+        .collect()
+}
+
+async fn embed_sandbox(config: &Config, server: SocketAddr, entropy: &Entropy) -> anyhow::Result<Embedded> {
+    let listener = bind(config.sandbox_listen, "COUNTERFOIL_SANDBOX_LISTEN").await?;
+    let address = listener.local_addr()?;
+    let secret_path = config.data_dir.join(SANDBOX_SECRET_FILE);
+    let secret = match std::fs::read_to_string(&secret_path) {
+        Ok(text) => text.trim().to_owned(),
+        Err(_missing) => {
+            let secret = secrets::new_token("whsec_", entropy);
+            keys::write_secret(&secret_path, &secret)
+                .with_context(|| format!("{} cannot be written", secret_path.display()))?;
+            secret
+        }
+    };
+    let sandbox = Sandbox::open(SandboxConfig {
+        public_url: format!("http://{address}"),
+        api_key: counterfoil_stripe_sandbox::API_KEY.to_owned(),
+        data: Some(config.data_dir.join(SANDBOX_STATE_FILE)),
+        prices: seed_prices(config),
+        webhook: Some(SeedWebhook { url: format!("http://{server}/api/webhooks/stripe"), secret: secret.clone() }),
+    })
+    .context("the sandbox does not start")?;
+    Ok(Embedded { sandbox, listener, address, webhook_secret: secret.into() })
+}
+
+fn serve_sandbox(embedded: Embedded, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let (deliveries, stop) = (embedded.sandbox.clone(), shutdown.clone());
+    tasks.spawn(async move { deliveries.run_deliveries(stop).await });
+    serve_web(embedded.listener, embedded.sandbox.router(), tasks, shutdown);
+}
+
+/// Serves until `shutdown`, then finishes what was begun.
+pub fn serve_web(listener: TcpListener, router: axum::Router, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let stop = shutdown.clone();
+    tasks.spawn(async move {
+        let stopped = async move { stop.cancelled().await };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            tracing::error!(%error, "the listener ended");
+        }
+    });
+}

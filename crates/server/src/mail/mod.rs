@@ -1,0 +1,6 @@
+//! Mails: their texts, and the transports that carry them.
+
+pub mod texts;
+mod transport;
+
+pub use transport::{MailError, Mailer};

@@ -1,0 +1,218 @@
+//! The payment provider as the application sees it. Ours is the only identity; everything here speaks of the provider's half
+//! of the ticket, and a provider can be replaced without changing one of our ids.
+//!
+//! A provider makes no decision and touches no table. What it must send exactly again after a crash is *frozen* into
+//! bytes first ([`PaymentProvider::freeze_customer`], [`PaymentProvider::freeze_checkout`]); the caller commits the
+//! bytes and the key before the call.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use counterfoil_core::facts::{Facts, SessionStatus};
+use counterfoil_core::{
+    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, IdempotencyKey, InstanceId, PlanCode, PriceId,
+    Timestamp,
+};
+
+pub mod stripe;
+
+/// A boxed future, because the provider is chosen at start and used as `dyn`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What a customer at the provider is made from. Later changes of the e-mail go by update, never by a second creation.
+#[derive(Clone, Debug)]
+pub struct NewCustomer<'a> {
+    pub instance: &'a InstanceId,
+    pub customer_id: &'a CustomerId,
+    pub email: &'a str,
+    pub name: Option<&'a str>,
+}
+
+/// What a checkout session is made from.
+#[derive(Clone, Debug)]
+pub struct NewCheckout<'a> {
+    pub instance: &'a InstanceId,
+    pub customer_id: &'a CustomerId,
+    pub external_customer: &'a ExternalCustomerId,
+    pub attempt_id: &'a AttemptId,
+    pub plan: &'a PlanCode,
+    pub price: &'a PriceId,
+    pub success_url: &'a str,
+    pub cancel_url: &'a str,
+}
+
+/// A customer at the provider, read to find out whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomerListing {
+    pub id: ExternalCustomerId,
+    pub created_at: Timestamp,
+    pub deleted: bool,
+    /// `metadata.customer_id` as it stands there, unchecked.
+    pub customer_id: Option<String>,
+    /// `metadata.instance` as it stands there, unchecked.
+    pub instance: Option<String>,
+}
+
+/// A checkout session as the provider answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckoutSession {
+    pub id: ExternalSessionId,
+    pub status: SessionStatus,
+    /// Where to pay; only while the session is open.
+    pub url: Option<String>,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A verified notification, read as far as the inbox needs it. The body itself is kept raw; nothing in it is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub event_id: String,
+    pub event_type: String,
+    pub livemode: bool,
+    /// Another account than ours, in a platform set-up.
+    pub account: Option<String>,
+    pub created_at: Option<Timestamp>,
+    pub api_version: Option<String>,
+    /// The provider's customer that the event's object names.
+    pub external_customer: Option<ExternalCustomerId>,
+    /// Our customer id where the object's metadata or reference names one, unchecked.
+    pub customer_id: Option<String>,
+    /// `metadata.instance` of the object, unchecked.
+    pub instance: Option<String>,
+    /// Whether events of this type can change what a customer is entitled to.
+    pub relevant: bool,
+}
+
+/// Why a webhook request was not accepted. Nothing of it is stored as an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookRefusal {
+    #[error("the signature header is missing")]
+    SignatureMissing,
+    #[error("the signature header is malformed: {0}")]
+    SignatureMalformed(&'static str),
+    #[error("no signature matches any configured secret")]
+    SignatureMismatch,
+    #[error("the signature is older than {tolerance_seconds} seconds")]
+    SignatureTooOld { tolerance_seconds: i64 },
+    #[error("no webhook secret is configured")]
+    SecretUnset,
+    /// Well signed, but not an event.
+    #[error("the body is not an event: {0}")]
+    NotAnEvent(String),
+}
+
+/// Where a failed call leaves us. `request_id` is the provider's, for its support.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// Time-out, broken connection, 429, 5xx, unreadable answer: the outcome is unknown, the same key may be sent again.
+    #[error("the payment provider is unavailable: {reason} (request {request_id:?})")]
+    Unavailable { reason: String, request_id: Option<String> },
+    /// Another call with this key is under way.
+    #[error("a call with the same idempotency key is under way")]
+    KeyInUse,
+    /// The provider stored a server error under this key and will replay it for as long as it remembers.
+    #[error("the provider replays a stored error for this idempotency key (request {request_id:?})")]
+    KeyPoisoned { request_id: Option<String> },
+    /// The key was used with other parameters.
+    #[error("the idempotency key was used with other parameters (request {request_id:?})")]
+    KeyMismatch { request_id: Option<String> },
+    /// The key of the account is refused (401) or may not do this (403).
+    #[error("the payment provider refuses the API key: {message} (request {request_id:?})")]
+    Unauthorized { message: String, request_id: Option<String> },
+    /// The customer does not exist there, or was deleted.
+    #[error("the customer does not exist at the payment provider")]
+    CustomerMissing,
+    /// The price in the catalogue does not exist there.
+    #[error("the price does not exist at the payment provider: {message} (request {request_id:?})")]
+    PriceMissing { message: String, request_id: Option<String> },
+    /// The object asked for does not exist there.
+    #[error("the payment provider knows no such object: {message} (request {request_id:?})")]
+    Missing { message: String, request_id: Option<String> },
+    /// Any other refusal: repeating it as it is will not help.
+    #[error("the payment provider refused: {message} (code {code:?}, request {request_id:?})")]
+    Rejected { code: Option<String>, message: String, request_id: Option<String> },
+}
+
+impl ProviderError {
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::KeyInUse => true,
+            Self::KeyPoisoned { .. }
+            | Self::KeyMismatch { .. }
+            | Self::Unauthorized { .. }
+            | Self::CustomerMissing
+            | Self::PriceMissing { .. }
+            | Self::Missing { .. }
+            | Self::Rejected { .. } => false,
+        }
+    }
+}
+
+/// The calls that the application makes. One implementation a provider.
+pub trait PaymentProvider: Send + Sync {
+    /// The name under which links and inbox rows are stored: `stripe`.
+    fn name(&self) -> &'static str;
+
+    /// Whether real money moves.
+    fn livemode(&self) -> bool;
+
+    /// The exact bytes with which the customer will be created, however often the call is repeated.
+    fn freeze_customer(&self, new: &NewCustomer<'_>) -> String;
+
+    /// Creates the customer from frozen bytes.
+    fn create_customer<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        frozen: &'a str,
+    ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>>;
+
+    /// All customers with this e-mail, to the last page, from a consistent list (never a search index).
+    fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<CustomerListing>, ProviderError>>;
+
+    /// One customer, `None` where the provider does not know the id.
+    fn find_customer<'a>(
+        &'a self,
+        id: &'a ExternalCustomerId,
+    ) -> BoxFuture<'a, Result<Option<CustomerListing>, ProviderError>>;
+
+    /// The exact bytes with which the session will be created.
+    fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String;
+
+    /// Opens the session from frozen bytes. Where the provider replays an earlier answer to the key, the session is
+    /// read again, so the status is always that of now.
+    fn create_checkout<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        frozen: &'a str,
+    ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>>;
+
+    /// Reads a session as it stands now.
+    fn retrieve_checkout<'a>(
+        &'a self,
+        id: &'a ExternalSessionId,
+    ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>>;
+
+    /// Closes an open session; answers the session as it then stands, also where it was not open any more.
+    fn expire_checkout<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        id: &'a ExternalSessionId,
+    ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>>;
+
+    /// Everything that the provider knows of this customer now: all subscriptions to the last page, and the given sessions.
+    /// A customer deleted there is a fact (`customer_deleted`), not an error.
+    fn fetch_facts<'a>(
+        &'a self,
+        customer: &'a ExternalCustomerId,
+        sessions: &'a [(AttemptId, ExternalSessionId)],
+    ) -> BoxFuture<'a, Result<Facts, ProviderError>>;
+
+    /// Checks the signature over the raw bytes and reads the event's envelope. `signatures` holds every value of the
+    /// signature header as received.
+    ///
+    /// # Errors
+    /// [`WebhookRefusal`] where the request is not to be believed or not an event.
+    fn verify_webhook(&self, signatures: &[&[u8]], body: &[u8], now: Timestamp) -> Result<Notice, WebhookRefusal>;
+}

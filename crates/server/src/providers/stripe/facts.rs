@@ -1,0 +1,131 @@
+//! Looking at one customer afresh: everything that Stripe knows of it, gathered with as few calls as the answer allows.
+
+use counterfoil_core::facts::{Facts, ProviderStatus, SessionFacts, SessionStatus, SubscriptionFacts};
+use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId};
+use serde_json::Value;
+
+use super::client::Client;
+use super::error::unreadable;
+use super::form::{Form, path_segment};
+use super::subscriptions::{self, Paid};
+use super::{json, list, objects};
+use crate::providers::{CheckoutSession, CustomerListing, ProviderError};
+
+/// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
+const PAID_INVOICES_MAX: i64 = 20;
+
+/// Everything. A customer that is deleted or unknown is a fact; that we could not ask is an error.
+pub(super) async fn fetch(
+    client: &Client,
+    customer: &ExternalCustomerId,
+    sessions: &[(AttemptId, ExternalSessionId)],
+) -> Result<Facts, ProviderError> {
+    let mut facts = Facts { customer: Some(customer.clone()), ..Facts::default() };
+    let listed = list_subscriptions(client, customer).await?;
+    for object in listed.as_deref().unwrap_or_default() {
+        facts.subscriptions.push(subscription(client, object).await?);
+    }
+    // Deleting a customer ends all its subscriptions at once: while one is not ended, the question is answered.
+    if !facts.subscriptions.iter().any(is_running) {
+        facts.customer_deleted = find_customer(client, customer).await?.is_none_or(|found| found.deleted);
+    }
+    if listed.is_none() && !facts.customer_deleted {
+        return Err(unreadable("the customer is there, its list of subscriptions is not", None));
+    }
+    for (attempt_id, id) in sessions {
+        let status = session_status(client, id).await?;
+        facts.sessions.push(SessionFacts { attempt_id: attempt_id.clone(), id: id.clone(), status });
+    }
+    Ok(facts)
+}
+
+/// One customer, or `None` where Stripe says in its own words that there is none.
+pub(super) async fn find_customer(
+    client: &Client,
+    id: &ExternalCustomerId,
+) -> Result<Option<CustomerListing>, ProviderError> {
+    match client.get(&resource("/v1/customers", id.as_str())?, &Form::new()).await {
+        Ok(found) => objects::customer(&found.body)
+            .map(Some)
+            .ok_or_else(|| unreadable("a customer without id", found.request_id)),
+        Err(ProviderError::CustomerMissing) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One session as it stands now.
+pub(super) async fn session(client: &Client, id: &ExternalSessionId) -> Result<CheckoutSession, ProviderError> {
+    let found = client.get(&resource("/v1/checkout/sessions", id.as_str())?, &Form::new()).await?;
+    objects::checkout(&found.body).ok_or_else(|| unreadable("a checkout session without id", found.request_id))
+}
+
+/// The path of one resource.
+pub(super) fn resource(collection: &str, id: &str) -> Result<String, ProviderError> {
+    let segment = path_segment(id)
+        .ok_or_else(|| ProviderError::Missing { message: "an empty id names nothing".to_owned(), request_id: None })?;
+    Ok(format!("{collection}/{segment}"))
+}
+
+/// `None` where Stripe knows no such customer.
+async fn list_subscriptions(
+    client: &Client,
+    customer: &ExternalCustomerId,
+) -> Result<Option<Vec<Value>>, ProviderError> {
+    // Without `status=all` the list leaves the ended ones out.
+    let filter = Form::new()
+        .field("customer", customer.as_str())
+        .field("status", "all")
+        .field("expand[]", "data.latest_invoice");
+    match list::all(client, "/v1/subscriptions", &filter).await {
+        Ok(items) => Ok(Some(items)),
+        Err(ProviderError::CustomerMissing) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFacts, ProviderError> {
+    let (mut facts, paid) = subscriptions::read(object).ok_or_else(|| unreadable("a subscription without id", None))?;
+    if paid == Paid::AskInvoices {
+        let filter = Form::new().field("subscription", facts.id.as_str()).field("status", "paid");
+        let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
+        facts.paid_until = subscriptions::paid_until_of_invoices(&invoices, facts.id.as_str());
+    }
+    Ok(facts)
+}
+
+fn is_running(subscription: &SubscriptionFacts) -> bool {
+    match subscription.status {
+        ProviderStatus::Canceled | ProviderStatus::IncompleteExpired => false,
+        ProviderStatus::Incomplete
+        | ProviderStatus::Trialing
+        | ProviderStatus::Active
+        | ProviderStatus::PastDue
+        | ProviderStatus::Unpaid
+        | ProviderStatus::Paused
+        | ProviderStatus::Unknown(_) => true,
+    }
+}
+
+/// A session that Stripe does not know can never be paid.
+async fn session_status(client: &Client, id: &ExternalSessionId) -> Result<SessionStatus, ProviderError> {
+    match session(client, id).await {
+        Ok(found) => Ok(found.status),
+        Err(ProviderError::Missing { message, .. }) if message.starts_with("No such checkout") => {
+            Ok(SessionStatus::Expired)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// All customers with an e-mail.
+pub(super) async fn find_customers(client: &Client, email: &str) -> Result<Vec<CustomerListing>, ProviderError> {
+    let found = list::all(client, "/v1/customers", &Form::new().field("email", email)).await?;
+    let read = |object: &Value| objects::customer(object).ok_or_else(|| unreadable("a customer without id", None));
+    found.iter().map(read).collect()
+}
+
+/// The id of what was just made.
+pub(super) fn created_customer(body: &Value, request_id: Option<String>) -> Result<ExternalCustomerId, ProviderError> {
+    let id = json::text(body, &["id"]).ok_or_else(|| unreadable("a customer without id", request_id))?;
+    Ok(ExternalCustomerId::new(id))
+}

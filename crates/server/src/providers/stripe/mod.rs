@@ -1,0 +1,158 @@
+//! Stripe as a [`PaymentProvider`]: a small client of our own, tolerant in what it reads and exact in what it sends.
+//!
+//! A typed SDK loses whole events when Stripe adds a word; here every object is read field by field ([`json`]). What
+//! is sent twice is sent with the same bytes and the same key ([`client`]), so one customer of ours has one customer
+//! there (invariant 2).
+
+mod client;
+mod config;
+mod error;
+mod facts;
+mod form;
+mod gate;
+mod json;
+mod list;
+mod notice;
+mod objects;
+mod retry;
+mod signature;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+
+use counterfoil_core::facts::Facts;
+use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, IdempotencyKey, Timestamp};
+use secrecy::SecretString;
+
+use self::client::Client;
+use self::error::unreadable;
+use super::{
+    BoxFuture, CheckoutSession, CustomerListing, NewCheckout, NewCustomer, Notice, PaymentProvider, ProviderError,
+    WebhookRefusal,
+};
+
+pub use self::client::API_VERSION;
+pub use self::config::{API_BASE, Jitter, Limits, StripeConfig, StripeConfigError};
+
+/// What Stripe answers where a session to be expired is not open any more.
+const NOT_EXPIRABLE: &str = "Only Checkout Sessions with a status in";
+
+/// The provider. Its `Debug` shows neither the key nor the webhook secrets.
+#[derive(Debug)]
+pub struct Stripe {
+    client: Client,
+    webhook_secrets: Vec<SecretString>,
+    livemode: bool,
+}
+
+impl Stripe {
+    /// Checks the configuration and prepares the connections; no call is made.
+    ///
+    /// # Errors
+    /// [`StripeConfigError`] says what to correct.
+    pub fn new(config: StripeConfig, jitter: Jitter) -> Result<Self, StripeConfigError> {
+        config::check_webhook_secrets(&config.webhook_secrets)?;
+        let client = Client::new(&config, jitter)?;
+        Ok(Self { client, webhook_secrets: config.webhook_secrets, livemode: config.livemode })
+    }
+
+    async fn open_session(&self, key: &IdempotencyKey, frozen: &str) -> Result<CheckoutSession, ProviderError> {
+        let opened = self.client.post("/v1/checkout/sessions", key, frozen).await?;
+        let session = objects::checkout(&opened.body)
+            .ok_or_else(|| unreadable("a checkout session without id", opened.request_id))?;
+        // A replay tells how the session was made, not how it stands: it may be paid or expired by now.
+        if opened.replayed { facts::session(&self.client, &session.id).await } else { Ok(session) }
+    }
+
+    async fn close_session(
+        &self,
+        key: &IdempotencyKey,
+        id: &ExternalSessionId,
+    ) -> Result<CheckoutSession, ProviderError> {
+        let path = format!("{}/expire", facts::resource("/v1/checkout/sessions", id.as_str())?);
+        match self.client.post(&path, key, "").await {
+            Ok(closed) => objects::checkout(&closed.body)
+                .ok_or_else(|| unreadable("a checkout session without id", closed.request_id)),
+            Err(ProviderError::Rejected { message, .. }) if message.starts_with(NOT_EXPIRABLE) => {
+                facts::session(&self.client, id).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl PaymentProvider for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    fn livemode(&self) -> bool {
+        self.livemode
+    }
+
+    fn freeze_customer(&self, new: &NewCustomer<'_>) -> String {
+        objects::customer_form(new).into_string()
+    }
+
+    fn create_customer<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        frozen: &'a str,
+    ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>> {
+        Box::pin(async move {
+            let created = self.client.post("/v1/customers", key, frozen).await?;
+            facts::created_customer(&created.body, created.request_id)
+        })
+    }
+
+    fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<CustomerListing>, ProviderError>> {
+        Box::pin(facts::find_customers(&self.client, email))
+    }
+
+    fn find_customer<'a>(
+        &'a self,
+        id: &'a ExternalCustomerId,
+    ) -> BoxFuture<'a, Result<Option<CustomerListing>, ProviderError>> {
+        Box::pin(facts::find_customer(&self.client, id))
+    }
+
+    fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String {
+        objects::checkout_form(new).into_string()
+    }
+
+    fn create_checkout<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        frozen: &'a str,
+    ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>> {
+        Box::pin(self.open_session(key, frozen))
+    }
+
+    fn retrieve_checkout<'a>(
+        &'a self,
+        id: &'a ExternalSessionId,
+    ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>> {
+        Box::pin(facts::session(&self.client, id))
+    }
+
+    fn expire_checkout<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        id: &'a ExternalSessionId,
+    ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>> {
+        Box::pin(self.close_session(key, id))
+    }
+
+    fn fetch_facts<'a>(
+        &'a self,
+        customer: &'a ExternalCustomerId,
+        sessions: &'a [(AttemptId, ExternalSessionId)],
+    ) -> BoxFuture<'a, Result<Facts, ProviderError>> {
+        Box::pin(facts::fetch(&self.client, customer, sessions))
+    }
+
+    fn verify_webhook(&self, signatures: &[&[u8]], body: &[u8], now: Timestamp) -> Result<Notice, WebhookRefusal> {
+        signature::verify(&self.webhook_secrets, signatures, body, now)?;
+        notice::read(body)
+    }
+}

@@ -1,0 +1,137 @@
+//! One subscription of Stripe's, read as facts: above all, until when it is paid.
+//!
+//! `current_period_end` is not that instant. At a renewal Stripe moves it first and asks for the money an hour later,
+//! so a licence that followed it would be given for a payment that may fail (invariant 4). What counts is the period
+//! on the lines of an invoice that **is** paid. Fields are read where API versions since `2025-03-31.basil` have
+//! them, then where older ones had them.
+
+use counterfoil_core::facts::{ProviderStatus, SubscriptionFacts};
+use counterfoil_core::{ExternalSubscriptionId, PriceId, Timestamp};
+use serde_json::Value;
+
+use super::json;
+
+/// How far a subscription is paid, as far as the object itself tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paid {
+    /// To this instant, or not at all.
+    Known(Option<Timestamp>),
+    /// The newest invoice is not paid: an earlier one has to be asked for.
+    AskInvoices,
+}
+
+/// A subscription with `latest_invoice` expanded. `None` where it has no id. `paid_until` is left open if
+/// [`Paid::AskInvoices`].
+pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
+    let id = json::text(object, &["id"])?;
+    let status = ProviderStatus::parse(json::text(object, &["status"]).unwrap_or("missing"));
+    let period_ends_at = period_end(object);
+    let trial_ends_at = json::instant(object, &["trial_end"]);
+    let scheduled = if json::flag(object, &["cancel_at_period_end"]) { period_ends_at } else { None };
+    // An immediate cancellation of an old API version has only the instant of the request.
+    let canceled_at = if status == ProviderStatus::Canceled { json::instant(object, &["canceled_at"]) } else { None };
+    let paid = paid(object, id, &status, period_ends_at, trial_ends_at);
+    let facts = SubscriptionFacts {
+        id: ExternalSubscriptionId::new(id),
+        created_at: json::instant(object, &["created"])
+            .or_else(|| json::instant(object, &["start_date"]))
+            .unwrap_or(Timestamp::from_unix_seconds(0)),
+        prices: prices(object),
+        period_ends_at,
+        paid_until: match paid {
+            Paid::Known(until) => until,
+            Paid::AskInvoices => None,
+        },
+        // The portal sets `cancel_at` alone on flexible billing; the API sets both.
+        cancel_at: json::instant(object, &["cancel_at"]).or(scheduled),
+        ended_at: json::instant(object, &["ended_at"]).or(canceled_at),
+        trial_ends_at,
+        status,
+    };
+    Some((facts, paid))
+}
+
+/// The end of the newest paid period, from paid invoices, newest first. An invoice that only gives money back tells nothing.
+pub(super) fn paid_until_of_invoices(invoices: &[Value], subscription: &str) -> Option<Timestamp> {
+    invoices.iter().filter(|invoice| is_paid(invoice)).find_map(|invoice| lines_end(invoice, subscription))
+}
+
+fn paid(
+    object: &Value,
+    id: &str,
+    status: &ProviderStatus,
+    period_ends_at: Option<Timestamp>,
+    trial_ends_at: Option<Timestamp>,
+) -> Paid {
+    let trialing = *status == ProviderStatus::Trialing;
+    let trial_or_period = trial_ends_at.or(period_ends_at);
+    let Some(invoice) = json::at(object, &["latest_invoice"]) else {
+        return Paid::Known(if trialing { trial_or_period } else { None });
+    };
+    let paid = is_paid(invoice);
+    // A trial can be made longer or shorter after the invoice of zero that began it.
+    if trialing && (paid || json::integer(invoice, &["amount_due"]) == Some(0)) {
+        return Paid::Known(trial_or_period);
+    }
+    if paid {
+        return Paid::Known(lines_end(invoice, id).or(period_ends_at));
+    }
+    // The very first invoice is unpaid, so there is no earlier one.
+    if json::text(invoice, &["billing_reason"]) == Some("subscription_create") {
+        return Paid::Known(None);
+    }
+    Paid::AskInvoices
+}
+
+/// An amount of zero counts: a coupon of 100 % pays as well. Old versions said `paid` beside or instead of the status.
+fn is_paid(invoice: &Value) -> bool {
+    match json::text(invoice, &["status"]) {
+        Some(status) => status == "paid",
+        None => json::flag(invoice, &["paid"]),
+    }
+}
+
+/// The latest end of a period that a line charges this subscription for.
+fn lines_end(invoice: &Value, subscription: &str) -> Option<Timestamp> {
+    json::list(invoice, &["lines"])
+        .iter()
+        .filter(|line| !gives_back(line))
+        .filter(|line| charges_period(line, subscription))
+        .filter_map(|line| json::instant(line, &["period", "end"]))
+        .max()
+}
+
+/// A credit for the unused rest of a period, often a longer one: its end is exactly what is no longer paid. Where the
+/// price was zero, only the mention of what it credits tells.
+fn gives_back(line: &Value) -> bool {
+    const CREDITED: [&[&str]; 3] = [
+        &["parent", "subscription_item_details", "proration_details", "credited_items"],
+        &["parent", "invoice_item_details", "proration_details", "credited_items"],
+        &["proration_details", "credited_items"],
+    ];
+    json::integer(line, &["amount"]).unwrap_or(0) < 0 || CREDITED.iter().any(|path| json::at(line, path).is_some())
+}
+
+/// A line of the subscription itself, or the proration of a change; not something sold once beside it.
+fn charges_period(line: &Value, subscription: &str) -> bool {
+    let names = |path: &[&str]| json::reference(line, path) == Some(subscription);
+    let item = ["parent", "invoice_item_details", "subscription"];
+    let old_period = json::text(line, &["type"]) == Some("subscription") || json::flag(line, &["proration"]);
+    names(&["parent", "subscription_item_details", "subscription"])
+        || (names(&item) && json::flag(line, &["parent", "invoice_item_details", "proration"]))
+        || (names(&["subscription"]) && json::at(line, &["parent"]).is_none() && old_period)
+}
+
+/// The latest end over all items; before basil it stood on the subscription.
+fn period_end(object: &Value) -> Option<Timestamp> {
+    let items = json::list(object, &["items"]);
+    let end = items.iter().filter_map(|item| json::instant(item, &["current_period_end"])).max();
+    end.or_else(|| json::instant(object, &["current_period_end"]))
+}
+
+fn prices(object: &Value) -> Vec<PriceId> {
+    let of_item =
+        |item: &Value| json::reference(item, &["price"]).or(json::reference(item, &["plan"])).map(PriceId::new);
+    let prices: Vec<PriceId> = json::list(object, &["items"]).iter().filter_map(of_item).collect();
+    if prices.is_empty() { of_item(object).into_iter().collect() } else { prices }
+}

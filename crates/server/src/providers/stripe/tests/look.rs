@@ -1,0 +1,129 @@
+use counterfoil_core::facts::{ProviderStatus, SessionStatus};
+use counterfoil_core::{AttemptId, ExternalSessionId, Timestamp};
+use serde_json::{Value, json};
+
+use super::double::{Double, Reply, answer, ok, stripe_error};
+use super::{cus, stripe};
+use crate::providers::{PaymentProvider, ProviderError};
+
+const OLD_END: i64 = 1_700_000_000;
+const NEW_END: i64 = 1_702_600_000;
+
+fn list(data: &[Value], has_more: bool) -> Reply {
+    ok(&json!({"object": "list", "data": data, "has_more": has_more}))
+}
+
+fn subscription(id: &str, status: &str, latest_invoice: &Value) -> Value {
+    json!({
+        "id": id, "object": "subscription", "status": status, "created": 1_690_000_000, "latest_invoice": latest_invoice,
+        "items": {"object": "list", "data": [{"id": "si_1", "price": {"id": "price_1"}, "current_period_end": NEW_END}]},
+    })
+}
+
+fn invoice(status: &str, reason: &str, subscription: &str, end: i64) -> Value {
+    json!({
+        "id": "in_1", "status": status, "billing_reason": reason, "amount_due": 1900,
+        "lines": {"data": [{"amount": 1900, "period": {"end": end}, "parent": {"subscription_item_details": {"subscription": subscription}}}]},
+    })
+}
+
+fn attempt(session: &str) -> (AttemptId, ExternalSessionId) {
+    (AttemptId::from_random([1; 16]), ExternalSessionId::new(session))
+}
+
+#[tokio::test]
+async fn all_subscriptions_and_the_given_sessions_are_looked_at() {
+    let paid = invoice("paid", "subscription_create", "sub_2", NEW_END);
+    let double = Double::playing([
+        list(&[subscription("sub_2", "active", &paid)], true),
+        list(&[subscription("sub_1", "canceled", &Value::Null)], false),
+        ok(&json!({"id": "cs_1", "status": "complete"})),
+        stripe_error(404, "invalid_request_error", "resource_missing", "session", "No such checkout.session: cs_2"),
+    ])
+    .await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[attempt("cs_1"), attempt("cs_2")]).await.unwrap();
+    assert_eq!(
+        double.lines(),
+        [
+            "GET /v1/subscriptions?customer=cus_1&status=all&expand[]=data.latest_invoice&limit=100",
+            "GET /v1/subscriptions?customer=cus_1&status=all&expand[]=data.latest_invoice&limit=100&starting_after=sub_2",
+            "GET /v1/checkout/sessions/cs_1",
+            "GET /v1/checkout/sessions/cs_2",
+        ]
+    );
+    assert_eq!(facts.customer, Some(cus("cus_1")));
+    assert!(!facts.customer_deleted);
+    assert_eq!(facts.subscriptions.len(), 2);
+    assert_eq!(facts.subscriptions[0].paid_until, Some(Timestamp::from_unix_seconds(NEW_END)));
+    assert_eq!(facts.subscriptions[1].status, ProviderStatus::Canceled);
+    let states: Vec<SessionStatus> = facts.sessions.iter().map(|session| session.status).collect();
+    assert_eq!(states, [SessionStatus::Complete, SessionStatus::Expired]);
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_not_paid_yet_keeps_the_old_end() {
+    let draft = invoice("draft", "subscription_cycle", "sub_1", NEW_END);
+    let earlier = invoice("paid", "subscription_create", "sub_1", OLD_END);
+    let double =
+        Double::playing([list(&[subscription("sub_1", "active", &draft)], false), list(&[earlier], false)]).await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+    assert_eq!(facts.subscriptions[0].period_ends_at, Some(Timestamp::from_unix_seconds(NEW_END)));
+    assert_eq!(facts.subscriptions[0].paid_until, Some(Timestamp::from_unix_seconds(OLD_END)));
+    assert_eq!(double.lines()[1], "GET /v1/invoices?subscription=sub_1&status=paid&limit=20");
+    double.played_out(2);
+}
+
+#[tokio::test]
+async fn a_first_payment_that_never_came_asks_no_further() {
+    let open = invoice("open", "subscription_create", "sub_1", NEW_END);
+    let double = Double::playing([list(&[subscription("sub_1", "incomplete", &open)], false)]).await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+    assert_eq!(facts.subscriptions[0].paid_until, None);
+    double.played_out(1);
+}
+
+#[tokio::test]
+async fn a_deleted_or_unknown_customer_is_a_fact() {
+    let gone = |status| {
+        stripe_error(status, "invalid_request_error", "resource_missing", "customer", "No such customer: 'cus_1'")
+    };
+    let stub = ok(&json!({"id": "cus_1", "object": "customer", "deleted": true}));
+    let scripts = [
+        vec![list(&[subscription("sub_1", "canceled", &Value::Null)], false), stub.clone()],
+        vec![list(&[], false), gone(404)],
+        vec![gone(400), stub],
+        vec![gone(404), gone(404)],
+    ];
+    for script in scripts {
+        let double = Double::playing(script).await;
+        let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+        assert!(facts.customer_deleted);
+        double.played_out(2);
+    }
+}
+
+#[tokio::test]
+async fn a_customer_without_subscriptions_is_there() {
+    let double = Double::playing([list(&[], false), ok(&json!({"id": "cus_1", "object": "customer"}))]).await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+    assert!(!facts.customer_deleted && facts.subscriptions.is_empty());
+}
+
+#[tokio::test]
+async fn a_look_that_fails_half_way_is_no_look() {
+    let gone = stripe_error(404, "invalid_request_error", "resource_missing", "customer", "No such customer: 'cus_1'");
+    let draft = invoice("draft", "subscription_cycle", "sub_1", NEW_END);
+    let html = answer(404, "<html>");
+    let scripts = [
+        vec![html.clone()],
+        vec![list(&[], false), html.clone()],
+        vec![gone, ok(&json!({"id": "cus_1", "object": "customer"}))],
+        vec![list(&[json!({"object": "subscription"})], false)],
+        vec![list(&[subscription("sub_1", "active", &draft)], false), html],
+    ];
+    for script in scripts {
+        let double = Double::playing(script.clone()).await;
+        let error = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap_err();
+        assert!(matches!(error, ProviderError::Unavailable { .. }), "{error} {script:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The audit log: what was done to a customer, by whom and why. Rows are only ever added.
+
+use counterfoil_core::{CustomerId, Timestamp};
+
+use crate::db::{DbError, Tx};
+
+/// Who did it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The customer.
+    Customer,
+    /// A look at the provider.
+    Sync,
+    /// The payment provider, in a request of its own.
+    Provider,
+    /// An operator at the command line.
+    Operator,
+}
+
+impl Actor {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Sync => "sync",
+            Self::Provider => "provider",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// One line of a customer's history.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub at: Timestamp,
+    pub actor: String,
+    pub action: String,
+    pub detail: String,
+}
+
+/// Adds a line. `detail` is a short sentence without secrets or addresses.
+pub async fn insert(
+    tx: &mut Tx,
+    actor: Actor,
+    action: &str,
+    customer_id: Option<&CustomerId>,
+    detail: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.query("insert into audit_log (at, actor, action, customer_id, detail) values ($1, $2, $3, $4, $5)")
+        .bind(now)
+        .bind(actor.as_str())
+        .bind(action)
+        .bind(customer_id)
+        .bind(detail)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// The newest lines of a customer.
+pub async fn list(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<Vec<Entry>, DbError> {
+    let rows = tx
+        .query("select at, actor, action, detail from audit_log where customer_id = $1 order by id desc limit $2")
+        .bind(customer_id)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Entry {
+                at: row.get("at")?,
+                actor: row.get("actor")?,
+                action: row.get("action")?,
+                detail: row.get("detail")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,116 @@
+//! Customers. `stripe_customer_id` is a projection of the active billing link, for the people who read this table.
+
+use counterfoil_core::{CustomerId, EmailAddress, ExternalCustomerId, Timestamp};
+
+use crate::db::{DbError, Row, Tx};
+
+/// A customer's row.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    pub customer_id: CustomerId,
+    pub email: EmailAddress,
+    pub company_name: Option<String>,
+    /// The provider's id; operators only.
+    pub external_id: Option<ExternalCustomerId>,
+    pub created_at: Timestamp,
+}
+
+const COLUMNS_BY_ID: &str = "select customer_id, email, company_name, stripe_customer_id, created_at from customers \
+                             where customer_id = $1 and deleted_at is null";
+
+fn from_row(row: &Row) -> Result<Customer, DbError> {
+    Ok(Customer {
+        customer_id: row.parse("customer_id")?,
+        email: row.parse("email")?,
+        company_name: row.get("company_name")?,
+        external_id: row.get::<Option<String>>("stripe_customer_id")?.map(ExternalCustomerId::new),
+        created_at: row.get("created_at")?,
+    })
+}
+
+/// Writes a new customer.
+pub async fn insert(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    email: &EmailAddress,
+    company_name: Option<&str>,
+    password_hash: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.query(
+        "insert into customers (customer_id, email, company_name, password_hash, created_at, updated_at) \
+         values ($1, $2, $3, $4, $5, $5)",
+    )
+    .bind(customer_id)
+    .bind(email.as_str())
+    .bind(company_name)
+    .bind(password_hash)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// The customer, unless deleted.
+pub async fn find(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<Customer>, DbError> {
+    tx.query(COLUMNS_BY_ID).bind(customer_id).optional().await?.as_ref().map(from_row).transpose()
+}
+
+/// The customer with this address, unless deleted.
+pub async fn find_by_email(tx: &mut Tx, email: &EmailAddress) -> Result<Option<Customer>, DbError> {
+    tx.query(
+        "select customer_id, email, company_name, stripe_customer_id, created_at from customers \
+         where email = $1 and deleted_at is null",
+    )
+    .bind(email.as_str())
+    .optional()
+    .await?
+    .as_ref()
+    .map(from_row)
+    .transpose()
+}
+
+/// The customer whose link to any provider carries this id, in whatever generation.
+pub async fn find_by_external_id(tx: &mut Tx, external_id: &str) -> Result<Option<Customer>, DbError> {
+    tx.query(
+        "select c.customer_id, c.email, c.company_name, c.stripe_customer_id, c.created_at from customers c \
+         join billing_links l on l.customer_id = c.customer_id \
+         where l.external_id = $1 and c.deleted_at is null limit 1",
+    )
+    .bind(external_id)
+    .optional()
+    .await?
+    .as_ref()
+    .map(from_row)
+    .transpose()
+}
+
+/// Id and password hash for a login.
+pub async fn find_credentials(
+    tx: &mut Tx,
+    email: &EmailAddress,
+) -> Result<Option<(CustomerId, String)>, DbError> {
+    let row = tx
+        .query("select customer_id, password_hash from customers where email = $1 and deleted_at is null")
+        .bind(email.as_str())
+        .optional()
+        .await?;
+    row.map(|row| Ok((row.parse("customer_id")?, row.get("password_hash")?))).transpose()
+}
+
+/// Shows the provider's id in the customer's row; says whether the row changed.
+pub async fn project_external_id(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    external_id: Option<&ExternalCustomerId>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let changed = tx
+        .query("update customers set stripe_customer_id = $2, updated_at = $3 where customer_id = $1")
+        .bind(customer_id)
+        .bind(external_id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}

@@ -1,0 +1,193 @@
+//! The webhook inbox: what was acknowledged is here, raw, until the state it spoke of is in the book.
+//!
+//! A row is claimed by moving its `run_at` forward, in one statement that hands each row out once on both engines. It is
+//! done only in the transaction that writes what the look at the provider showed.
+
+use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
+
+use crate::db::{DbError, Row, Tx};
+
+/// A notification to store.
+#[derive(Clone, Debug)]
+pub struct NewEvent<'a> {
+    pub provider: &'a str,
+    pub account: &'a str,
+    pub event_id: &'a str,
+    pub event_type: &'a str,
+    pub livemode: bool,
+    pub api_version: Option<&'a str>,
+    pub external_customer: Option<&'a ExternalCustomerId>,
+    pub claimed_customer: Option<&'a str>,
+    pub claimed_instance: Option<&'a str>,
+    pub body: &'a [u8],
+    /// Why nothing will be done about it; `None` where something will.
+    pub ignored_because: Option<&'a str>,
+}
+
+/// A claimed row, without its body: nobody reads that to decide anything.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub id: i64,
+    pub event_id: String,
+    pub event_type: String,
+    pub external_customer: Option<ExternalCustomerId>,
+    pub claimed_customer: Option<String>,
+    pub claimed_instance: Option<String>,
+    pub customer_id: Option<CustomerId>,
+    /// How often it was claimed, this time included.
+    pub attempts: i64,
+    pub received_at: Timestamp,
+}
+
+fn from_row(row: &Row) -> Result<Claimed, DbError> {
+    let customer_id: Option<String> = row.get("customer_id")?;
+    Ok(Claimed {
+        id: row.get("id")?,
+        event_id: row.get("event_id")?,
+        event_type: row.get("event_type")?,
+        external_customer: row.get::<Option<String>>("external_customer")?.map(ExternalCustomerId::new),
+        claimed_customer: row.get("claimed_customer")?,
+        claimed_instance: row.get("claimed_instance")?,
+        customer_id: match customer_id {
+            Some(_) => Some(row.parse("customer_id")?),
+            None => None,
+        },
+        attempts: row.get("attempts")?,
+        received_at: row.get("received_at")?,
+    })
+}
+
+/// Stores a notification. False where it is there already; the row is then left as it is, whatever its state.
+pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let (state, processed_at) = match event.ignored_because {
+        Some(_) => ("ignored", Some(now)),
+        None => ("pending", None),
+    };
+    let inserted = tx
+        .query(
+            "insert into webhook_inbox (provider, account, event_id, event_type, livemode, api_version, external_customer, \
+             claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, received_at, processed_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $14) \
+             on conflict (provider, account, event_id) do nothing",
+        )
+        .bind(event.provider)
+        .bind(event.account)
+        .bind(event.event_id)
+        .bind(event.event_type)
+        .bind(event.livemode)
+        .bind(event.api_version)
+        .bind(event.external_customer)
+        .bind(event.claimed_customer)
+        .bind(event.claimed_instance)
+        .bind(event.body)
+        .bind(state)
+        .bind(event.ignored_because)
+        .bind(now)
+        .bind(processed_at)
+        .execute()
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Claims due rows until `hidden_until`.
+pub async fn claim(
+    tx: &mut Tx,
+    now: Timestamp,
+    hidden_until: Timestamp,
+    limit: i64,
+) -> Result<Vec<Claimed>, DbError> {
+    let rows = tx
+        .query(
+            "update webhook_inbox set run_at = $2, attempts = attempts + 1 where id in \
+             (select id from webhook_inbox where state = 'pending' and run_at <= $1 order by run_at limit $3) \
+             and state = 'pending' and run_at <= $1 \
+             returning id, event_id, event_type, external_customer, claimed_customer, claimed_instance, customer_id, \
+             attempts, received_at",
+        )
+        .bind(now)
+        .bind(hidden_until)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// Notes whose customer an event is about.
+pub async fn assign(tx: &mut Tx, id: i64, customer_id: &CustomerId) -> Result<(), DbError> {
+    tx.query("update webhook_inbox set customer_id = $2 where id = $1 and state = 'pending'")
+        .bind(id)
+        .bind(customer_id)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Sets a row aside: it is not about us.
+pub async fn ignore(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "update webhook_inbox set state = 'ignored', ignored_because = $2, processed_at = $3 \
+         where id = $1 and state = 'pending'",
+    )
+    .bind(id)
+    .bind(because)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Marks the customer's waiting rows as seen by the holder of this fencing number, **before** it looks at the provider.
+pub async fn mark_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64) -> Result<u64, DbError> {
+    tx.query("update webhook_inbox set seen_by_fence = $2 where customer_id = $1 and state = 'pending'")
+        .bind(customer_id)
+        .bind(fence)
+        .execute()
+        .await
+}
+
+/// Finishes the rows that were seen before the look, in the transaction that writes what it showed. A row that came in
+/// between carries another mark, or none, and stays.
+pub async fn finish_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64, now: Timestamp) -> Result<u64, DbError> {
+    tx.query(
+        "update webhook_inbox set state = 'processed', processed_at = $3, last_error = null \
+         where customer_id = $1 and seen_by_fence = $2 and state = 'pending'",
+    )
+    .bind(customer_id)
+    .bind(fence)
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Puts a row back for later.
+pub async fn postpone(tx: &mut Tx, id: i64, run_at: Timestamp, error: Option<&str>) -> Result<(), DbError> {
+    tx.query(
+        "update webhook_inbox set run_at = $2, last_error = coalesce($3, last_error) where id = $1 and state = 'pending'",
+    )
+    .bind(id)
+    .bind(run_at)
+    .bind(error)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Gives a row up: an operator has to look.
+pub async fn bury(tx: &mut Tx, id: i64, error: &str, now: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "update webhook_inbox set state = 'dead', last_error = $2, processed_at = $3 where id = $1 and state = 'pending'",
+    )
+    .bind(id)
+    .bind(error)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Rows by state, for metrics.
+pub async fn count_by_state(tx: &mut Tx) -> Result<Vec<(String, i64)>, DbError> {
+    let rows =
+        tx.query("select state, cast(count(*) as bigint) as n from webhook_inbox group by state").all().await?;
+    rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect()
+}

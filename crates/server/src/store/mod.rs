@@ -1,0 +1,32 @@
+//! SQL, one file per aggregate: rows to core types and back, nothing else.
+//!
+//! Every function takes the caller's transaction; none decides anything, reads a clock or draws a random number. Statements
+//! are constants, one text for both engines. Where a row belongs to a customer, its customer id is part of the condition.
+
+pub mod api_keys;
+pub mod attempts;
+pub mod audit;
+pub mod customers;
+pub mod inbox;
+pub mod instance;
+pub mod leases;
+pub mod licenses;
+pub mod links;
+pub mod outbox;
+pub mod sessions;
+pub mod signing_keys;
+pub mod subscriptions;
+pub mod trials;
+
+use counterfoil_core::Interval;
+
+use crate::db::{DbError, Row};
+
+/// The interval column, empty where the price is in no plan.
+fn interval(row: &Row, column: &str) -> Result<Option<Interval>, DbError> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| {
+        Interval::parse(&text).ok_or_else(|| DbError::other(format!("`{column}` holds an unknown interval")))
+    })
+    .transpose()
+}

@@ -1,0 +1,151 @@
+//! The outbox: what we owe the world, written in the transaction of the change that caused it.
+//!
+//! The key of a row names what it is for (`license:{customer}:{version}`), so the same thing is owed once. Sending twice is
+//! possible where a process dies after the mail server took it; the Message-ID is then the same.
+
+use counterfoil_core::{CustomerId, EffectId, Timestamp};
+
+use crate::db::{DbError, Row, Tx};
+
+/// A mail to be owed.
+#[derive(Clone, Debug)]
+pub struct NewMail<'a> {
+    pub effect_id: EffectId,
+    pub customer_id: &'a CustomerId,
+    pub dedupe_key: String,
+    pub recipient: &'a str,
+    pub subject: String,
+    pub body_text: String,
+    pub message_id: String,
+}
+
+/// A mail in the outbox.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub effect_id: EffectId,
+    pub recipient: String,
+    pub subject: String,
+    pub body_text: String,
+    pub message_id: String,
+    pub state: String,
+    /// How often it was claimed.
+    pub attempts: i64,
+    pub created_at: Timestamp,
+    pub sent_at: Option<Timestamp>,
+}
+
+fn from_row(row: &Row) -> Result<Mail, DbError> {
+    Ok(Mail {
+        effect_id: row.parse("effect_id")?,
+        recipient: row.get("recipient")?,
+        subject: row.get("subject")?,
+        body_text: row.get("body_text")?,
+        message_id: row.get("message_id")?,
+        state: row.get("state")?,
+        attempts: row.get("attempts")?,
+        created_at: row.get("created_at")?,
+        sent_at: row.get("sent_at")?,
+    })
+}
+
+/// Owes a mail. A second one with the same key is not owed.
+pub async fn insert_mail(tx: &mut Tx, mail: &NewMail<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let inserted = tx
+        .query(
+            "insert into outbox (effect_id, customer_id, kind, dedupe_key, recipient, subject, body_text, message_id, state, \
+             attempts, run_at, created_at) values ($1, $2, 'mail', $3, $4, $5, $6, $7, 'pending', 0, $8, $8) \
+             on conflict (dedupe_key) do nothing",
+        )
+        .bind(&mail.effect_id)
+        .bind(mail.customer_id)
+        .bind(&mail.dedupe_key)
+        .bind(mail.recipient)
+        .bind(&mail.subject)
+        .bind(&mail.body_text)
+        .bind(&mail.message_id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Claims due mails until `hidden_until`.
+pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: i64) -> Result<Vec<Mail>, DbError> {
+    let rows = tx
+        .query(
+            "update outbox set run_at = $2, attempts = attempts + 1 where id in \
+             (select id from outbox where state = 'pending' and run_at <= $1 order by run_at limit $3) \
+             and state = 'pending' and run_at <= $1 \
+             returning effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at",
+        )
+        .bind(now)
+        .bind(hidden_until)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// The mail server took it.
+pub async fn set_sent(tx: &mut Tx, effect_id: &EffectId, now: Timestamp) -> Result<(), DbError> {
+    tx.query("update outbox set state = 'sent', sent_at = $2, last_error = null where effect_id = $1 and state = 'pending'")
+        .bind(effect_id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Puts a mail back for later.
+pub async fn postpone(tx: &mut Tx, effect_id: &EffectId, run_at: Timestamp, error: &str) -> Result<(), DbError> {
+    tx.query("update outbox set run_at = $2, last_error = $3 where effect_id = $1 and state = 'pending'")
+        .bind(effect_id)
+        .bind(run_at)
+        .bind(error)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Gives a mail up: an operator has to look.
+pub async fn bury(tx: &mut Tx, effect_id: &EffectId, error: &str) -> Result<(), DbError> {
+    tx.query("update outbox set state = 'dead', last_error = $2 where effect_id = $1 and state = 'pending'")
+        .bind(effect_id)
+        .bind(error)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// The newest mails, for the sandbox's mailbox.
+pub async fn list_newest(tx: &mut Tx, limit: i64) -> Result<Vec<Mail>, DbError> {
+    let rows = tx
+        .query(
+            "select effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at \
+             from outbox where kind = 'mail' order by id desc limit $1",
+        )
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(from_row).collect()
+}
+
+/// One mail.
+pub async fn find(tx: &mut Tx, effect_id: &EffectId) -> Result<Option<Mail>, DbError> {
+    tx.query(
+        "select effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at \
+         from outbox where kind = 'mail' and effect_id = $1",
+    )
+    .bind(effect_id)
+    .optional()
+    .await?
+    .as_ref()
+    .map(from_row)
+    .transpose()
+}
+
+/// Rows by state, for metrics.
+pub async fn count_by_state(tx: &mut Tx) -> Result<Vec<(String, i64)>, DbError> {
+    let rows = tx.query("select state, cast(count(*) as bigint) as n from outbox group by state").all().await?;
+    rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect()
+}

@@ -1,0 +1,102 @@
+//! Subscriptions: one row a customer.
+
+use counterfoil_core::subscription::{Record, Subscription};
+use counterfoil_core::{CustomerId, ExternalSubscriptionId, PlanCode, Timestamp};
+
+use crate::db::{DbError, Row, Tx};
+
+fn from_row(row: &Row) -> Result<Subscription, DbError> {
+    let record = Record {
+        external_id: row.get::<Option<String>>("stripe_subscription_id")?.map(ExternalSubscriptionId::new),
+        plan: PlanCode::new(row.get::<String>("plan")?),
+        status: row.get("status")?,
+        interval: super::interval(row, "billing_interval")?,
+        trial_ends_at: row.get("trial_ends_at")?,
+        current_period_ends_at: row.get("current_period_ends_at")?,
+        paid_until: row.get("paid_until")?,
+        cancel_at: row.get("cancel_at")?,
+        ended_at: row.get("ended_at")?,
+        attention: row.get("needs_attention")?,
+    };
+    Subscription::from_record(record).map_err(|corrupt| DbError::other(corrupt.to_string()))
+}
+
+/// Writes the first state of a customer's subscription.
+pub async fn insert(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let record = subscription.to_record();
+    tx.query(
+        "insert into subscriptions (customer_id, stripe_subscription_id, plan, status, billing_interval, trial_ends_at, \
+         current_period_ends_at, paid_until, cancel_at, ended_at, needs_attention, created_at, updated_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+    )
+    .bind(customer_id)
+    .bind(record.external_id)
+    .bind(record.plan)
+    .bind(record.status)
+    .bind(record.interval)
+    .bind(record.trial_ends_at)
+    .bind(record.current_period_ends_at)
+    .bind(record.paid_until)
+    .bind(record.cancel_at)
+    .bind(record.ended_at)
+    .bind(record.attention)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Replaces the state.
+pub async fn update(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let record = subscription.to_record();
+    tx.query(
+        "update subscriptions set stripe_subscription_id = $2, plan = $3, status = $4, billing_interval = $5, \
+         trial_ends_at = $6, current_period_ends_at = $7, paid_until = $8, cancel_at = $9, ended_at = $10, \
+         needs_attention = $11, updated_at = $12 where customer_id = $1",
+    )
+    .bind(customer_id)
+    .bind(record.external_id)
+    .bind(record.plan)
+    .bind(record.status)
+    .bind(record.interval)
+    .bind(record.trial_ends_at)
+    .bind(record.current_period_ends_at)
+    .bind(record.paid_until)
+    .bind(record.cancel_at)
+    .bind(record.ended_at)
+    .bind(record.attention)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// The customer's subscription; each customer has one from sign-up on.
+pub async fn find(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<Subscription>, DbError> {
+    tx.query(
+        "select stripe_subscription_id, plan, status, billing_interval, trial_ends_at, current_period_ends_at, paid_until, \
+         cancel_at, ended_at, needs_attention from subscriptions where customer_id = $1",
+    )
+    .bind(customer_id)
+    .optional()
+    .await?
+    .as_ref()
+    .map(from_row)
+    .transpose()
+}
+
+/// The plans that customers have, each once.
+pub async fn list_plans(tx: &mut Tx) -> Result<Vec<PlanCode>, DbError> {
+    let rows = tx.query("select distinct plan from subscriptions order by plan").all().await?;
+    rows.iter().map(|row| Ok(PlanCode::new(row.get::<String>("plan")?))).collect()
+}

@@ -1,0 +1,193 @@
+//! Licences: the current one, the history, refresh and validation, and the public keys.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use counterfoil_core::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::cacheable;
+use crate::store::licenses::License;
+use crate::web::WebState;
+use crate::web::caller::SignedIn;
+use crate::web::json::JsonBody;
+use crate::web::problem::{Problem, ProblemBody};
+
+/// How long the keys may be kept. A new key is published before it signs, so an old copy only delays what it cannot know.
+const JWKS_SECONDS: u32 = 300;
+
+/// One version of a license.
+#[derive(Serialize, ToSchema)]
+pub struct LicenseBody {
+    /// This version's id: the claim `jti`.
+    license_id: String,
+    /// Rises by one with each version.
+    version: i64,
+    /// The signed license.
+    token: String,
+    plan: String,
+    status: String,
+    #[schema(value_type = String)]
+    issued_at: Timestamp,
+    #[schema(value_type = String)]
+    expires_at: Timestamp,
+    /// When the product should ask for a newer one.
+    #[schema(value_type = String)]
+    refresh_after: Timestamp,
+    /// Why it was issued: `trial_started`, `subscribed`, `plan_changed`, `renewed`, `status_changed`, `reissued`.
+    reason: String,
+}
+
+impl From<&License> for LicenseBody {
+    fn from(license: &License) -> Self {
+        Self {
+            license_id: license.license_id.to_string(),
+            version: license.version,
+            token: license.token.clone(),
+            plan: license.plan.to_string(),
+            status: license.status.clone(),
+            issued_at: license.issued_at,
+            expires_at: license.expires_at,
+            refresh_after: license.refresh_after,
+            reason: license.reason.clone(),
+        }
+    }
+}
+
+/// Which part of the history.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Only versions before this one: the last `version` of the page before.
+    before: Option<i64>,
+}
+
+/// Versions, newest first.
+#[derive(Serialize, ToSchema)]
+pub struct LicenseListBody {
+    licenses: Vec<LicenseBody>,
+    /// Whether there are older ones.
+    has_more: bool,
+}
+
+/// A license to refresh or validate.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// The signed license.
+    token: String,
+}
+
+/// What a license is worth now.
+#[derive(Serialize, ToSchema)]
+pub struct ValidationBody {
+    /// Whether the product may be used with it now.
+    valid: bool,
+    /// Why, or why not: a stable code.
+    code: String,
+    /// Whether there is a newer version to fetch.
+    superseded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    customer_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    license_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<String>,
+    /// What the product unlocks; empty unless valid.
+    features: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    expires_at: Option<Timestamp>,
+}
+
+/// The newest license of the session's customer.
+#[utoipa::path(
+    get, path = "/api/licenses/current", tag = "licenses", security(("token" = []), ("session" = [])),
+    responses(
+        (status = 200, body = LicenseBody),
+        (status = 401, body = ProblemBody, description = "`not_signed_in`"),
+        (status = 404, body = ProblemBody, description = "`no_license`"),
+    )
+)]
+pub async fn current(
+    State(state): State<WebState>,
+    SignedIn(customer_id): SignedIn,
+) -> Result<Json<LicenseBody>, Problem> {
+    Ok(Json((&state.app.current_license(&customer_id).await?).into()))
+}
+
+/// All versions ever issued to the session's customer, newest first.
+#[utoipa::path(
+    get, path = "/api/licenses", tag = "licenses", params(HistoryQuery), security(("token" = []), ("session" = [])),
+    responses(
+        (status = 200, body = LicenseListBody),
+        (status = 401, body = ProblemBody, description = "`not_signed_in`"),
+    )
+)]
+pub async fn list(
+    State(state): State<WebState>,
+    SignedIn(customer_id): SignedIn,
+    query: Result<Query<HistoryQuery>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<LicenseListBody>, Problem> {
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            axum::http::StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            "The only parameter is `before`, a whole number.",
+        )
+    })?;
+    let before = query.before.unwrap_or(i64::MAX);
+    let licenses = state.app.license_history(&customer_id, before).await?;
+    let has_more = licenses.last().is_some_and(|last| last.version > 1);
+    Ok(Json(LicenseListBody { licenses: licenses.iter().map(Into::into).collect(), has_more }))
+}
+
+/// The newest license of the customer to whom this one was issued: the old license is the credential, even an expired one.
+#[utoipa::path(
+    post, path = "/api/licenses/refresh", tag = "licenses", request_body = TokenRequest,
+    responses(
+        (status = 200, body = LicenseBody),
+        (status = 401, body = ProblemBody, description = "`license_invalid`"),
+        (status = 404, body = ProblemBody, description = "`no_license`: neither a trial nor a paid period runs"),
+    )
+)]
+pub async fn refresh(
+    State(state): State<WebState>,
+    JsonBody(request): JsonBody<TokenRequest>,
+) -> Result<Json<LicenseBody>, Problem> {
+    Ok(Json((&state.app.refresh_license(&request.token).await?).into()))
+}
+
+/// What a license is worth now. A bad license is an answer, not an error.
+#[utoipa::path(
+    post, path = "/api/licenses/validate", tag = "licenses", request_body = TokenRequest,
+    responses((status = 200, body = ValidationBody))
+)]
+pub async fn validate(
+    State(state): State<WebState>,
+    JsonBody(request): JsonBody<TokenRequest>,
+) -> Result<Json<ValidationBody>, Problem> {
+    let found = state.app.validate_license(&request.token).await?;
+    let claims = found.claims;
+    Ok(Json(ValidationBody {
+        valid: found.valid,
+        code: found.code.to_owned(),
+        superseded: found.superseded,
+        customer_id: claims.as_ref().map(|claims| claims.customer_id.clone()),
+        license_id: claims.as_ref().map(|claims| claims.jti.clone()),
+        plan: claims.as_ref().map(|claims| claims.plan.clone()),
+        features: claims.as_ref().filter(|_| found.valid).map(|claims| claims.features.clone()).unwrap_or_default(),
+        expires_at: claims.as_ref().map(|claims| Timestamp::from_unix_seconds(claims.exp)),
+    }))
+}
+
+/// The public keys that verify licenses (RFC 7517).
+#[utoipa::path(
+    get, path = "/.well-known/jwks.json", tag = "licenses",
+    responses((status = 200, description = "a JWK set", body = Object))
+)]
+pub async fn jwks(State(state): State<WebState>) -> Result<Response, Problem> {
+    let keys = state.app.key_set().await?;
+    Ok((cacheable(JWKS_SECONDS), Json(keys.to_jwks())).into_response())
+}

@@ -1,0 +1,96 @@
+//! The JSON API. One file a resource; what each call takes and answers is described beside its handler, and that description
+//! is the OpenAPI document.
+
+pub mod customers;
+pub mod licenses;
+pub mod operations;
+pub mod subscriptions;
+pub mod webhooks;
+
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::WebState;
+use super::problem::{Problem, ProblemBody};
+
+/// The description of the API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Counterfoil",
+        description = "From sign-up to a paid, signed license. Errors are `application/problem+json` (RFC 9457) with a stable `code`."
+    ),
+    components(schemas(ProblemBody)),
+    modifiers(&SecuritySchemes)
+)]
+struct ApiDoc;
+
+struct SecuritySchemes;
+
+impl utoipa::Modify for SecuritySchemes {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+        let components = api.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let cookie = ApiKeyValue::new(super::caller::COOKIE);
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}
+
+fn described() -> OpenApiRouter<WebState> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(customers::sign_up))
+        .routes(routes!(customers::log_in))
+        .routes(routes!(customers::log_out))
+        .routes(routes!(customers::me))
+        .routes(routes!(subscriptions::checkout))
+        .routes(routes!(subscriptions::current))
+        .routes(routes!(licenses::current))
+        .routes(routes!(licenses::list))
+        .routes(routes!(licenses::refresh))
+        .routes(routes!(licenses::validate))
+        .routes(routes!(licenses::jwks))
+        .routes(routes!(webhooks::stripe))
+        .routes(routes!(operations::livez))
+        .routes(routes!(operations::readyz))
+        .routes(routes!(operations::metrics))
+}
+
+/// The API document as it is served.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described().into_openapi()
+}
+
+/// All routes of the API.
+pub fn router() -> Router<WebState> {
+    let (routes, document) = described().split_for_parts();
+    // The page brings its own route for the document, so it is not routed a second time.
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/api/docs").url("/api/openapi.json", document);
+    routes
+        .merge(Router::<WebState>::from(docs))
+        .route("/api/{*rest}", get(nothing_here).fallback(nothing_here))
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+}
+
+/// Health and numbers alone.
+pub fn operations_router() -> Router<WebState> {
+    Router::new()
+        .route("/livez", get(operations::livez))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .fallback(nothing_here)
+}
+
+async fn nothing_here() -> Problem {
+    Problem::not_found()
+}
+
+/// An answer that programs and proxies may keep for a while.
+fn cacheable(seconds: u32) -> [(header::HeaderName, String); 1] {
+    [(header::CACHE_CONTROL, format!("public, max-age={seconds}"))]
+}

@@ -1,0 +1,75 @@
+//! Bodies as they come in: bounded, JSON, and nothing in them that we do not know.
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+/// The largest body of an ordinary request.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest body of a webhook: Stripe's events stay far below it.
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// A JSON body of the shape `T`.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send JSON, with the header `Content-Type: application/json`.",
+            ));
+        }
+        let bytes = read_body(request, state, BODY_BYTES_MAX).await?;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The whole body, or the problem that it is too large or broke off.
+///
+/// # Errors
+/// 413 above `limit`, 400 where the connection broke off.
+pub async fn read_body<S: Send + Sync>(request: Request, state: &S, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("The body is larger than the {limit} bytes that are accepted here."),
+        )
+    };
+    let mut request = request;
+    DefaultBodyLimit::max(limit).apply(&mut request);
+    Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+        _ => Problem::new(StatusCode::BAD_REQUEST, "body_broken_off", "The body did not arrive in full."),
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            format!("The body is JSON, but not what is expected here: {error}."),
+        ),
+        serde_json::error::Category::Syntax | serde_json::error::Category::Eof | serde_json::error::Category::Io => {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid JSON: {error}."))
+        }
+    })
+}

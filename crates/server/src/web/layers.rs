@@ -1,0 +1,150 @@
+//! What surrounds every request: an id, a log line, metrics, limits, and headers that keep browsers safe.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::csrf::CsrfLayer;
+use tower_http::timeout::TimeoutLayer;
+use tracing::Instrument as _;
+
+use super::WebState;
+use super::problem::Problem;
+
+/// The longest that a request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    static CURRENT_REQUEST_ID: String;
+}
+
+/// The id of the request that is being answered; empty outside of one.
+#[must_use]
+pub fn request_id() -> String {
+    CURRENT_REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+/// Puts all layers around the routes.
+pub fn wrap(router: Router<WebState>, state: &WebState) -> Router<WebState> {
+    router
+        .layer(middleware::from_fn_with_state(state.clone(), refuse_cross_site))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(CatchPanicLayer::custom(|_panic| Problem::internal().into_response()))
+        .layer(middleware::from_fn_with_state(state.clone(), problems_as_pages))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn_with_state(state.clone(), safe_headers))
+        .layer(middleware::from_fn_with_state(state.clone(), observe))
+}
+
+/// Gives the request its id, and writes one log line and the metrics when it is answered. Neither path parameters nor
+/// queries are logged: they may hold what is nobody's business.
+async fn observe(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = hex::encode(state.app.entropy.bytes::<8>());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", request_id = %id, %method, route);
+    let mut response = CURRENT_REQUEST_ID.scope(id.clone(), next.run(request).instrument(span.clone())).await;
+    let status = response.status();
+    let elapsed = started.elapsed();
+    span.in_scope(|| {
+        tracing::info!(status = status.as_u16(), millis = elapsed.as_secs_f64() * 1000.0, "answered");
+    });
+    let labels = [("method", method.to_string()), ("route", route), ("status", status.as_u16().to_string())];
+    metrics::counter!("counterfoil_http_requests_total", &labels).increment(1);
+    metrics::histogram!("counterfoil_http_request_seconds", &labels).record(elapsed.as_secs_f64());
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    response
+}
+
+/// A form on another site must not act in a customer's name. Programs, which send neither `Origin` nor `Sec-Fetch-Site`, pass.
+async fn refuse_cross_site(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    use tower::ServiceExt as _;
+    let Ok(layer) = CsrfLayer::new().add_trusted_origin(&state.app.settings.public_url) else {
+        return Problem::internal().into_response();
+    };
+    let layer = layer.with_rejection_response(|_error| {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "cross_site_request",
+            "This request came from another site. Go to the page itself and try again.",
+        )
+        .into_response()
+    });
+    let service = tower::ServiceBuilder::new()
+        .layer(layer)
+        .service(tower::service_fn(move |request: Request| {
+            let next = next.clone();
+            async move { Ok::<_, std::convert::Infallible>(next.run(request).await) }
+        }));
+    match service.oneshot(request).await {
+        Ok(response) => response.into_response(),
+        Err(never) => match never {},
+    }
+}
+
+/// A problem that came up around the handlers is JSON for a program, and a page at the address of a page.
+async fn problems_as_pages(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    let program = {
+        let path = request.uri().path();
+        path.starts_with("/api/") || matches!(path, "/livez" | "/readyz" | "/metrics" | "/.well-known/jwks.json")
+    };
+    let response = next.run(request).await;
+    let problem = match response.extensions().get::<Problem>() {
+        Some(problem) => problem.clone(),
+        // The only 503 that nobody has described is the time-out's.
+        None if response.status() == StatusCode::SERVICE_UNAVAILABLE
+            && !response.headers().contains_key(header::CONTENT_TYPE) =>
+        {
+            Problem::timed_out()
+        }
+        None => return response,
+    };
+    if program { problem.into_response() } else { super::portal::problem_page(&state.app, problem) }
+}
+
+async fn safe_headers(State(state): State<WebState>, request: Request, next: Next) -> Response {
+    let is_docs = request.uri().path().starts_with("/api/docs");
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    let policy = content_security_policy(&state, is_docs);
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Not `no-referrer`: with it Chromium sends our own forms with `Origin: null`, which no check can tell from a foreign one.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if state.options.https {
+        headers.insert(
+            header::STRICT_TRANSPORT_SECURITY,
+            HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+        );
+    }
+    response
+}
+
+/// A form of ours may be answered by a redirect to the provider's payment page, which browsers hold against `form-action`.
+fn content_security_policy(state: &WebState, is_docs: bool) -> String {
+    let targets = state.options.form_targets.join(" ");
+    // The API page is a third party's script that styles elements directly; it shows no customer's data.
+    let styles = if is_docs { "; style-src 'self' 'unsafe-inline'; img-src 'self' data:" } else { "" };
+    format!(
+        "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
+         form-action 'self' https: {targets}{styles}"
+    )
+}

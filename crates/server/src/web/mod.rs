@@ -1,0 +1,49 @@
+//! HTTP: the API for programs, the pages for customers, and what surrounds both.
+//!
+//! Handlers translate; use cases decide. A refusal or failure becomes an answer in one place only, [`problem`].
+
+pub mod api;
+pub mod caller;
+pub mod json;
+pub mod layers;
+pub mod portal;
+pub mod problem;
+pub mod views;
+
+use std::sync::Arc;
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::app::App;
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct WebState {
+    pub app: App,
+    pub metrics: PrometheusHandle,
+    pub options: Arc<WebOptions>,
+}
+
+/// What only the web layer cares about.
+#[derive(Clone, Debug)]
+pub struct WebOptions {
+    /// Whether people reach us over https: cookies are `Secure` then, and browsers are told to stay with https.
+    pub https: bool,
+    /// Origins beside our own to which a form of ours may lead, by way of a redirect: where the sandbox takes payments.
+    pub form_targets: Vec<String>,
+    /// The sender of our mails, as the mailbox page shows it.
+    pub mail_from: String,
+}
+
+/// The whole service.
+pub fn router(state: WebState) -> Router {
+    let api = api::router();
+    let pages = portal::router();
+    layers::wrap(api.merge(pages), &state).with_state(state)
+}
+
+/// Only what an operator asks: for a process that works and serves nobody.
+pub fn operations_router(state: WebState) -> Router {
+    layers::wrap(api::operations_router(), &state).with_state(state)
+}

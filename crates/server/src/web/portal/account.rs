@@ -1,0 +1,93 @@
+//! `/account`: where a customer stands, and the way to a paid plan.
+
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::return_url::ATTEMPT_TEMPLATE;
+use counterfoil_core::{Interval, PlanCode, Timestamp};
+use serde::Deserialize;
+
+use super::cards::{plans_for_sale, version};
+use super::form::FormBody;
+use super::page::{Member, OnPage, PageProblem, show};
+use super::wording;
+use crate::app::App;
+use crate::app::checkout::CheckoutRequest;
+use crate::app::customers::Account;
+use crate::app::sessions::Caller;
+use crate::store::licenses::License;
+use crate::web::WebState;
+use crate::web::api::subscriptions::start_to_its_end;
+use crate::web::views::{AccountView, Frame, LicenseStub, MainAction};
+
+/// The form behind each price.
+#[derive(Deserialize)]
+pub struct UpgradeForm {
+    plan: String,
+    interval: Option<Interval>,
+}
+
+/// `GET /account`.
+pub async fn overview(State(state): State<WebState>, member: Member) -> Result<Html<String>, PageProblem> {
+    let account = state.app.account(&member.customer_id).await.on(&member.frame)?;
+    let view = account_view(&state.app, &account, member.frame.clone(), state.app.now());
+    show(&view, &member.frame)
+}
+
+fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> AccountView {
+    let (customer, subscription) = (&account.customer, &account.subscription);
+    let in_force = license_in_force(app, account, now);
+    let state = wording::state(subscription, in_force.map(|license| license.expires_at), now);
+    let main_action = wording::main_action(subscription);
+    let plans = match main_action {
+        MainAction::Upgrade => plans_for_sale(app),
+        MainAction::OpenLicense | MainAction::FixPayment => Vec::new(),
+    };
+    AccountView {
+        frame,
+        email: customer.email.to_string(),
+        company_name: customer.company_name.clone(),
+        customer_id: customer.customer_id.to_string(),
+        customer_since: customer.created_at.date_in_words(),
+        plan_name: app.plan_name(&subscription.plan),
+        state_word: state.stamp,
+        state_sentence: state.sentence,
+        tone: state.tone,
+        punches: wording::punches(subscription, app.catalog.trial().trial_days, now),
+        notices: state.notices,
+        main_action,
+        license: in_force.map(|license| LicenseStub {
+            version: version(license),
+            plan_name: app.plan_name(&license.plan),
+            works_until: license.expires_at.date_in_words(),
+        }),
+        plans,
+        can_manage_billing: false,
+    }
+}
+
+/// The newest licence, while it works and a right to it exists.
+fn license_in_force<'a>(app: &App, account: &'a Account, now: Timestamp) -> Option<&'a License> {
+    let entitled = entitlement(&account.subscription, &app.catalog, now).is_ok();
+    account.license.as_ref().filter(|license| entitled && now < license.expires_at)
+}
+
+/// `POST /account/upgrade`: off to the payment page. The addresses to come back to carry our attempt's id, never the
+/// provider's.
+pub async fn upgrade(
+    State(state): State<WebState>,
+    member: Member,
+    FormBody(form): FormBody<UpgradeForm>,
+) -> Result<Response, PageProblem> {
+    let back = format!("{}/checkout/return?attempt={ATTEMPT_TEMPLATE}", state.app.settings.public_url);
+    let request = CheckoutRequest {
+        customer_id: member.customer_id.to_string(),
+        plan: PlanCode::new(form.plan),
+        interval: form.interval,
+        cancel_url: format!("{back}&canceled=1"),
+        success_url: back,
+    };
+    let caller = Caller::Customer(member.customer_id);
+    let started = start_to_its_end(state, caller, request).await.on(&member.frame)?;
+    Ok(Redirect::to(&started.checkout_url).into_response())
+}

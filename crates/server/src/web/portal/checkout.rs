@@ -1,0 +1,268 @@
+//! `/checkout/return`: back from the payment page.
+//!
+//! It never claims success before the paid licence exists, and never says that nothing was paid before the provider was
+//! asked. Until then it waits; a provider that does not answer, or a worker that is just looking, only lets it wait longer.
+
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Html;
+use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::{AttemptId, Catalog, CustomerId, PlanCode, Timestamp};
+use serde::Deserialize;
+use tracing::Instrument as _;
+
+use super::cards::license_card;
+use super::page::{Member, OnPage, PageProblem, show};
+use crate::app::App;
+use crate::app::customers::Account;
+use crate::app::sync::Synced;
+use crate::store::attempts::AttemptState;
+use crate::store::licenses::License;
+use crate::web::WebState;
+use crate::web::problem::Problem;
+use crate::web::views::{CheckoutDoneView, CheckoutFailedView, CheckoutWaitingView, NotPaid};
+
+/// The longest that a browser waits for one look at the provider; the look itself goes on.
+const LOOK_MAX: Duration = Duration::from_secs(8);
+
+/// From here on the page stops looking again by itself.
+const SLOW_FROM_TRY: u32 = 15;
+
+/// Tries are not counted beyond this.
+const TRIES_MAX: u32 = 99;
+
+/// The parameters of the address that we gave to the provider, and those that the waiting page adds.
+#[derive(Deserialize)]
+pub struct ReturnQuery {
+    attempt: String,
+    #[serde(rename = "try")]
+    tries: Option<String>,
+    canceled: Option<String>,
+}
+
+/// What the page says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    NotPaid(NotPaid),
+    Waiting,
+}
+
+/// Our book at one moment.
+struct Book {
+    attempt: AttemptState,
+    plan: PlanCode,
+    account: Account,
+}
+
+/// `GET /checkout/return`.
+pub async fn back_from_payment(
+    State(state): State<WebState>,
+    member: Member,
+    query: Result<Query<ReturnQuery>, QueryRejection>,
+) -> Result<Html<String>, PageProblem> {
+    let (app, frame) = (&state.app, &member.frame);
+    let Query(query) = query.map_err(|_| Problem::not_found()).on(frame)?;
+    let attempt_id: AttemptId = query.attempt.parse().map_err(|_| Problem::not_found()).on(frame)?;
+    let now = app.now();
+    let mut book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;
+    let mut outcome = outcome(book.attempt, paid_license(&book.account, &app.catalog, now).is_some(), false);
+    // What is settled stays so: opening the page again costs the provider nothing.
+    if outcome == Outcome::Waiting {
+        let gave_up = look(app, &member.customer_id).await && query.canceled.is_some();
+        book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;
+        let paid = paid_license(&book.account, &app.catalog, now).is_some();
+        outcome = self::outcome(book.attempt, paid, gave_up);
+    }
+    let plan_name = app.plan_name(&book.plan);
+    match (outcome, paid_license(&book.account, &app.catalog, now)) {
+        (Outcome::Done, Some(license)) => {
+            let email = book.account.customer.email.to_string();
+            let license = license_card(app, &book.account, license, now);
+            show(&CheckoutDoneView { frame: frame.clone(), license, email }, frame)
+        }
+        (Outcome::NotPaid(outcome), _) => show(&CheckoutFailedView { frame: frame.clone(), outcome, plan_name }, frame),
+        (Outcome::Done | Outcome::Waiting, _) => {
+            let (next_url, slow) = next_try(&attempt_id, &query);
+            show(&CheckoutWaitingView { frame: frame.clone(), plan_name, next_url, slow }, frame)
+        }
+    }
+}
+
+/// The attempt, if it is this customer's own, and the account as it stands.
+async fn read(app: &App, customer_id: &CustomerId, attempt_id: &AttemptId) -> Result<Book, Problem> {
+    let (attempt, plan) = app.attempt_state(customer_id, attempt_id).await?.ok_or_else(Problem::not_found)?;
+    // The account is read after the attempt: what completed the attempt is in it then.
+    let account = app.account(customer_id).await?;
+    Ok(Book { attempt, plan, account })
+}
+
+/// Looks at the provider and says whether that went well. The look runs to its end even where the browser goes away: half
+/// of it would leave the customer's lease to run out.
+async fn look(app: &App, customer_id: &CustomerId) -> bool {
+    let (app, id) = (app.clone(), customer_id.clone());
+    let looking = tokio::spawn(async move { app.sync_customer(&id).await }.in_current_span());
+    match tokio::time::timeout(LOOK_MAX, looking).await {
+        Ok(Ok(Ok(Synced::Done { .. }))) => true,
+        Ok(Ok(Ok(Synced::Busy))) => false,
+        Ok(Ok(Err(error))) => {
+            tracing::warn!(%customer_id, %error, "the look after a checkout did not work");
+            false
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%customer_id, %error, "the look after a checkout broke off");
+            false
+        }
+        Err(_elapsed) => false,
+    }
+}
+
+/// The licence that a payment brought, while the right to it exists. A trial's is none.
+fn paid_license<'a>(account: &'a Account, catalog: &Catalog, now: Timestamp) -> Option<&'a License> {
+    let grant = entitlement(&account.subscription, catalog, now).ok().filter(|grant| !grant.trial)?;
+    account.license.as_ref().filter(|license| !license.trial && license.plan == grant.plan && now < license.expires_at)
+}
+
+/// `gave_up`: the customer came back without paying, and the provider was asked afterwards.
+fn outcome(attempt: AttemptState, paid: bool, gave_up: bool) -> Outcome {
+    match attempt {
+        AttemptState::Completed if paid => Outcome::Done,
+        // What it came to was written in the same moment: the payment that was on its way did not arrive.
+        AttemptState::Completed => Outcome::NotPaid(NotPaid::Failed),
+        AttemptState::Paying => Outcome::Waiting,
+        // One of which no session came was never open; the words for one that was closed fit it too.
+        AttemptState::Expired | AttemptState::Failed => Outcome::NotPaid(NotPaid::Expired),
+        AttemptState::Opening | AttemptState::Open if gave_up => Outcome::NotPaid(NotPaid::Canceled),
+        AttemptState::Opening | AttemptState::Open => Outcome::Waiting,
+    }
+}
+
+/// The address of the next try, and whether it is time to stop looking by oneself.
+fn next_try(attempt_id: &AttemptId, query: &ReturnQuery) -> (String, bool) {
+    let tries = query.tries.as_deref().and_then(|text| text.parse::<u32>().ok()).unwrap_or(0).min(TRIES_MAX);
+    let canceled = if query.canceled.is_some() { "&canceled=1" } else { "" };
+    let next = (tries + 1).min(TRIES_MAX);
+    (format!("/checkout/return?attempt={attempt_id}&try={next}{canceled}"), tries >= SLOW_FROM_TRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::subscription::{Provided, Standing, State, Subscription};
+    use counterfoil_core::{ExternalSubscriptionId, LicenseId, Plan};
+
+    use super::*;
+    use crate::store::customers::Customer;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+
+    fn catalog() -> Catalog {
+        let plan = |code: &str, trial_days| Plan {
+            code: PlanCode::new(code),
+            name: code.to_owned(),
+            description: String::new(),
+            features: Vec::new(),
+            limits: Default::default(),
+            trial_days,
+            grace_days: 7,
+            prices: Vec::new(),
+        };
+        Catalog::new(vec![plan("trial", 14), plan("starter", 0), plan("professional", 0)]).unwrap()
+    }
+
+    fn paid_until(end: Option<Timestamp>) -> Subscription {
+        let provided = Provided {
+            id: ExternalSubscriptionId::new("x"),
+            standing: Standing::Active { cancel_at: None },
+            interval: None,
+            period_ends_at: end,
+            paid_until: end,
+            trial_ended_at: None,
+        };
+        Subscription { plan: PlanCode::new("professional"), state: State::Provided(provided), attention: None }
+    }
+
+    fn license(plan: &str, trial: bool) -> License {
+        License {
+            license_id: LicenseId::from_random([1; 16]),
+            customer_id: CustomerId::from_random([2; 16]),
+            version: 2,
+            token: String::new(),
+            plan: PlanCode::new(plan),
+            status: "active".to_owned(),
+            trial,
+            issued_at: NOW,
+            expires_at: NOW.plus_days(37),
+            refresh_after: NOW.plus_days(7),
+            paid_until: NOW.plus_days(30),
+            reason: "subscribed".to_owned(),
+            facts_digest: String::new(),
+        }
+    }
+
+    fn has_paid_license(subscription: Subscription, license: Option<License>) -> bool {
+        let customer = Customer {
+            customer_id: CustomerId::from_random([2; 16]),
+            email: "ada@example.com".parse().unwrap(),
+            company_name: None,
+            external_id: None,
+            created_at: NOW,
+        };
+        paid_license(&Account { customer, subscription, license }, &catalog(), NOW).is_some()
+    }
+
+    #[test]
+    fn only_the_license_of_the_paid_plan_counts_as_paid() {
+        let end = Some(NOW.plus_days(30));
+        assert!(has_paid_license(paid_until(end), Some(license("professional", false))));
+        assert!(!has_paid_license(paid_until(end), None), "paid, but no license yet");
+        assert!(!has_paid_license(paid_until(end), Some(license("trial", true))), "the trial's license");
+        assert!(!has_paid_license(paid_until(end), Some(license("starter", false))), "an earlier plan's license");
+        assert!(!has_paid_license(paid_until(None), Some(license("professional", false))), "not paid");
+        let trial = Subscription::trial(PlanCode::new("trial"), NOW.plus_days(3));
+        assert!(!has_paid_license(trial, Some(license("trial", true))), "a trial is not paid");
+    }
+
+    #[test]
+    fn success_is_claimed_for_a_completed_attempt_with_a_paid_license_only() {
+        for attempt in [
+            AttemptState::Opening,
+            AttemptState::Open,
+            AttemptState::Paying,
+            AttemptState::Completed,
+            AttemptState::Expired,
+            AttemptState::Failed,
+        ] {
+            for (paid, gave_up) in [(false, false), (false, true), (true, false), (true, true)] {
+                let done = outcome(attempt, paid, gave_up) == Outcome::Done;
+                assert_eq!(done, attempt == AttemptState::Completed && paid, "{attempt:?} {paid} {gave_up}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_attempt_without_payment_ends_as_it_ended() {
+        assert_eq!(outcome(AttemptState::Open, false, true), Outcome::NotPaid(NotPaid::Canceled));
+        assert_eq!(outcome(AttemptState::Open, false, false), Outcome::Waiting);
+        assert_eq!(outcome(AttemptState::Expired, false, true), Outcome::NotPaid(NotPaid::Expired));
+        assert_eq!(outcome(AttemptState::Paying, false, true), Outcome::Waiting, "the money is on its way");
+        assert_eq!(outcome(AttemptState::Completed, false, false), Outcome::NotPaid(NotPaid::Failed));
+    }
+
+    #[test]
+    fn tries_are_counted_and_capped() {
+        let id = AttemptId::from_random([3; 16]);
+        let query = |tries: Option<&str>, canceled: Option<&str>| ReturnQuery {
+            attempt: id.to_string(),
+            tries: tries.map(str::to_owned),
+            canceled: canceled.map(str::to_owned),
+        };
+        let base = format!("/checkout/return?attempt={id}");
+        assert_eq!(next_try(&id, &query(None, None)), (format!("{base}&try=1"), false));
+        assert_eq!(next_try(&id, &query(Some("14"), Some("1"))), (format!("{base}&try=15&canceled=1"), false));
+        assert_eq!(next_try(&id, &query(Some("15"), None)), (format!("{base}&try=16"), true));
+        assert_eq!(next_try(&id, &query(Some("4000000000"), None)), (format!("{base}&try=99"), true));
+        assert_eq!(next_try(&id, &query(Some("<script>"), None)), (format!("{base}&try=1"), false));
+    }
+}

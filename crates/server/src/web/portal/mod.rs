@@ -1,0 +1,60 @@
+//! The pages for customers: plain HTML that works without scripts.
+//!
+//! A handler loads through a use case, turns what it got into words, and fills a view. Looking at a page changes nothing;
+//! only the page after payment may look at the provider, which can be repeated at will. Invariant 1 holds because views have
+//! no place for a provider's id.
+
+mod account;
+mod assets;
+mod cards;
+mod checkout;
+mod entry;
+mod form;
+mod home;
+mod license;
+mod mailbox;
+mod page;
+mod trouble;
+mod wording;
+
+use axum::Router;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+
+use self::page::{PageProblem, Visitor};
+use super::WebState;
+use crate::app::App;
+use super::problem::Problem;
+
+/// A problem as the page that a person sees.
+pub fn problem_page(app: &App, problem: Problem) -> Response {
+    PageProblem::new(problem, page::frame(app, false)).into_response()
+}
+
+/// All pages.
+pub fn router() -> Router<WebState> {
+    Router::new()
+        .route("/", get(home::home))
+        .route("/signup", get(entry::sign_up_form).post(entry::sign_up))
+        .route("/login", get(entry::log_in_form).post(entry::log_in))
+        .route("/logout", post(entry::log_out))
+        .route("/account", get(account::overview))
+        .route("/account/upgrade", post(account::upgrade))
+        .route("/account/license", get(license::show_license))
+        .route("/account/license/download", get(license::download))
+        .route("/checkout/return", get(checkout::back_from_payment))
+        .route("/sandbox/mailbox", get(mailbox::list))
+        .route("/sandbox/mailbox/{effect_id}", get(mailbox::read))
+        .route("/assets/{file}", get(assets::asset))
+        .route("/favicon.ico", get(|| async { Redirect::to("/assets/favicon.svg") }))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+}
+
+async fn not_found(visitor: Visitor) -> PageProblem {
+    PageProblem::new(Problem::not_found(), visitor.frame)
+}
+
+async fn method_not_allowed(visitor: Visitor) -> PageProblem {
+    PageProblem::new(Problem::method_not_allowed(), visitor.frame)
+}

@@ -1,0 +1,186 @@
+//! The words for each state, and that no state is without.
+
+use counterfoil_core::{CustomerId, ExternalSubscriptionId, LicenseId, PlanCode};
+
+use super::*;
+
+/// 21 September 2026, 14:13:20 UTC.
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+
+fn days(days: i64) -> Timestamp {
+    NOW.plus_days(days)
+}
+
+fn trial_until(ends_at: Timestamp) -> Subscription {
+    Subscription::trial(PlanCode::new("trial"), ends_at)
+}
+
+fn provided(standing: Standing, paid_until: Option<Timestamp>) -> Subscription {
+    let provided = Provided {
+        id: ExternalSubscriptionId::new("sub_secret12345"),
+        standing,
+        interval: None,
+        period_ends_at: paid_until,
+        paid_until,
+        trial_ended_at: None,
+    };
+    Subscription { plan: PlanCode::new("professional"), state: State::Provided(provided), attention: None }
+}
+
+fn all_standings() -> [Standing; 11] {
+    [
+        Standing::Incomplete,
+        Standing::IncompleteExpired,
+        Standing::Trialing { cancel_at: None },
+        Standing::Trialing { cancel_at: Some(days(5)) },
+        Standing::Active { cancel_at: None },
+        Standing::Active { cancel_at: Some(days(5)) },
+        Standing::PastDue { cancel_at: None },
+        Standing::PastDue { cancel_at: Some(days(5)) },
+        Standing::Unpaid,
+        Standing::Paused,
+        Standing::Canceled { ended_at: days(-5) },
+    ]
+}
+
+fn words_of(subscription: &Subscription) -> (String, String, Tone) {
+    let words = state(subscription, Some(days(20)), NOW);
+    (words.stamp, words.sentence, words.tone)
+}
+
+fn said(stamp: &str, sentence: &str, tone: Tone) -> (String, String, Tone) {
+    (stamp.to_owned(), sentence.to_owned(), tone)
+}
+
+#[test]
+fn a_day_that_has_begun_counts_in_full() {
+    assert_eq!(days_left(days(9), NOW), 9);
+    assert_eq!(days_left(days(9).plus_seconds(-1), NOW), 9);
+    assert_eq!(days_left(days(9).plus_millis(1), NOW), 10);
+    assert_eq!(days_left(NOW.plus_millis(1), NOW), 1);
+    assert_eq!(days_left(NOW, NOW), 0);
+    assert_eq!(days_left(days(-3), NOW), 0);
+}
+
+#[test]
+fn a_trial_says_how_long_it_runs() {
+    let calm = "Your trial runs until 30 September 2026, 9 days left.";
+    assert_eq!(words_of(&trial_until(days(9))), said("9 days left", calm, Tone::Calm));
+    let soon = "Your trial runs until 22 September 2026, 1 day left. Choose a plan before then, and nothing stops.";
+    assert_eq!(words_of(&trial_until(days(1))), said("1 day left", soon, Tone::Warn));
+    let over = "Your trial ended on 21 September 2026. Choose a plan to go on.";
+    assert_eq!(words_of(&trial_until(NOW)), said("Trial ended", over, Tone::Alarm));
+}
+
+#[test]
+fn a_trial_is_punched_as_its_days_pass() {
+    assert_eq!(punches(&trial_until(days(3)), 4, NOW), [true, false, false, false]);
+    assert_eq!(punches(&trial_until(days(-3)), 2, NOW), [true, true]);
+    assert_eq!(punches(&trial_until(days(30)), 2, NOW), [false, false], "a trial that was made longer by hand");
+    assert!(punches(&provided(Standing::Unpaid, None), 14, NOW).is_empty());
+}
+
+#[test]
+fn an_active_plan_says_until_when_it_is_paid() {
+    let active = Standing::Active { cancel_at: None };
+    let paid = "Paid until 21 October 2026. It renews by itself.";
+    assert_eq!(words_of(&provided(active, Some(days(30)))), said("Active", paid, Tone::Good));
+    let renewing = "Paid until 20 September 2026. The renewal is being confirmed.";
+    assert_eq!(words_of(&provided(active, Some(days(-1)))), said("Active", renewing, Tone::Warn));
+    assert_eq!(words_of(&provided(active, None)).2, Tone::Warn);
+}
+
+#[test]
+fn a_planned_end_is_told_without_alarm() {
+    let standing = Standing::Active { cancel_at: Some(days(30)) };
+    let sentence = "Your plan ends on 21 October 2026. It does not renew, and nothing more is charged.";
+    assert_eq!(words_of(&provided(standing, Some(days(30)))), said("Ending", sentence, Tone::Calm));
+}
+
+#[test]
+fn a_failed_payment_says_how_long_the_license_works() {
+    let past_due = provided(Standing::PastDue { cancel_at: None }, Some(days(-1)));
+    let words = state(&past_due, Some(days(6)), NOW);
+    assert_eq!((words.stamp.as_str(), words.tone), ("Past due", Tone::Alarm));
+    assert_eq!(words.sentence, "Your plan was paid until 20 September 2026. The renewal has not been paid yet.");
+    assert!(words.notices[0].text.contains("works until 27 September 2026"), "{:?}", words.notices);
+    let over = state(&past_due, None, NOW);
+    assert!(over.notices[0].text.starts_with("Your licence has ended."), "{:?}", over.notices);
+}
+
+#[test]
+fn an_ended_plan_says_when_it_ended() {
+    let sentence = "Your plan ended on 16 September 2026. Choose a plan to go on.";
+    let canceled = provided(Standing::Canceled { ended_at: days(-5) }, Some(days(-5)));
+    assert_eq!(words_of(&canceled), said("Canceled", sentence, Tone::Alarm));
+}
+
+#[test]
+fn every_state_has_words_and_none_has_a_providers_id() {
+    for standing in all_standings() {
+        for paid_until in [None, Some(days(-1)), Some(days(9))] {
+            for works_until in [None, Some(days(9))] {
+                let words = state(&provided(standing, paid_until), works_until, NOW);
+                assert!(!words.stamp.is_empty() && words.stamp.len() <= 16, "{words:?}");
+                assert!(words.sentence.ends_with('.') && !words.sentence.contains("0 days"), "{words:?}");
+                assert!(!format!("{words:?}").contains("sub_"), "{words:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_offered_beside_a_live_subscription() {
+    assert_eq!(main_action(&trial_until(days(3))), MainAction::Upgrade);
+    assert_eq!(main_action(&trial_until(days(-3))), MainAction::Upgrade);
+    for standing in all_standings() {
+        let expected = if standing.is_live() { MainAction::OpenLicense } else { MainAction::Upgrade };
+        assert_eq!(main_action(&provided(standing, None)), expected, "{standing:?}");
+    }
+}
+
+fn license(trial: bool, paid_until: Timestamp, expires_at: Timestamp) -> License {
+    License {
+        license_id: LicenseId::from_random([1; 16]),
+        customer_id: CustomerId::from_random([2; 16]),
+        version: 1,
+        token: String::new(),
+        plan: PlanCode::new("professional"),
+        status: "active".to_owned(),
+        trial,
+        issued_at: days(-1),
+        expires_at,
+        refresh_after: days(5),
+        paid_until,
+        reason: "subscribed".to_owned(),
+        facts_digest: String::new(),
+    }
+}
+
+#[test]
+fn the_stamp_on_a_license_says_what_a_check_would_say() {
+    let grant = |trial| {
+        Ok(Grant {
+            plan: PlanCode::new("professional"),
+            status: "active",
+            trial,
+            features: Vec::new(),
+            limits: Default::default(),
+            paid_until: days(9),
+            grace_until: days(16),
+        })
+    };
+    let running = license(false, days(9), days(16));
+    assert_eq!(license_stamp(&running, &grant(false), NOW), ("Valid", Tone::Good));
+    assert_eq!(license_stamp(&license(true, days(9), days(9)), &grant(true), NOW), ("Trial", Tone::Calm));
+    assert_eq!(license_stamp(&running, &grant(false), days(9)), ("In grace", Tone::Warn));
+    assert_eq!(license_stamp(&running, &grant(false), days(16)), ("Expired", Tone::Alarm));
+    assert_eq!(license_stamp(&running, &Err(Ended::Canceled), NOW), ("Canceled", Tone::Alarm));
+    assert_eq!(license_stamp(&running, &Err(Ended::Paused), NOW), ("Paused", Tone::Warn));
+}
+
+#[test]
+fn a_reason_of_a_newer_release_is_still_readable() {
+    assert_eq!(reason("subscribed", "Professional"), "Subscribed to Professional");
+    assert_eq!(reason("refunded_in_part", "Professional"), "Refunded in part");
+}

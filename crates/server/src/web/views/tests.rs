@@ -1,0 +1,102 @@
+//! Renders every page into `target/page-previews`, for people and browsers to look at, and checks what must hold for each of
+//! them: no inline code, one heading, everything escaped, no provider's id.
+
+use std::path::{Path, PathBuf};
+
+use askama::Template;
+
+use super::samples::{account, active_account, pages, signup_with_errors, waiting};
+
+/// Whether the text holds `cus_` and the like, followed by at least eight letters or digits.
+fn has_provider_id(text: &str) -> bool {
+    ["cus_", "sub_", "cs_", "in_", "pi_", "price_", "evt_"].iter().any(|prefix| {
+        text.match_indices(prefix).any(|(at, _)| {
+            text[at + prefix.len()..].chars().take_while(char::is_ascii_alphanumeric).take(8).count() == 8
+        })
+    })
+}
+
+fn previews_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/page-previews")
+}
+
+#[test]
+fn every_page_keeps_the_rules_of_the_house() {
+    for (name, html) in pages() {
+        assert!(!html.contains("style="), "{name}: inline style");
+        assert!(!html.contains("<style"), "{name}: inline style");
+        assert_eq!(html.matches("<script").count(), 1, "{name}: only enhance.js, and nothing unescaped");
+        assert!(html.contains("enhance.js\" defer></script>"), "{name}: the script is a file");
+        assert!(!html.contains("javascript:") && !html.contains(" onclick"), "{name}: inline script");
+        assert!(html.starts_with("<!DOCTYPE html>\n<html lang=\"en\">"), "{name}: language");
+        assert_eq!(html.matches("<h1").count(), 1, "{name}: one h1");
+        assert_eq!(html.matches("<main").count(), 1, "{name}: one main");
+        assert_eq!(html.matches("<title>").count(), 1, "{name}: one title");
+        assert!(!html.contains("<title></title>"), "{name}: a title");
+        assert!(!has_provider_id(&html), "{name}: a provider's id");
+        assert_unique_ids(name, &html);
+    }
+}
+
+fn assert_unique_ids(name: &str, html: &str) {
+    let mut ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "{name}: an id stands twice in {ids:?}");
+}
+
+#[test]
+fn a_password_is_never_sent_back() {
+    let html = signup_with_errors().render().expect("renders");
+    let field = html.split("<input id=\"password\"").nth(1).and_then(|rest| rest.split('>').next()).expect("the field");
+    assert!(!field.contains("value="), "{field}");
+    assert!(html.contains("aria-describedby=\"password-hint password-error\""));
+    assert!(
+        html.contains("value=\"&#60;script&#62;") || html.contains("&#60;script&#62;\""),
+        "typed text is kept, escaped"
+    );
+}
+
+#[test]
+fn waiting_never_claims_success_and_stops_looking_after_some_tries() {
+    let early = waiting(false).render().expect("renders");
+    assert!(early.contains("http-equiv=\"refresh\" content=\"2; url=/checkout/return?attempt="));
+    let slow = waiting(true).render().expect("renders");
+    assert!(!slow.contains("http-equiv") && !slow.contains("data-next") && slow.contains("id=\"check-again\""));
+    for html in [early, slow] {
+        assert!(html.contains("id=\"payment-waiting\"") && !html.contains("payment-done"));
+        assert!(!html.contains("Thank you") && !html.contains("license-token"));
+    }
+}
+
+#[test]
+fn the_chooser_has_one_button_per_price() {
+    let html = account().render().expect("renders");
+    for code in ["starter", "professional", "enterprise"] {
+        for interval in ["month", "year"] {
+            assert_eq!(html.matches(&format!("id=\"buy-{code}-{interval}\"")).count(), 1);
+        }
+    }
+    assert!(!html.contains("buy-trial"), "a trial is not for sale");
+    assert!(!active_account().render().expect("renders").contains("id=\"upgrade\""));
+}
+
+#[test]
+fn previews_are_written_for_people_to_look_at() {
+    let folder = previews_folder();
+    let assets = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets");
+    std::fs::create_dir_all(folder.join("assets")).expect("the target folder is ours");
+    for file in ["style.css", "enhance.js", "favicon.svg"] {
+        std::fs::copy(assets.join(file), folder.join("assets").join(file)).expect("every asset exists");
+    }
+    for (name, html) in pages() {
+        std::fs::write(folder.join(format!("{name}.html")), html).expect("the target folder is ours");
+    }
+}
+
+#[test]
+fn the_style_sheet_fetches_nothing() {
+    let css = include_str!("../../../assets/style.css");
+    assert!(!css.contains("url(") && !css.contains("@import"), "everything is drawn by the file itself");
+}
