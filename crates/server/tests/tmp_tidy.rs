@@ -1,0 +1,3 @@
+//! Temporary.
+#[path = "it/tidy.rs"]
+mod tidy;
