@@ -18,6 +18,10 @@ USER nobody
 CMD ["sh", "-c", "socat TCP-LISTEN:8101,fork,reuseaddr TCP:127.0.0.1:3101 & exec socat TCP-LISTEN:8100,fork,reuseaddr TCP:127.0.0.1:3100"]
 
 FROM debian:bookworm-slim
+# Stripe and the mail server are believed by their certificates.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin counterfoil \
     && install --directory --owner=counterfoil --group=counterfoil --mode=0700 /data
 COPY --from=build /src/target/release/counterfoil /usr/local/bin/counterfoil

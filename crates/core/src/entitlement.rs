@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::facts::Money;
 use crate::plan::{Catalog, Plan, PlanCode};
-use crate::subscription::{Standing, State, Subscription};
+use crate::subscription::{Provided, Standing, State, Subscription};
 use crate::time::Timestamp;
 
 /// A right to use the product, with its end.
@@ -36,6 +37,12 @@ pub enum Ended {
     Canceled,
     /// The subscription is paused.
     Paused,
+    /// The payment was given back.
+    Refunded,
+    /// A dispute of the payment was lost.
+    DisputeLost,
+    /// The payment is disputed, and nothing is given until that is decided.
+    Disputed,
     /// The plan is not in the catalogue any more.
     PlanGone,
 }
@@ -49,6 +56,9 @@ impl Ended {
             Self::NotPaid => "not_paid",
             Self::Canceled => "canceled",
             Self::Paused => "paused",
+            Self::Refunded => "refunded",
+            Self::DisputeLost => "dispute_lost",
+            Self::Disputed => "disputed",
             Self::PlanGone => "plan_unknown",
         }
     }
@@ -63,18 +73,33 @@ pub fn entitlement(subscription: &Subscription, catalog: &Catalog, now: Timestam
     let status = subscription.status_word(now);
     match &subscription.state {
         State::Trial { ends_at } => grant(plan, "trialing", true, *ends_at, now).ok_or(Ended::TrialOver),
-        State::Provided(provided) => {
-            let paid_until = provided.paid_until.ok_or(Ended::NotPaid)?;
-            match provided.standing {
-                Standing::Trialing { .. } => grant(plan, status, true, paid_until, now).ok_or(Ended::NotPaid),
-                Standing::Active { .. } | Standing::PastDue { .. } => {
-                    grant(plan, status, false, paid_until, now).ok_or(Ended::NotPaid)
-                }
-                Standing::Incomplete | Standing::IncompleteExpired | Standing::Unpaid => Err(Ended::NotPaid),
-                Standing::Paused => Err(Ended::Paused),
-                Standing::Canceled { .. } => Err(Ended::Canceled),
-            }
+        State::Provided(provided) => match provided.standing {
+            Standing::Trialing { .. } => paid_time(provided, plan, status, true, now),
+            Standing::Active { .. } | Standing::PastDue { .. } => paid_time(provided, plan, status, false, now),
+            Standing::Incomplete | Standing::IncompleteExpired | Standing::Unpaid => Err(Ended::NotPaid),
+            Standing::Paused => Err(Ended::Paused),
+            Standing::Canceled { .. } => Err(Ended::Canceled),
+        },
+    }
+}
+
+/// What money still gives. Grace bridges the time until a payment, so there is none once one was taken back.
+fn paid_time(
+    provided: &Provided,
+    plan: &Plan,
+    status: &'static str,
+    trial: bool,
+    now: Timestamp,
+) -> Result<Grant, Ended> {
+    let given = |paid_until| grant(plan, status, trial, paid_until, now);
+    let unspent = |paid_until: &Timestamp| now < *paid_until;
+    match provided.money {
+        Money::Kept | Money::PartlyRefunded | Money::Disputed => {
+            provided.paid_until.and_then(given).ok_or(Ended::NotPaid)
         }
+        Money::Held => Err(Ended::Disputed),
+        Money::Refunded => provided.paid_until.filter(unspent).and_then(given).ok_or(Ended::Refunded),
+        Money::DisputeLost => provided.paid_until.filter(unspent).and_then(given).ok_or(Ended::DisputeLost),
     }
 }
 

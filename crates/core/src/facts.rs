@@ -46,6 +46,68 @@ impl ProviderStatus {
     }
 }
 
+/// What became of the money for the newest paid period. A word of its own, because a provider that says "refunded" says more
+/// than one that says nothing: only the first takes a known `paid_until` back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Money {
+    /// We have it, or nothing was ever paid.
+    #[default]
+    Kept,
+    /// A part was given back, or all of a surcharge within a period that is paid by itself. It is noted and takes nothing away.
+    PartlyRefunded,
+    /// The customer's bank asks for it back, and nobody has decided. It is noted and takes nothing away.
+    Disputed,
+    /// The same, and the operator wants nothing given until it is decided.
+    Held,
+    /// All of it was given back.
+    Refunded,
+    /// The bank took it back for good.
+    DisputeLost,
+}
+
+impl Money {
+    const ALL: [Self; 6] =
+        [Self::Kept, Self::PartlyRefunded, Self::Disputed, Self::Held, Self::Refunded, Self::DisputeLost];
+
+    /// The stable word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::PartlyRefunded => "partly_refunded",
+            Self::Disputed => "disputed",
+            Self::Held => "held",
+            Self::Refunded => "refunded",
+            Self::DisputeLost => "dispute_lost",
+        }
+    }
+
+    /// The word's meaning.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|money| money.word() == word)
+    }
+
+    /// Whether the period that it paid for is not paid any more.
+    #[must_use]
+    pub const fn is_gone(self) -> bool {
+        match self {
+            Self::Refunded | Self::DisputeLost => true,
+            Self::Kept | Self::PartlyRefunded | Self::Disputed | Self::Held => false,
+        }
+    }
+}
+
+/// What an open dispute means for the right to use the product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DisputePolicy {
+    /// Nothing, until it is lost.
+    #[default]
+    Ignore,
+    /// There is none while it is open.
+    Hold,
+}
+
 /// One subscription at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionFacts {
@@ -60,8 +122,10 @@ pub struct SubscriptionFacts {
     /// The end of the running period, over all items the latest. `None` where the provider told none: a known date is then kept.
     pub period_ends_at: Option<Timestamp>,
     /// Until when money (or a trial that the provider counts) has really been given: the end of the newest **paid** period.
-    /// `None` where nothing was ever paid. A renewal moves `period_ends_at` before the money arrives; this it moves after.
+    /// `None` where nothing was ever paid, or all of it went back. A renewal moves `period_ends_at` before the money arrives; this it moves after.
     pub paid_until: Option<Timestamp>,
+    /// What became of the money for the newest paid period. Where it is gone, `paid_until` is the end of the period before.
+    pub money: Money,
     /// When it will end although it still runs: `cancel_at`, or the period's end where `cancel_at_period_end` is set.
     pub cancel_at: Option<Timestamp>,
     /// When it ended.
@@ -92,6 +156,17 @@ pub struct SessionFacts {
     pub status: SessionStatus,
 }
 
+/// A price that a subscription goes over to by itself, as the provider has planned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedPrice {
+    /// The subscription.
+    pub subscription: ExternalSubscriptionId,
+    /// The price that comes.
+    pub price: PriceId,
+    /// When it comes.
+    pub starts_at: Timestamp,
+}
+
 /// Everything the provider knows of one customer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -103,4 +178,19 @@ pub struct Facts {
     pub subscriptions: Vec<SubscriptionFacts>,
     /// The sessions of our attempts that were still open when we asked.
     pub sessions: Vec<SessionFacts>,
+    /// Changes of the price that are planned, at most one a subscription.
+    pub planned_prices: Vec<PlannedPrice>,
+}
+
+impl Facts {
+    /// These facts under the operator's policy for open disputes.
+    #[must_use]
+    pub fn under(mut self, policy: DisputePolicy) -> Self {
+        let open = |each: &&mut SubscriptionFacts| each.money == Money::Disputed;
+        match policy {
+            DisputePolicy::Ignore => {}
+            DisputePolicy::Hold => self.subscriptions.iter_mut().filter(open).for_each(|each| each.money = Money::Held),
+        }
+        self
+    }
 }

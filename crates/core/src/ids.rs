@@ -172,6 +172,13 @@ impl IdempotencyKey {
         Self(format!("cf:{instance}:{attempt}:expire"))
     }
 
+    /// One step of a change of the subscription, decided under one hold of the customer's lease. The fencing number is part of
+    /// the name, because what was done before, taken back and done again is another thing and must not be answered from memory.
+    #[must_use]
+    pub fn subscription_change(instance: &InstanceId, customer: &CustomerId, what: &str, fence: i64) -> Self {
+        Self(format!("cf:{instance}:{customer}:{what}:f{fence}"))
+    }
+
     /// Takes a key back from where it was stored.
     #[must_use]
     pub fn from_stored(text: String) -> Self {

@@ -13,6 +13,7 @@ pub mod license;
 pub mod link;
 pub mod password;
 pub mod plan;
+pub mod plan_change;
 pub mod reduce;
 pub mod refusal;
 pub mod return_url;

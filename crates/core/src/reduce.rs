@@ -1,14 +1,16 @@
 //! One function decides: what the provider knows now, and what we knew before, give what the customer has.
 //!
 //! It looks at **all** subscriptions of the customer, so the end of an old one never harms a new one. A subscription governs
-//! only once it has given paid time: until then our trial, or what was there before, goes on. Where any live subscription
-//! gives a right to the product, the one that governs gives one (invariant 3). A date that is known is never replaced by
-//! none, a terminal state of one subscription never changes, and what is not understood is kept and flagged.
+//! only once it was paid for: until then our trial, or what was there before, goes on. Where any live subscription gives
+//! a right to the product, the one that governs gives one (invariant 3). A date that is known is never replaced by none,
+//! unless the provider says that its money went back; a terminal state of one subscription never changes, and what is not
+//! understood is kept and flagged.
 
 use std::cmp::Reverse;
 
 use crate::entitlement::entitlement;
-use crate::facts::{Facts, ProviderStatus, SubscriptionFacts};
+use crate::facts::{Facts, Money, ProviderStatus, SubscriptionFacts};
+use crate::ids::ExternalSubscriptionId;
 use crate::plan::Catalog;
 use crate::subscription::{Attention, Provided, Standing, State, Subscription};
 use crate::time::Timestamp;
@@ -29,17 +31,55 @@ pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Tim
         // An unknown word: what we had stays, and an operator is told. Nobody loses or gains anything by a word.
         _ => return Subscription { attention: Some(Attention::StatusUnknown), ..current.clone() },
     };
-    let charged_too =
-        |other: &SubscriptionFacts| other.id != governing.id && is_live(other) && other.paid_until.is_some();
-    let several = standing.is_live() && facts.subscriptions.iter().any(charged_too);
+    let next = observed(current, governing, standing, catalog);
+    let several = standing.is_live() && facts.subscriptions.iter().any(|other| is_charged_beside(other, &governing.id));
     let attention = if several {
         Some(Attention::SeveralLive)
-    } else if governing.prices.iter().any(|price| catalog.find_price(price).is_some()) {
-        None
-    } else {
+    } else if !is_mapped(governing, catalog) {
         Some(Attention::PriceUnmapped)
+    } else if standing.is_live() {
+        about_money(&next)
+    } else {
+        None
     };
-    Subscription { attention, ..observed(current, governing, standing, catalog) }
+    Subscription { attention, ..next }
+}
+
+/// The subscriptions that a customer pays for beside the one that governs, and that were bought after it: what an operator's
+/// policy may cancel. A price that is in no plan was sold by somebody else, for something else, and is never among them.
+#[must_use]
+pub fn later_duplicates(governing: &Subscription, facts: &Facts, catalog: &Catalog) -> Vec<ExternalSubscriptionId> {
+    let State::Provided(provided) = &governing.state else { return Vec::new() };
+    let Some(kept) = facts.subscriptions.iter().find(|each| each.id == provided.id).filter(|each| is_live(each)) else {
+        return Vec::new();
+    };
+    let born = |each: &SubscriptionFacts| (each.created_at, each.id.clone());
+    let is_later = |each: &&SubscriptionFacts| {
+        is_charged_beside(each, &kept.id) && is_mapped(each, catalog) && born(each) > born(kept)
+    };
+    facts.subscriptions.iter().filter(is_later).map(|each| each.id.clone()).collect()
+}
+
+fn is_charged_beside(other: &SubscriptionFacts, governing: &ExternalSubscriptionId) -> bool {
+    other.id != *governing && is_live(other) && was_charged(other)
+}
+
+fn is_mapped(each: &SubscriptionFacts, catalog: &Catalog) -> bool {
+    each.prices.iter().any(|price| catalog.find_price(price).is_some())
+}
+
+/// Whether money ever came for it, even if that went back.
+fn was_charged(each: &SubscriptionFacts) -> bool {
+    each.paid_until.is_some() || each.money.is_gone()
+}
+
+fn about_money(next: &Subscription) -> Option<Attention> {
+    let State::Provided(provided) = &next.state else { return None };
+    match provided.money {
+        Money::Kept | Money::PartlyRefunded => None,
+        Money::Disputed | Money::Held => Some(Attention::Disputed),
+        Money::Refunded | Money::DisputeLost => Some(Attention::MoneyBack),
+    }
 }
 
 /// The customer's subscription if this one governs.
@@ -50,6 +90,10 @@ fn observed(
     catalog: &Catalog,
 ) -> Subscription {
     let known = known_part(current, governing);
+    // A date together with what became of its money: a provider that tells neither takes nothing away and gives nothing back.
+    let told = was_charged(governing).then_some((governing.paid_until, governing.money));
+    let (paid_until, money) =
+        told.or_else(|| known.map(|known| (known.paid_until, known.money))).unwrap_or((None, governing.money));
     let mapped = governing.prices.iter().find_map(|price| catalog.find_price(price));
     Subscription {
         plan: mapped.map_or_else(|| current.plan.clone(), |(plan, _)| plan.code.clone()),
@@ -58,7 +102,8 @@ fn observed(
             standing,
             interval: mapped.map(|(_, price)| price.interval).or_else(|| known.and_then(|known| known.interval)),
             period_ends_at: governing.period_ends_at.or_else(|| known.and_then(|known| known.period_ends_at)),
-            paid_until: governing.paid_until.or_else(|| known.and_then(|known| known.paid_until)),
+            paid_until,
+            money,
             trial_ended_at: governing.trial_ends_at.or(trial_end(current)),
         }),
         attention: None,
@@ -88,9 +133,10 @@ fn governing<'a>(
     candidates(current, facts).max_by_key(|each| (each.created_at, Reverse(each.id.clone())))
 }
 
-/// What has ever given paid time, and what governs already.
+/// What was ever paid for, and what governs already. A payment that went back counts as well: in which order we heard of the
+/// two must not matter.
 fn candidates<'a>(current: &Subscription, facts: &'a Facts) -> impl Iterator<Item = &'a SubscriptionFacts> {
-    facts.subscriptions.iter().filter(|each| each.paid_until.is_some() || is_current(current, each))
+    facts.subscriptions.iter().filter(|each| was_charged(each) || is_current(current, each))
 }
 
 fn is_current(current: &Subscription, each: &SubscriptionFacts) -> bool {

@@ -77,6 +77,27 @@ pub enum Refusal {
     /// The customer went through checkout, and the money is still on its way.
     #[error("A payment of this customer is still being confirmed. Wait for it before starting another checkout.")]
     PaymentPending,
+    /// There is no live subscription that could be changed.
+    #[error("There is no running subscription. Start one by a checkout.")]
+    NoSubscription,
+    /// The subscription has this plan and this interval already.
+    #[error("The subscription already has this plan and this interval.")]
+    SamePlan,
+    /// The subscription cannot be changed as it stands.
+    #[error("The subscription cannot be changed: {reason}.")]
+    ChangeNotPossible {
+        /// Why, and what to do first.
+        reason: &'static str,
+    },
+    /// No end is planned, and nothing is paused.
+    #[error("There is nothing to resume: the subscription runs, and no end is planned.")]
+    NothingToResume,
+    /// The card was refused.
+    #[error("The payment was declined, and nothing was changed. Update the payment details and try again.")]
+    PaymentDeclined,
+    /// The customer has never been at the payment provider.
+    #[error("There is nothing to manage yet: this customer has never paid anything.")]
+    NoBilling,
     /// There is no licence to give: no trial and no paid period.
     #[error("There is no license for this customer at the moment: neither a trial nor a paid period runs.")]
     NoLicense,
@@ -110,6 +131,12 @@ impl Refusal {
             Self::ReturnUrlNotAllowed { .. } => "return_url_not_allowed",
             Self::AlreadySubscribed => "already_subscribed",
             Self::PaymentPending => "payment_pending",
+            Self::NoSubscription => "no_subscription",
+            Self::SamePlan => "same_plan",
+            Self::ChangeNotPossible { .. } => "change_not_possible",
+            Self::NothingToResume => "nothing_to_resume",
+            Self::PaymentDeclined => "payment_declined",
+            Self::NoBilling => "no_billing",
             Self::NoLicense => "no_license",
             Self::LicenseInvalid => "license_invalid",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -132,6 +159,12 @@ impl Refusal {
             | Self::ScopeMissing
             | Self::AlreadySubscribed
             | Self::PaymentPending
+            | Self::NoSubscription
+            | Self::SamePlan
+            | Self::ChangeNotPossible { .. }
+            | Self::NothingToResume
+            | Self::PaymentDeclined
+            | Self::NoBilling
             | Self::NoLicense
             | Self::TooManyRequests { .. } => None,
         }

@@ -2,6 +2,7 @@
 //!
 //! [`Record`] is the flat form in which the store keeps it; [`Subscription`] is the only form in which rules see it.
 
+use crate::facts::Money;
 use crate::ids::ExternalSubscriptionId;
 use crate::plan::{Interval, PlanCode};
 use crate::time::Timestamp;
@@ -42,6 +43,8 @@ pub struct Provided {
     pub period_ends_at: Option<Timestamp>,
     /// Until when it is paid. It never moves on a promise.
     pub paid_until: Option<Timestamp>,
+    /// What became of the money for the newest paid period.
+    pub money: Money,
     /// The end of our trial before it, kept for the record.
     pub trial_ended_at: Option<Timestamp>,
 }
@@ -133,6 +136,10 @@ pub enum Attention {
     PriceUnmapped,
     /// Two subscriptions are live: both are charged.
     SeveralLive,
+    /// The payment is disputed: the provider waits for the vendor's evidence.
+    Disputed,
+    /// The period's payment went back to the customer, and the subscription goes on to be charged.
+    MoneyBack,
     /// The provider used a status that is not known here; the state was kept.
     StatusUnknown,
     /// The subscription is not among the customer's at the provider any more; the state was kept.
@@ -140,7 +147,9 @@ pub enum Attention {
 }
 
 impl Attention {
-    const ALL: [Self; 4] = [Self::PriceUnmapped, Self::SeveralLive, Self::StatusUnknown, Self::Vanished];
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::PriceUnmapped, Self::SeveralLive, Self::Disputed, Self::MoneyBack, Self::StatusUnknown, Self::Vanished];
 
     /// The stable word.
     #[must_use]
@@ -148,6 +157,8 @@ impl Attention {
         match self {
             Self::PriceUnmapped => "price_unmapped",
             Self::SeveralLive => "several_live",
+            Self::Disputed => "disputed",
+            Self::MoneyBack => "money_back",
             Self::StatusUnknown => "status_unknown",
             Self::Vanished => "vanished",
         }
@@ -171,6 +182,8 @@ pub struct Record {
     pub current_period_ends_at: Option<Timestamp>,
     /// Until when it is paid.
     pub paid_until: Option<Timestamp>,
+    /// What became of the money for the newest paid period; empty while it is kept.
+    pub money_back: Option<String>,
     /// The planned end.
     pub cancel_at: Option<Timestamp>,
     /// When it ended.
@@ -202,6 +215,15 @@ impl Subscription {
         }
     }
 
+    /// What became of the money for the newest paid period; kept where none was ever paid.
+    #[must_use]
+    pub const fn money(&self) -> Money {
+        match &self.state {
+            State::Trial { .. } => Money::Kept,
+            State::Provided(provided) => provided.money,
+        }
+    }
+
     /// Whether buying another one would charge the customer twice.
     #[must_use]
     pub fn is_live_at_provider(&self) -> bool {
@@ -224,6 +246,7 @@ impl Subscription {
                 trial_ends_at: Some(*ends_at),
                 current_period_ends_at: Some(*ends_at),
                 paid_until: None,
+                money_back: None,
                 cancel_at: None,
                 ended_at: None,
                 attention,
@@ -236,6 +259,7 @@ impl Subscription {
                 trial_ends_at: provided.trial_ended_at,
                 current_period_ends_at: provided.period_ends_at,
                 paid_until: provided.paid_until,
+                money_back: (provided.money != Money::Kept).then(|| provided.money.word().to_owned()),
                 cancel_at: provided.standing.cancel_at(),
                 ended_at: match provided.standing {
                     Standing::Canceled { ended_at } => Some(ended_at),
@@ -288,12 +312,17 @@ impl Subscription {
             }
             _ => return Err(corrupt("unknown status")),
         };
+        let money = match record.money_back.as_deref() {
+            None => Money::Kept,
+            Some(word) => Money::parse(word).ok_or_else(|| corrupt("an unknown word about money"))?,
+        };
         let provided = Provided {
             id,
             standing,
             interval: record.interval,
             period_ends_at: record.current_period_ends_at,
             paid_until: record.paid_until,
+            money,
             trial_ended_at: record.trial_ends_at,
         };
         Ok(Self { plan: record.plan, state: State::Provided(provided), attention })

@@ -7,7 +7,6 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
-
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "info,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn";
 
@@ -24,7 +23,7 @@ pub fn start_logging(format: LogFormat) {
     let _already_started = if json {
         builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).try_init()
+        builder.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()
     };
 }
 
@@ -34,7 +33,37 @@ pub fn start_metrics() -> PrometheusHandle {
     static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     HANDLE
         .get_or_init(|| {
-            PrometheusBuilder::new().install_recorder().expect("nothing else in this process installs a metrics recorder")
+            let handle = PrometheusBuilder::new()
+                .install_recorder()
+                .expect("nothing else in this process installs a metrics recorder");
+            begin_at_zero();
+            handle
         })
         .clone()
+}
+
+/// What must stay at zero is there from the start: an alarm on a counter that does not exist never rings.
+fn begin_at_zero() {
+    for (name, what) in [
+        ("counterfoil_duplicate_external_customers_total", "Second customers found at the provider for one of ours."),
+        ("counterfoil_duplicates_canceled_total", "Second subscriptions that were canceled at the provider."),
+        ("counterfoil_sweep_repairs_total", "Changes that a sweep found and no webhook had brought."),
+        ("counterfoil_inbox_failures_total", "Events that could not be worked off at a try."),
+        ("counterfoil_webhooks_refused_total", "Webhook requests that were not believed."),
+        ("counterfoil_mails_dead_total", "Mails that were given up."),
+        ("counterfoil_logins_refused_total", "Logins with a wrong address or password."),
+        ("counterfoil_signups_total", "Customers who signed up."),
+        ("counterfoil_syncs_total", "Looks at the provider."),
+    ] {
+        metrics::describe_counter!(name, what);
+        metrics::counter!(name).increment(0);
+    }
+    metrics::describe_counter!("counterfoil_attention_total", "Customers who came to need an operator, by reason.");
+    for why in counterfoil_core::subscription::Attention::ALL {
+        metrics::counter!("counterfoil_attention_total", "why" => why.word()).increment(0);
+    }
+    metrics::describe_gauge!("counterfoil_inbox_rows", "Events in the inbox, by state.");
+    metrics::describe_gauge!("counterfoil_outbox_rows", "Mails in the outbox, by state.");
+    metrics::describe_counter!("counterfoil_http_requests_total", "Requests answered, by route, method and status.");
+    metrics::describe_histogram!("counterfoil_http_request_seconds", "How long answers took.");
 }

@@ -10,7 +10,7 @@ use crate::clock::{DAY, HOUR};
 use crate::context::{Cause, Context};
 use crate::error::ApiError;
 use crate::json;
-use crate::resources::sessions;
+use crate::resources::{schedules, sessions};
 use crate::sandbox::Inner;
 use crate::store::{Kind, Store};
 
@@ -25,6 +25,7 @@ enum Step {
     ExpirePendingUpdate,
     WarnOfTrialEnd,
     Cancel,
+    NextPhase,
     EndTrial,
     Renew,
     ResumeCollection,
@@ -113,6 +114,8 @@ fn subscription_step(store: &Store, subscription: &Value) -> Option<(i64, Step)>
     if let Some(at) = json::opt_int(subscription, "pause_collection.resumes_at") {
         steps.push((at, Step::ResumeCollection));
     }
+    // Before a renewal of the same second, which then charges what the next phase has.
+    steps.extend(schedules::phase_end(store, subscription).map(|at| (at, Step::NextPhase)));
     match status {
         "incomplete" => steps.push((json::int(subscription, "created") + INCOMPLETE_SECONDS, Step::ExpireIncomplete)),
         "trialing" => {
@@ -148,6 +151,7 @@ fn perform(cx: &mut Context, step: Step, id: &str) {
         Step::ExpirePendingUpdate => prorations::expire_pending(cx, id),
         Step::WarnOfTrialEnd => subscriptions::warn_of_trial_end(cx, id),
         Step::Cancel => subscriptions::cancel(cx, id, None),
+        Step::NextPhase => schedules::next_phase(cx, id),
         Step::EndTrial => subscriptions::end_trial(cx, id),
         Step::Renew => subscriptions::renew(cx, id),
         Step::ResumeCollection => cx.change(Kind::Subscription, id, "customer.subscription.updated", |value| {

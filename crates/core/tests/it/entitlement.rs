@@ -1,4 +1,5 @@
 use counterfoil_core::entitlement::{Ended, entitlement, expiry};
+use counterfoil_core::facts::Money;
 use counterfoil_core::subscription::{Standing, State};
 use counterfoil_core::{PlanCode, Subscription};
 
@@ -49,7 +50,19 @@ fn the_table_of_standing_against_time() {
         let name = format!("{}{}", standing.word(), if planned { ", end planned" } else { "" });
         row(name, &provided("sub_1", standing));
     }
+    for money in [Money::PartlyRefunded, Money::Disputed, Money::Held, Money::Refunded, Money::DisputeLost] {
+        row(format!("active, {}", money.word()), &with_money(money));
+    }
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// Active, paid until day 32; where the money is gone, that is the end of the period before.
+fn with_money(money: Money) -> Subscription {
+    let mut subscription = provided("sub_1", ACTIVE);
+    if let State::Provided(provided) = &mut subscription.state {
+        provided.money = money;
+    }
+    subscription
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What holds for `reduce` whatever the provider says.
 
 use counterfoil_core::entitlement::entitlement;
-use counterfoil_core::facts::{Facts, ProviderStatus, SubscriptionFacts};
+use counterfoil_core::facts::{Facts, Money, ProviderStatus, SubscriptionFacts};
 use counterfoil_core::subscription::{Attention, Provided, Standing, State};
 use counterfoil_core::{ExternalSubscriptionId, PriceId, Subscription, Timestamp, reduce};
 use proptest::option;
@@ -31,20 +31,28 @@ fn any_status() -> impl Strategy<Value = ProviderStatus> {
     .prop_map(ProviderStatus::parse)
 }
 
+fn any_money() -> impl Strategy<Value = Money> {
+    use Money::{DisputeLost, Disputed, Held, Kept, PartlyRefunded, Refunded};
+    prop::sample::select(vec![Kept, Kept, Kept, PartlyRefunded, Disputed, Held, Refunded, DisputeLost])
+}
+
 fn any_facts_of(id: &'static str) -> impl Strategy<Value = SubscriptionFacts> {
     let prices = prop::sample::subsequence(vec!["price_pro_monthly", "price_starter", "price_unmapped"], 0..=2);
     let dates = (some_day(), option::of(some_day()), option::of(some_day()));
     let ends = (option::of(some_day()), option::of(some_day()), option::of(some_day()));
-    (any_status(), prices, dates, ends).prop_map(move |(status, prices, dates, ends)| SubscriptionFacts {
-        id: ExternalSubscriptionId::new(id),
-        status,
-        created_at: dates.0,
-        prices: prices.into_iter().map(PriceId::new).collect(),
-        period_ends_at: dates.1,
-        paid_until: dates.2,
-        cancel_at: ends.0,
-        ended_at: ends.1,
-        trial_ends_at: ends.2,
+    (any_status(), prices, dates, ends, any_money()).prop_map(move |(status, prices, dates, ends, money)| {
+        SubscriptionFacts {
+            id: ExternalSubscriptionId::new(id),
+            status,
+            created_at: dates.0,
+            prices: prices.into_iter().map(PriceId::new).collect(),
+            period_ends_at: dates.1,
+            paid_until: dates.2,
+            money,
+            cancel_at: ends.0,
+            ended_at: ends.1,
+            trial_ends_at: ends.2,
+        }
     })
 }
 
@@ -89,7 +97,9 @@ proptest! {
             status @ (ProviderStatus::Trialing | ProviderStatus::PastDue) => status,
             _ => ProviderStatus::Active,
         };
-        let paying = SubscriptionFacts { status, paid_until: Some(now.plus_seconds(1)), ..paying };
+        // Money that was partly given back, or is only asked back, is still money.
+        let money = if paying.money == Money::Held || paying.money.is_gone() { Money::Kept } else { paying.money };
+        let paying = SubscriptionFacts { status, paid_until: Some(now.plus_seconds(1)), money, ..paying };
         let all = facts.subscriptions.into_iter().chain([paying]);
         let after = reduce(&current, &listed(all), &catalog(), now);
         prop_assert!(entitlement(&after, &catalog(), now).is_ok(), "{:?}", after);
@@ -115,6 +125,19 @@ proptest! {
     }
 
     #[test]
+    fn money_that_went_back_gives_no_grace_and_held_money_nothing(
+        current in any_current(), facts in any_facts(), now in some_day()
+    ) {
+        let after = reduce(&current, &facts, &catalog(), now);
+        let Some(paid) = part(&after) else { return Ok(()) };
+        let right = entitlement(&after, &catalog(), now);
+        if paid.money.is_gone() {
+            prop_assert!(right.is_err() || paid.paid_until.is_some_and(|end| now < end), "{:?}", after);
+        }
+        prop_assert!(paid.money != Money::Held || right.is_err());
+    }
+
+    #[test]
     fn what_is_over_never_changes_and_known_dates_stay(current in any_current(), facts in any_facts(), now in some_day()) {
         let after = reduce(&current, &facts, &catalog(), now);
         let (Some(before), Some(later)) = (part(&current), part(&after)) else { return Ok(()) };
@@ -122,7 +145,7 @@ proptest! {
             if before.standing.is_terminal() {
                 prop_assert_eq!(before, later);
             }
-            prop_assert!(before.paid_until.is_none() || later.paid_until.is_some());
+            prop_assert!(before.paid_until.is_none() || later.paid_until.is_some() || later.money.is_gone());
             prop_assert!(before.period_ends_at.is_none() || later.period_ends_at.is_some());
         }
         prop_assert!(before.trial_ended_at.is_none() || later.trial_ended_at.is_some());

@@ -1,7 +1,7 @@
 //! The golden table: every status of the provider, paid or not, in every situation that the customer can be in.
 
 use counterfoil_core::entitlement::entitlement;
-use counterfoil_core::facts::{ProviderStatus, SubscriptionFacts};
+use counterfoil_core::facts::{Money, ProviderStatus, SubscriptionFacts};
 use counterfoil_core::subscription::{Standing, State};
 use counterfoil_core::{Subscription, Timestamp, reduce};
 
@@ -54,12 +54,21 @@ fn every_status_in_every_situation() {
     for (name, current, other, now) in situations() {
         lines.push(format!("{name}: {}", describe(&current, now)));
         for word in WORDS {
-            for (money, paid_until) in [("paid", Some(day(32))), ("unpaid", None)] {
+            let monies = [
+                ("paid", Some(day(32)), Money::Kept),
+                ("unpaid", None, Money::Kept),
+                ("refunded", None, Money::Refunded),
+                ("disputed", Some(day(32)), Money::Disputed),
+                ("held", Some(day(32)), Money::Held),
+                ("lost", Some(day(2)), Money::DisputeLost),
+            ];
+            for (name, paid_until, money) in monies {
                 let ended_at = (word == "canceled").then(|| day(9));
-                let one = SubscriptionFacts { paid_until, ended_at, ..facts_of("sub_1", ProviderStatus::parse(word)) };
+                let told = facts_of("sub_1", ProviderStatus::parse(word));
+                let one = SubscriptionFacts { paid_until, money, ended_at, ..told };
                 let facts = listed(std::iter::once(one).chain(other.clone()));
                 let after = reduce(&current, &facts, &catalog(), now);
-                lines.push(format!("  {word:<18} {money:<6} → {}", describe(&after, now)));
+                lines.push(format!("  {word:<18} {name:<8} → {}", describe(&after, now)));
             }
         }
     }

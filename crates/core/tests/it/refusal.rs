@@ -31,6 +31,12 @@ fn all() -> Vec<Refusal> {
         Refusal::ReturnUrlNotAllowed { field: "success_url" },
         Refusal::AlreadySubscribed,
         Refusal::PaymentPending,
+        Refusal::NoSubscription,
+        Refusal::SamePlan,
+        Refusal::ChangeNotPossible { reason: "it is paused. Resume it first" },
+        Refusal::NothingToResume,
+        Refusal::PaymentDeclined,
+        Refusal::NoBilling,
         Refusal::NoLicense,
         Refusal::LicenseInvalid,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
@@ -57,10 +63,16 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::NoLicense => 14,
         Refusal::LicenseInvalid => 15,
         Refusal::TooManyRequests { .. } => 16,
+        Refusal::NoSubscription => 17,
+        Refusal::SamePlan => 18,
+        Refusal::ChangeNotPossible { .. } => 19,
+        Refusal::NothingToResume => 20,
+        Refusal::PaymentDeclined => 21,
+        Refusal::NoBilling => 22,
     }
 }
 
-const VARIANTS: usize = 17;
+const VARIANTS: usize = 23;
 
 #[test]
 fn codes_are_unique_plain_words() {

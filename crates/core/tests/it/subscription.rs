@@ -1,3 +1,4 @@
+use counterfoil_core::facts::Money;
 use counterfoil_core::subscription::{Attention, Provided, Record, Standing, State};
 use counterfoil_core::{ExternalSubscriptionId, Interval, PlanCode, Subscription, Timestamp};
 use proptest::option;
@@ -26,15 +27,17 @@ fn any_standing() -> impl Strategy<Value = Standing> {
 fn any_state() -> impl Strategy<Value = State> {
     let interval = option::of(prop_oneof![Just(Interval::Month), Just(Interval::Year)]);
     let dates = (option::of(instant()), option::of(instant()), option::of(instant()));
+    let money = prop::sample::select(vec![Money::Kept, Money::PartlyRefunded, Money::Held, Money::Refunded]);
     prop_oneof![
         instant().prop_map(|ends_at| State::Trial { ends_at }),
-        ("\\PC{1,20}", any_standing(), interval, dates).prop_map(|(id, standing, interval, dates)| {
+        ("\\PC{1,20}", any_standing(), interval, dates, money).prop_map(|(id, standing, interval, dates, money)| {
             State::Provided(Provided {
                 id: ExternalSubscriptionId::new(id),
                 standing,
                 interval,
                 period_ends_at: dates.0,
                 paid_until: dates.1,
+                money,
                 trial_ended_at: dates.2,
             })
         }),
@@ -46,6 +49,8 @@ fn any_attention() -> impl Strategy<Value = Option<Attention>> {
         None,
         Some(Attention::PriceUnmapped),
         Some(Attention::SeveralLive),
+        Some(Attention::Disputed),
+        Some(Attention::MoneyBack),
         Some(Attention::StatusUnknown),
         Some(Attention::Vanished),
     ])
@@ -77,6 +82,7 @@ fn rows_that_contradict_themselves_are_refused() {
         (Record { status: "canceled".into(), ..paid() }, "canceled without a date (status `canceled`)"),
         (Record { status: "ACTIVE".into(), ..paid() }, "unknown status (status `ACTIVE`)"),
         (Record { status: String::new(), ..paid() }, "unknown status (status ``)"),
+        (Record { money_back: Some("kept?".into()), ..paid() }, "an unknown word about money (status `active`)"),
         (Record { attention: Some("panic".into()), ..paid() }, "unknown attention (status `active`)"),
     ];
     for (record, why) in cases {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use counterfoil_core::facts::{Facts, ProviderStatus, SubscriptionFacts};
+use counterfoil_core::facts::{Facts, Money, ProviderStatus, SubscriptionFacts};
 use counterfoil_core::subscription::{Provided, Standing, State};
 use counterfoil_core::{
     Catalog, ExternalSubscriptionId, Interval, Plan, PlanCode, Price, PriceId, Subscription, Timestamp,
@@ -65,6 +65,7 @@ pub fn facts_of(id: &str, status: ProviderStatus) -> SubscriptionFacts {
         prices: vec![PriceId::new("price_pro_monthly")],
         period_ends_at: Some(day(32)),
         paid_until: Some(day(32)),
+        money: Money::Kept,
         cancel_at: None,
         ended_at: None,
         trial_ends_at: None,
@@ -85,6 +86,7 @@ pub fn provided(id: &str, standing: Standing) -> Subscription {
             interval: Some(Interval::Month),
             period_ends_at: Some(day(32)),
             paid_until: Some(day(32)),
+            money: Money::Kept,
             trial_ended_at: Some(day(15)),
         }),
         attention: None,

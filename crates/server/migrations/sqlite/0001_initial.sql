@@ -35,11 +35,21 @@ create table subscriptions (
     trial_ends_at text,
     current_period_ends_at text,
     paid_until text,
+    -- What became of the money for the newest paid period; null while it is kept.
+    money_back text,
     cancel_at text,
     ended_at text,
     needs_attention text,
     created_at text not null,
     updated_at text not null
+);
+
+-- The plan that a subscription goes over to by itself when its period ends, as the provider was last seen to have it.
+create table planned_changes (
+    customer_id text primary key not null references customers (customer_id) on delete cascade,
+    plan text not null,
+    billing_interval text not null,
+    starts_at text not null
 );
 create index subscriptions_trial_ends_at on subscriptions (trial_ends_at) where status = 'trialing';
 create index subscriptions_period_ends_at on subscriptions (current_period_ends_at);
@@ -123,6 +133,8 @@ create table webhook_inbox (
     livemode boolean not null,
     api_version text,
     external_customer text,
+    -- The payment that the event is about, where it names no customer.
+    external_payment text,
     -- Claims are what the payload says of itself; customer_id is what we made of them.
     claimed_customer text,
     claimed_instance text,

@@ -38,7 +38,8 @@ pub async fn create_api_key(
     let secret = secrets::new_token(API_KEY_PREFIX, entropy);
     let mut tx = db.begin().await?;
     store::api_keys::insert(&mut tx, &key_id, &secrets::hash_token(&secret), name, scope, now).await?;
-    store::audit::insert(&mut tx, Actor::Operator, "api_key_created", None, &format!("{key_id} for {scope}"), now).await?;
+    store::audit::insert(&mut tx, Actor::Operator, "api_key_created", None, &format!("{key_id} for {scope}"), now)
+        .await?;
     tx.commit().await?;
     Ok(NewApiKey { key_id, secret })
 }

@@ -20,8 +20,9 @@ use crate::store;
 use crate::store::attempts::AttemptState;
 use crate::store::customers::Customer;
 
-/// Rounds of a checkout: one is enough, unless the customer was deleted at the provider or an old session was paid meanwhile.
-const ROUNDS_MAX: usize = 3;
+/// Rounds of a checkout: one looks at a customer that is known at the provider, and one opens. The others are there for a
+/// customer that was deleted, or an old session that was paid, in between.
+const ROUNDS_MAX: usize = 4;
 
 /// What a caller asks for, as it was written.
 #[derive(Clone, Debug)]
@@ -102,6 +103,7 @@ impl App {
     }
 
     async fn checkout_under(&self, lease: &Lease, wish: &Wish) -> Result<CheckoutStarted, Error> {
+        let mut looked = false;
         for _ in 0..ROUNDS_MAX {
             let (customer, open) = self.load_for_checkout(lease).await?;
             let mut completed = false;
@@ -112,8 +114,12 @@ impl App {
                     Settled::Completed => completed = true,
                 }
             }
-            if completed {
-                self.look_after_completion(lease).await?;
+            // Our book may lag behind: a webhook may be late, a backup restored, a subscription made in the provider's dashboard.
+            // Nobody is let pay beside a subscription that only the provider knows of.
+            let is_known_there = customer.external_id.is_some();
+            if completed || (is_known_there && !looked) {
+                self.look_before_opening(lease).await?;
+                looked = true;
                 continue;
             }
             let external = self.ensure_external_customer(&customer).await?;
@@ -130,8 +136,7 @@ impl App {
 
     async fn load_for_checkout(&self, lease: &Lease) -> Result<(Customer, Vec<OpenAttempt>), Error> {
         let mut tx = self.db.begin_read().await?;
-        let customer =
-            store::customers::find(&mut tx, &lease.customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let customer = store::customers::find(&mut tx, &lease.customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
         let open = store::attempts::list_open(&mut tx, &lease.customer_id, self.provider.name()).await?;
         tx.rollback().await?;
@@ -152,10 +157,7 @@ impl App {
         self.save_session(lease, &attempt.id, &session).await?;
         let session = match (session.status, &session.url) {
             (SessionStatus::Open, Some(url)) if attempt.wish == *wish => return Ok(Settled::Reuse(url.clone())),
-            (SessionStatus::Open, _) => {
-                let key = IdempotencyKey::expire_session(&self.instance.instance_id, &attempt.id);
-                self.provider.expire_checkout(&key, &session.id).await?
-            }
+            (SessionStatus::Open, _) => self.expire_session(attempt, &session.id).await?,
             (SessionStatus::Complete | SessionStatus::Expired, _) => session,
         };
         match session.status {
@@ -166,6 +168,24 @@ impl App {
             }
             // Neither payable by us nor closed: opening another beside it could charge twice.
             SessionStatus::Open => Err(Failure::CustomerBusy.into()),
+        }
+    }
+
+    /// Closes a session. A stored error of the provider's would keep it open for a day, and closing twice does no harm: so
+    /// another key is tried then.
+    async fn expire_session(
+        &self,
+        attempt: &OpenAttempt,
+        session: &ExternalSessionId,
+    ) -> Result<CheckoutSession, ProviderError> {
+        let key = IdempotencyKey::expire_session(&self.instance.instance_id, &attempt.id);
+        match self.provider.expire_checkout(&key, session).await {
+            Err(ProviderError::KeyPoisoned { .. }) => {
+                let anew = AttemptId::from_random(self.entropy.bytes());
+                let key = IdempotencyKey::expire_session(&self.instance.instance_id, &anew);
+                self.provider.expire_checkout(&key, session).await
+            }
+            result => result,
         }
     }
 
@@ -181,8 +201,8 @@ impl App {
         self.provider.retrieve_checkout(&id).await
     }
 
-    /// An old session was gone through: what it brought decides whether another checkout makes sense.
-    async fn look_after_completion(&self, lease: &Lease) -> Result<(), Error> {
+    /// What the provider knows now decides whether another checkout makes sense.
+    async fn look_before_opening(&self, lease: &Lease) -> Result<(), Error> {
         self.sync_and_keep(lease).await?;
         let mut tx = self.db.begin_read().await?;
         let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
@@ -296,6 +316,7 @@ fn means_no_session(error: &ProviderError) -> bool {
         | ProviderError::CustomerMissing
         | ProviderError::PriceMissing { .. }
         | ProviderError::Missing { .. }
+        | ProviderError::CardDeclined { .. }
         | ProviderError::Rejected { .. } => true,
         ProviderError::Unavailable { .. } | ProviderError::KeyInUse | ProviderError::Unauthorized { .. } => false,
     }

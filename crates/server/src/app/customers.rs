@@ -72,12 +72,12 @@ impl App {
 
         let mut tx = self.db.begin().await?;
         let company_name = wish.company_name.as_deref();
-        store::customers::insert(&mut tx, &customer_id, &wish.email, company_name, &password_hash, now)
-            .await
-            .map_err(|error| match error.is_unique("customers.email") {
+        store::customers::insert(&mut tx, &customer_id, &wish.email, company_name, &password_hash, now).await.map_err(
+            |error| match error.is_unique("customers.email") {
                 true => Error::from(Refusal::EmailTaken),
                 false => error.into(),
-            })?;
+            },
+        )?;
         let subscription = self.start_trial(&mut tx, &customer_id, &wish.email, now).await?;
         let customer = Customer {
             customer_id: customer_id.clone(),

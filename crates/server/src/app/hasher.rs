@@ -36,11 +36,7 @@ impl Hasher {
     pub fn new(cores: usize) -> Self {
         let cores = cores.max(1);
         let decoy = hash_now("a password that nobody has").into();
-        Self {
-            running: Arc::new(Semaphore::new(cores)),
-            admitted: Arc::new(Semaphore::new(cores + QUEUE_MAX)),
-            decoy,
-        }
+        Self { running: Arc::new(Semaphore::new(cores)), admitted: Arc::new(Semaphore::new(cores + QUEUE_MAX)), decoy }
     }
 
     /// The hash of a new password as a PHC string.

@@ -19,8 +19,16 @@ const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How long a request waits for a customer that somebody else works on.
 const WAIT_MAX: Duration = Duration::from_secs(15);
 
-/// The pause between two tries of a waiting request, spread so that waiters do not meet.
+/// The first pause between two tries of a waiting request, spread so that waiters do not meet.
 const WAIT_MILLIS: i64 = 40;
+
+/// The longest such pause. Each is half as long again as the one before: every try locks the lease's row for a moment, and a
+/// crowd that tries all the time would keep the holder from its work.
+const WAIT_MILLIS_MAX: i64 = 400;
+
+/// The end of a lease that was given back: long past by every replica's clock. With "now" of a clock that is ahead, the
+/// others would wait for theirs to catch up.
+const GIVEN_BACK: Timestamp = Timestamp::from_unix_seconds(0);
 
 /// A held lease. Every write under it goes through [`Lease::keep`] or [`Lease::give_back`] in its own transaction.
 #[derive(Debug)]
@@ -49,9 +57,9 @@ impl Lease {
     ///
     /// # Errors
     /// As [`Lease::keep`].
-    pub async fn give_back(&self, tx: &mut Tx, now: Timestamp) -> Result<(), Failure> {
+    pub async fn give_back(&self, tx: &mut Tx) -> Result<(), Failure> {
         self.renewal.abort();
-        self.check(tx, now).await
+        self.check(tx, GIVEN_BACK).await
     }
 
     async fn check(&self, tx: &mut Tx, until: Timestamp) -> Result<(), Failure> {
@@ -87,12 +95,14 @@ impl App {
     /// [`Failure::CustomerBusy`] where it did not become free.
     pub async fn lease(&self, customer_id: &CustomerId) -> Result<Lease, Error> {
         let waiting = async {
+            let mut millis = WAIT_MILLIS;
             loop {
                 if let Some(lease) = self.try_lease(customer_id).await? {
                     return Ok(lease);
                 }
-                let pause = self.entropy.around_millis(WAIT_MILLIS).unsigned_abs();
+                let pause = self.entropy.around_millis(millis).unsigned_abs();
                 tokio::time::sleep(Duration::from_millis(pause)).await;
+                millis = (millis * 3 / 2).min(WAIT_MILLIS_MAX);
             }
         };
         match tokio::time::timeout(WAIT_MAX, waiting).await {
@@ -104,9 +114,8 @@ impl App {
     /// Gives a lease back that nothing was written under, or nothing more will be.
     pub async fn release(&self, lease: Lease) {
         let result: Result<(), Failure> = async {
-            let now = self.now();
             let mut tx = self.db.begin().await?;
-            lease.give_back(&mut tx, now).await?;
+            lease.give_back(&mut tx).await?;
             Ok(tx.commit().await?)
         }
         .await;

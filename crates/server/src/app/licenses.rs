@@ -28,7 +28,9 @@ pub enum Reason {
     PlanChanged,
     /// The paid period moved on.
     Renewed,
-    /// Another state with the same period: a payment failed, say.
+    /// A payment is overdue: the licence goes on to the same end.
+    PaymentOverdue,
+    /// Another state with the same period.
     StatusChanged,
     /// Features, limits or the signing key changed.
     Reissued,
@@ -43,6 +45,7 @@ impl Reason {
             Self::Subscribed => "subscribed",
             Self::PlanChanged => "plan_changed",
             Self::Renewed => "renewed",
+            Self::PaymentOverdue => "payment_overdue",
             Self::StatusChanged => "status_changed",
             Self::Reissued => "reissued",
         }
@@ -54,8 +57,12 @@ impl Reason {
             Self::Subscribed => "Your payment was received. Thank you!",
             Self::PlanChanged => "Your plan has changed.",
             Self::Renewed => "Your subscription was renewed.",
+            Self::PaymentOverdue => {
+                "Your last payment did not go through. Please see that your card is good: the payment is tried again, and \
+                 until then the licence works to the date below."
+            }
             Self::StatusChanged => "The state of your subscription has changed.",
-            Self::Reissued => "Your license was issued again.",
+            Self::Reissued => "Your licence was issued again.",
         }
     }
 
@@ -66,6 +73,7 @@ impl Reason {
             Some(old) if old.trial && !grant.trial => Self::Subscribed,
             Some(old) if old.plan != grant.plan => Self::PlanChanged,
             Some(old) if grant.paid_until.floor_to_second() > old.paid_until => Self::Renewed,
+            Some(old) if old.status != grant.status && grant.status == "past_due" => Self::PaymentOverdue,
             Some(old) if old.status != grant.status => Self::StatusChanged,
             Some(_) => Self::Reissued,
         }
@@ -209,6 +217,7 @@ impl App {
             Reason::Subscribed
             | Reason::PlanChanged
             | Reason::Renewed
+            | Reason::PaymentOverdue
             | Reason::StatusChanged
             | Reason::Reissued => {
                 let mail = LicenseMail {

@@ -137,8 +137,7 @@ impl App {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         let name = self.provider.name();
-        let set =
-            store::links::activate(&mut tx, &customer.customer_id, name, generation, external_id, now).await?;
+        let set = store::links::activate(&mut tx, &customer.customer_id, name, generation, external_id, now).await?;
         if set {
             store::customers::project_external_id(&mut tx, &customer.customer_id, Some(external_id), now).await?;
         }

@@ -6,6 +6,7 @@
 pub mod api_keys;
 pub mod checkout;
 pub mod customers;
+mod duplicates;
 pub mod error;
 pub mod hasher;
 pub mod inbox;
@@ -13,6 +14,7 @@ pub mod leases;
 pub mod licenses;
 pub mod links;
 pub mod outbox;
+pub mod plan_changes;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
@@ -20,6 +22,8 @@ pub mod start;
 pub mod status;
 pub mod subscriptions;
 pub mod sync;
+#[cfg(test)]
+mod tests;
 pub mod webhooks;
 
 use std::sync::Arc;

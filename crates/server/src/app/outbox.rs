@@ -2,8 +2,9 @@
 
 use counterfoil_core::{EffectId, Timestamp};
 
+use super::inbox::GIVE_UP_TRIES;
 use super::{App, Error};
-use crate::mail::{MailError, Mailer};
+use crate::mail::{Letter, MailError, Mailer};
 use crate::store;
 use crate::store::outbox::Mail;
 
@@ -28,7 +29,13 @@ impl App {
         let claimed = store::outbox::claim(&mut tx, now, now.plus_seconds(HIDDEN_SECONDS), CLAIM_MAX).await?;
         tx.commit().await?;
         for mail in &claimed {
-            let result = mailer.send(mail).await;
+            let letter = Letter {
+                recipient: &mail.recipient,
+                subject: &mail.subject,
+                body_text: &mail.body_text,
+                message_id: &mail.message_id,
+            };
+            let result = mailer.send(&letter).await;
             self.settle_mail(mail, result).await?;
         }
         Ok(claimed.len())
@@ -81,5 +88,5 @@ impl App {
 }
 
 fn is_given_up(mail: &Mail, now: Timestamp) -> bool {
-    now >= mail.created_at.plus_days(GIVE_UP_DAYS)
+    mail.attempts >= GIVE_UP_TRIES && now >= mail.created_at.plus_days(GIVE_UP_DAYS)
 }

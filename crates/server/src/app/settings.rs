@@ -2,7 +2,9 @@
 
 use counterfoil_core::return_url::ReturnUrls;
 
-pub use crate::config::CheckoutAuth;
+pub use counterfoil_core::facts::DisputePolicy;
+
+pub use crate::config::{CheckoutAuth, DuplicatePolicy};
 
 /// Settings of the use cases.
 #[derive(Clone, Debug)]
@@ -17,6 +19,10 @@ pub struct Settings {
     pub return_urls: ReturnUrls,
     /// Who may start a checkout.
     pub checkout_auth: CheckoutAuth,
+    /// What an open dispute means for the licence.
+    pub dispute_policy: DisputePolicy,
+    /// What happens to a second subscription.
+    pub duplicate_policy: DuplicatePolicy,
     /// Whether this is the sandbox: no real money, mails are kept.
     pub sandbox: bool,
 }

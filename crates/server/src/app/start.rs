@@ -65,12 +65,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn take_into_use(
-    db: &Db,
-    realm: Realm,
-    entropy: &Entropy,
-    now: Timestamp,
-) -> Result<Instance, StartError> {
+pub async fn take_into_use(db: &Db, realm: Realm, entropy: &Entropy, now: Timestamp) -> Result<Instance, StartError> {
     let fresh = Instance {
         instance_id: InstanceId::from_random(entropy.bytes()),
         realm: realm.word().to_owned(),

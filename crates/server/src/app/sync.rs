@@ -8,8 +8,11 @@ use counterfoil_core::checkout::OpenAttempt;
 use counterfoil_core::entitlement::entitlement;
 use counterfoil_core::facts::{Facts, ProviderStatus, SessionStatus};
 use counterfoil_core::link::{Link, LinkState};
+use counterfoil_core::plan_change;
+use counterfoil_core::reduce::later_duplicates;
 use counterfoil_core::{
-    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, Refusal, Subscription, Timestamp, reduce,
+    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Refusal, Subscription,
+    Timestamp, reduce,
 };
 
 use super::customers::find_subscription;
@@ -42,6 +45,13 @@ struct Before {
     customer: Customer,
     external: Option<ExternalCustomerId>,
     open: Vec<OpenAttempt>,
+}
+
+/// What a look came to once it was written.
+struct Saved {
+    changed: bool,
+    /// What the customer pays for twice.
+    duplicates: Vec<ExternalSubscriptionId>,
 }
 
 /// Whether the lease ends with the transaction that writes.
@@ -78,7 +88,9 @@ impl App {
     async fn sync_under(&self, lease: &Lease, afterwards: Afterwards) -> Result<bool, Error> {
         let before = self.load_before_look(lease).await?;
         let facts = self.look(&before).await?;
-        self.save_look(lease, &before, &facts, afterwards).await
+        let saved = self.save_look(lease, &before, &facts, afterwards).await?;
+        self.cancel_duplicates(lease, &saved.duplicates).await;
+        Ok(saved.changed)
     }
 
     /// Marks the waiting events, so that the write finishes these and no later one, and loads what the look needs.
@@ -110,7 +122,8 @@ impl App {
             .iter()
             .filter_map(|attempt| attempt.session.clone().map(|session| (attempt.id.clone(), session)))
             .collect();
-        Ok(self.provider.fetch_facts(external, &sessions).await?)
+        let facts = self.provider.fetch_facts(external, &sessions).await?;
+        Ok(facts.under(self.settings.dispute_policy))
     }
 
     /// The one transaction: lease, subscription, licence, mail, attempts and events change together or not at all
@@ -121,16 +134,18 @@ impl App {
         before: &Before,
         facts: &Facts,
         afterwards: Afterwards,
-    ) -> Result<bool, Error> {
+    ) -> Result<Saved, Error> {
         let (customer_id, now) = (&lease.customer_id, self.now());
         let mut tx = self.db.begin().await?;
         match afterwards {
-            Afterwards::GiveBack => lease.give_back(&mut tx, now).await?,
+            Afterwards::GiveBack => lease.give_back(&mut tx).await?,
             Afterwards::Keep => lease.keep(&mut tx, now).await?,
         }
         let current = find_subscription(&mut tx, customer_id).await?;
         let next = reduce(&current, facts, &self.catalog, now);
         let state_changed = self.save_subscription(&mut tx, customer_id, &current, &next, now).await?;
+        let planned = plan_change::planned(&next, facts, &self.catalog);
+        store::planned_changes::replace(&mut tx, customer_id, planned.as_ref()).await?;
         let issued = match entitlement(&next, &self.catalog, now) {
             Ok(grant) => {
                 matches!(self.issue_if_changed(&mut tx, &before.customer, &grant, now).await?, Issued::New(_))
@@ -149,7 +164,8 @@ impl App {
         }
         metrics::counter!("counterfoil_syncs_total").increment(1);
         tracing::info!(%customer_id, state_changed, issued, events = finished, "looked at the provider");
-        Ok(state_changed || issued)
+        let duplicates = later_duplicates(&next, facts, &self.catalog);
+        Ok(Saved { changed: state_changed || issued, duplicates })
     }
 
     async fn save_subscription(
@@ -164,14 +180,11 @@ impl App {
             return Ok(false);
         }
         store::subscriptions::update(tx, customer_id, next, now).await?;
-        let told = format!(
-            "{} {} -> {} {}",
-            current.plan,
-            current.status_word(now),
-            next.plan,
-            next.status_word(now)
-        );
+        let told = format!("{} {} -> {} {}", current.plan, current.status_word(now), next.plan, next.status_word(now));
         store::audit::insert(tx, Actor::Sync, "subscription_changed", Some(customer_id), &told, now).await?;
+        if next.money() != current.money() {
+            store::audit::insert(tx, Actor::Sync, "money_changed", Some(customer_id), next.money().word(), now).await?;
+        }
         if let Some(attention) = next.attention {
             metrics::counter!("counterfoil_attention_total", "why" => attention.word()).increment(1);
             tracing::warn!(%customer_id, why = attention.word(), "a customer needs an operator's attention");
@@ -188,6 +201,8 @@ impl App {
     ) -> Result<(), Error> {
         for session in &facts.sessions {
             let state = match session.status {
+                // A page of a customer that is gone takes no payment, and must not be answered as the one to pay on.
+                SessionStatus::Open if facts.customer_deleted => AttemptState::Expired,
                 SessionStatus::Open => continue,
                 // The attempt stays among the open ones, so that nobody is let pay a second time.
                 SessionStatus::Complete if payment_is_under_way(facts) => {
@@ -230,7 +245,9 @@ impl App {
 fn payment_is_under_way(facts: &Facts) -> bool {
     facts.subscriptions.iter().any(|each| match each.status {
         ProviderStatus::Incomplete => true,
-        ProviderStatus::Active | ProviderStatus::Trialing | ProviderStatus::PastDue => each.paid_until.is_none(),
+        ProviderStatus::Active | ProviderStatus::Trialing | ProviderStatus::PastDue => {
+            each.paid_until.is_none() && !each.money.is_gone()
+        }
         ProviderStatus::IncompleteExpired
         | ProviderStatus::Unpaid
         | ProviderStatus::Paused

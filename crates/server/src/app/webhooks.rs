@@ -3,7 +3,7 @@
 use counterfoil_core::Timestamp;
 
 use super::{App, Error};
-use crate::providers::{Notice, WebhookRefusal};
+use crate::providers::{Notice, PaymentRef, WebhookRefusal};
 use crate::store;
 use crate::store::audit::Actor;
 use crate::store::inbox::NewEvent;
@@ -50,6 +50,7 @@ impl App {
             livemode: notice.livemode,
             api_version: notice.api_version.as_deref(),
             external_customer: notice.external_customer.as_ref(),
+            external_payment: notice.payment.as_ref().map(PaymentRef::as_str),
             claimed_customer: notice.customer_id.as_deref(),
             claimed_instance: notice.instance.as_deref(),
             body,

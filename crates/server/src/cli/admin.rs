@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use secrecy::ExposeSecret as _;
 
-use super::{Common, log_quietly, output};
-use crate::app::api_keys::create_api_key;
+use super::{Common, database, log_quietly, output};
+use crate::app::api_keys::{SCOPE_CHECKOUT, create_api_key};
 use crate::clock::Clock;
-use crate::db::Db;
 use crate::entropy::Entropy;
 
 /// Commands of `admin`.
@@ -20,7 +18,7 @@ pub enum AdminCommand {
         #[arg(long)]
         name: String,
         /// What the key may do: `checkout` starts checkouts for any customer.
-        #[arg(long, default_value = "checkout")]
+        #[arg(long, default_value = SCOPE_CHECKOUT, value_parser = [SCOPE_CHECKOUT], hide_possible_values = true)]
         scope: String,
     },
 }
@@ -30,7 +28,7 @@ pub async fn run(common: &Common, command: AdminCommand) -> anyhow::Result<ExitC
     log_quietly();
     let config = common.load_config()?;
     let AdminCommand::CreateKey { name, scope } = command;
-    let db = Db::open_shared(config.database_url.expose_secret()).await?;
+    let db = database::open_to_write(&config).await?;
     let key = create_api_key(&db, &Clock::system(), &Entropy, &name, &scope).await?;
     let value = serde_json::json!({ "key_id": key.key_id, "secret": key.secret, "scope": scope });
     output::show(common.json, &value, || {

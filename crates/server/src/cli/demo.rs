@@ -11,7 +11,7 @@ use counterfoil_license::{Expectations, KeySet, verify};
 use serde_json::{Value, json};
 
 use super::Common;
-use super::output::{coded, table};
+use super::output::{coded, say, table};
 use super::service::{Roles, Service};
 use crate::config::{Config, Environment};
 use crate::entropy::Entropy;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Options of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Use this PostgreSQL database instead of a fresh SQLite file. It is used as it is and what the demo writes stays there.
+    /// Use this PostgreSQL database [default: a SQLite file that is removed afterwards].
     #[arg(long, value_name = "URL")]
     postgres: Option<String>,
 }
@@ -41,9 +41,9 @@ pub async fn run(common: &Common, args: DemoArgs) -> anyhow::Result<ExitCode> {
     }
     result?;
     if common.json {
-        println!("{:#}", json!({ "ok": true, "steps": told.steps }));
+        say(&format!("{:#}", json!({ "ok": true, "steps": told.steps })));
     } else {
-        println!("All of it came out as promised. Run `counterfoil serve` and click through it yourself.");
+        say("All of it came out as promised. Run `counterfoil serve` and click through it yourself.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -80,9 +80,9 @@ impl Told {
             database.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
         self.steps.push(json!({ "title": title, "call": call, "answer": answer, "database": stored }));
         if !self.json {
-            println!("{number}. {title}\n   {call}");
-            println!("{}", indent(&format!("{:#}", shortened(answer))));
-            println!("   The database now holds:\n{}\n", indent(&table(database)));
+            let answer = indent(&format!("{:#}", shortened(answer)));
+            let stored = indent(&table(database));
+            say(&format!("{number}. {title}\n   {call}\n{answer}\n   The database now holds:\n{stored}\n"));
         }
     }
 }
@@ -109,7 +109,8 @@ async fn walk(service: &Service, config: &Config, told: &mut Told) -> anyhow::Re
         .timeout(Duration::from_secs(30))
         .build()?;
     let who = hex::encode(Entropy.bytes::<4>());
-    let body = json!({ "email": format!("test-{who}@example.com"), "password": "SecurePass123", "company_name": "Test Corp" });
+    let body =
+        json!({ "email": format!("test-{who}@example.com"), "password": "SecurePass123", "company_name": "Test Corp" });
     let signed_up = post(&http, &format!("{base}/api/customers/signup"), &body, 201).await?;
     let id = signed_up["customer"]["customer_id"].as_str().context("no customer_id in the answer")?.to_owned();
     let session = signed_up["token"].as_str().context("no token in the answer")?.to_owned();

@@ -5,22 +5,21 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use counterfoil_core::Timestamp;
 use counterfoil_license::{Expectations, KeySet, State, inspect, verify};
-use secrecy::ExposeSecret as _;
 
 use super::output::coded;
-use super::{Common, log_quietly, output};
+use super::{Common, database, log_quietly, output};
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::config::Config;
 use crate::store;
 
 /// Commands of `license`.
 #[derive(Debug, Subcommand)]
 pub enum LicenseCommand {
-    /// Verify a license against the public keys. Exits with 1 where the product may not be used with it.
+    /// Verify a license with the public keys; exit with 1 where the product may not be used with it.
     Verify {
         /// The license, or `-` to read it from standard input.
         token: String,
-        /// A file with the key set (JWKS); without it the keys of the configured database are used.
+        /// A file with the key set (JWKS) [default: the keys of the configured database].
         #[arg(long, value_name = "FILE")]
         jwks: Option<std::path::PathBuf>,
         /// The issuer to expect [default: COUNTERFOIL_PUBLIC_URL].
@@ -47,29 +46,30 @@ pub async fn run(common: &Common, command: LicenseCommand) -> anyhow::Result<Exi
                 Some(path) => {
                     let text = std::fs::read_to_string(&path)
                         .map_err(|error| coded("jwks_file", format!("{}: {error}", path.display())))?;
-                    KeySet::from_jwks(&text).map_err(|error| coded("jwks_file", format!("{}: {error}", path.display())))?
+                    KeySet::from_jwks(&text)
+                        .map_err(|error| coded("jwks_file", format!("{}: {error}", path.display())))?
                 }
-                None => keys_of_database(config.database_url.expose_secret()).await?,
+                None => keys_of_database(&config).await?,
             };
             let issuer = issuer.unwrap_or_else(|| config.public_url.as_str().to_owned());
             let audience = audience.unwrap_or_else(|| config.product.clone());
             let now = Clock::system().now();
-            let verified =
-                verify(&read(token)?, &keys, &Expectations::new(&issuer, &audience), now.as_unix_seconds());
+            let verified = verify(&read(token)?, &keys, &Expectations::new(&issuer, &audience), now.as_unix_seconds());
             let value = serde_json::json!({
                 "code": verified.state.code(),
                 "entitled": verified.entitled(),
                 "claims": verified.claims,
             });
             output::show(common.json, &value, || {
-                let claims = verified.claims.as_ref().map(|claims| format!("\n{}", describe(claims))).unwrap_or_default();
+                let claims =
+                    verified.claims.as_ref().map(|claims| format!("\n{}", describe(claims))).unwrap_or_default();
                 format!("{}{claims}", sentence(&verified.state))
             });
             Ok(if verified.entitled() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         LicenseCommand::Inspect { token } => {
-            let (header, claims) =
-                inspect(&read(token)?).map_err(|reason| coded(reason.code(), format!("this is no license: {reason}")))?;
+            let (header, claims) = inspect(&read(token)?)
+                .map_err(|reason| coded(reason.code(), format!("this is no license: {reason}")))?;
             let value = serde_json::json!({ "verified": false, "header": header, "claims": claims });
             output::show(common.json, &value, || {
                 format!("Not verified; this is what it says of itself.\n{}", describe(&claims))
@@ -86,8 +86,8 @@ fn read(token: String) -> anyhow::Result<String> {
     Ok(std::io::read_to_string(std::io::stdin())?.trim().to_owned())
 }
 
-async fn keys_of_database(url: &str) -> anyhow::Result<KeySet> {
-    let db = Db::open_read_only(url).await?;
+async fn keys_of_database(config: &Config) -> anyhow::Result<KeySet> {
+    let db = database::open_to_read(config).await?;
     let mut tx = db.begin_read().await?;
     let stored = store::signing_keys::list(&mut tx).await?;
     tx.rollback().await?;

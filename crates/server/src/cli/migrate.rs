@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 
+use super::database::migrations;
 use super::{Common, log_quietly, output};
-use crate::db::{Db, SchemaState};
+use crate::db::{Db, DbError, SchemaState};
 
 /// Options of `migrate`.
 #[derive(Debug, Args)]
@@ -22,26 +23,29 @@ pub async fn run(common: &Common, args: MigrateArgs) -> anyhow::Result<ExitCode>
     let config = common.load_config()?;
     let url = config.database_url.expose_secret();
     if args.check {
-        let db = Db::open_read_only(url).await?;
-        let state = db.schema_state().await?;
-        let current = matches!(state, SchemaState::Current { .. });
-        let value = serde_json::json!({ "current": current, "state": format!("{state:?}") });
-        output::show(common.json, &value, || match &state {
-            SchemaState::Current { version } => format!("The schema is up to date (version {version})."),
-            other => format!("Migrations are due: {other:?}. Run `counterfoil migrate`."),
-        });
-        return Ok(if current { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return check(common, &Db::open_read_only(url).await?).await;
     }
     let db = Db::open(url).await?;
     let report = db.migrate().await?;
-    let value = serde_json::json!({ "applied": report.applied, "database": db.place() });
-    output::show(common.json, &value, || {
-        if report.applied.is_empty() {
-            format!("{}: nothing to do, the schema is up to date.", db.place())
-        } else {
-            format!("{}: applied {:?}.", db.place(), report.applied)
-        }
+    let value = serde_json::json!({ "database": db.place(), "version": report.version, "applied": report.applied });
+    output::show(common.json, &value, || match report.applied.len() {
+        0 => format!("{}: nothing to do, the schema is up to date (version {}).", db.place(), report.version),
+        count => format!("{}: {} applied, the schema is at version {}.", db.place(), migrations(count), report.version),
     });
     db.close().await;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn check(common: &Common, db: &Db) -> anyhow::Result<ExitCode> {
+    let (state, due) = match db.schema_state().await? {
+        SchemaState::Newer { database, binary } => return Err(DbError::NewerSchema { database, binary }.into()),
+        SchemaState::Current { .. } => ("current", Vec::new()),
+        SchemaState::Pending { versions } => ("pending", versions),
+    };
+    let value = serde_json::json!({ "database": db.place(), "state": state, "due": due });
+    output::show(common.json, &value, || match due.len() {
+        0 => format!("{}: the schema is up to date.", db.place()),
+        count => format!("{}: {} due. Run `counterfoil migrate`.", db.place(), migrations(count)),
+    });
+    Ok(if due.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

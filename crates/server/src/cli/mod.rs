@@ -5,6 +5,7 @@
 
 mod admin;
 mod customer;
+mod database;
 mod demo;
 mod license;
 mod migrate;
@@ -33,6 +34,7 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// The configuration file [default: ./counterfoil.toml, if it is there].
     #[arg(long, global = true, value_name = "PATH")]
@@ -44,9 +46,9 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service (the default). Without STRIPE_SECRET_KEY it is a sandbox in which no real money moves.
+    /// Run the service (the default); without STRIPE_SECRET_KEY as a sandbox with play money.
     Serve(serve::ServeArgs),
-    /// Walk through sign-up, checkout, payment and license, step by step, on a database of its own.
+    /// Walk through sign-up, checkout, payment and license on a database of its own.
     Demo(demo::DemoArgs),
     /// Bring the database's schema up to date.
     Migrate(migrate::MigrateArgs),

@@ -1,5 +1,6 @@
 //! How commands answer.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -13,32 +14,66 @@ const EXIT_USAGE: u8 = 2;
 
 /// Prints a result, as JSON or in words.
 pub fn show(as_json: bool, value: &Value, words: impl FnOnce() -> String) {
-    if as_json {
-        println!("{value:#}");
-    } else {
-        println!("{}", words());
-    }
+    if as_json { say(&format!("{value:#}")) } else { say(&words()) }
+}
+
+/// Prints a line. Whoever reads may have read enough, as `head` does: then there is nobody left to tell.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 /// Prints what went wrong and what to do, and says with which code to exit.
 pub fn fail(as_json: bool, error: &anyhow::Error) -> ExitCode {
     let (code, exit) = classify(error);
-    if as_json {
+    let (message, advice) = (message(error), advice(code));
+    let text = if as_json {
         let problems = error.downcast_ref::<ConfigError>().map(|config| {
             let each = |problem: &crate::config::Problem| {
                 json!({ "code": problem.code, "setting": problem.setting, "message": problem.message })
             };
             config.problems.iter().map(each).collect::<Vec<_>>()
         });
-        let mut answer = json!({ "error": { "code": code, "message": format!("{error:#}") } });
+        let mut answer = json!({ "error": { "code": code, "message": message } });
+        if let Some(advice) = advice {
+            answer["error"]["advice"] = advice.into();
+        }
         if let Some(problems) = problems {
             answer["error"]["problems"] = Value::Array(problems);
         }
-        eprintln!("{answer:#}");
+        format!("{answer:#}")
     } else {
-        eprintln!("counterfoil: {error:#}");
-    }
+        let advice = advice.map(|advice| format!("\n  {advice}")).unwrap_or_default();
+        format!("counterfoil: {message}{advice}")
+    };
+    let _ = writeln!(std::io::stderr(), "{text}");
     exit
+}
+
+/// The error and its causes; a cause whose words are in the line already is not repeated.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// What to do about it, where the message itself does not say so.
+fn advice(code: &str) -> Option<&'static str> {
+    match code {
+        "database_unavailable" => Some(
+            "Check DATABASE_URL (or COUNTERFOIL_DATA_DIR), and that the database runs and takes connections. A new SQLite \
+             file is made by `counterfoil serve` and `counterfoil migrate`.",
+        ),
+        "database_url" => Some("Write sqlite://path/to/file.db or postgres://user:password@host/database."),
+        "database_schema_mismatch" => Some("Use the release that made this schema, or restore a backup that fits."),
+        "database_full" => Some("Make room on the disk of the database, then try again."),
+        _ => None,
+    }
 }
 
 fn classify(error: &anyhow::Error) -> (&'static str, ExitCode) {

@@ -39,7 +39,9 @@ pub async fn run(common: &Common, args: SandboxArgs) -> anyhow::Result<ExitCode>
     if !listen.ip().is_loopback() {
         return Err(output::coded(
             "sandbox_not_loopback",
-            format!("the sandbox listens on loopback addresses only, and {listen} is none: its key is known to everybody"),
+            format!(
+                "the sandbox listens on loopback addresses only, and {listen} is none: its key is known to everybody"
+            ),
         ));
     }
     let listener = bind(listen, "--listen").await?;

@@ -41,7 +41,7 @@ pub async fn run(common: &Common, args: ServeArgs) -> anyhow::Result<ExitCode> {
         Roles { web: args.roles.contains(&Role::Web), worker: args.roles.contains(&Role::Worker) }
     };
     let service = Service::start(&config, roles, !args.no_migrate).await?;
-    announce(common, &config, &service);
+    announce(common, &config, roles, &service);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -52,7 +52,7 @@ pub async fn run(common: &Common, args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(if in_time { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn announce(common: &Common, config: &Config, service: &Service) {
+fn announce(common: &Common, config: &Config, roles: Roles, service: &Service) {
     let url = config.public_url.as_str();
     let database = service.app.db.place();
     let value = serde_json::json!({
@@ -68,10 +68,14 @@ fn announce(common: &Common, config: &Config, service: &Service) {
         return;
     }
     println!("Counterfoil {} is ready.\n", env!("CARGO_PKG_VERSION"));
-    println!("  Pages      {url}");
-    println!("  API        {url}/api/docs");
+    if roles.web {
+        println!("  Pages      {url}");
+        println!("  API        {url}/api/docs");
+    } else {
+        println!("  Worker     health and numbers at http://{}", service.address);
+    }
     println!("  Database   {database}");
-    if let Some(sandbox) = service.sandbox_address {
+    if let Some(sandbox) = service.sandbox_address.filter(|_| roles.web) {
         println!("  Mailbox    {url}/sandbox/mailbox");
         println!("  Stripe     http://{sandbox} (built-in sandbox: no account, no real money)");
         println!("\nOpen {url}/signup, sign up, choose a plan and pay with the test card.");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use counterfoil_core::return_url::ReturnUrls;
 use counterfoil_stripe_sandbox::{Sandbox, SandboxConfig, SeedPrice, SeedWebhook};
+use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,12 @@ use crate::{keys, telemetry, web, worker};
 
 /// How long requests and workers may take to finish once the service is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// How long connections to the database may take to close.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// How often what metrics have gathered is summed up. Without it, it would only be kept, unless somebody asks for the numbers.
+const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// The file in the data directory that holds the secret with which the embedded sandbox signs its webhooks.
 const SANDBOX_SECRET_FILE: &str = "sandbox-webhook-secret";
@@ -85,7 +92,8 @@ impl Service {
             Mode::Sandbox => Some(embed_sandbox(config, address, &entropy).await?),
             Mode::Stripe { .. } => None,
         };
-        let clock = embedded.as_ref().map_or_else(Clock::system, |each| Clock::with_offset(each.sandbox.clock_offset()));
+        let clock =
+            embedded.as_ref().map_or_else(Clock::system, |each| Clock::with_offset(each.sandbox.clock_offset()));
         let app = assemble(config, db, clock, entropy, embedded.as_ref()).await?;
 
         let (sandbox_tasks, sandbox_shutdown) = (TaskTracker::new(), CancellationToken::new());
@@ -98,12 +106,11 @@ impl Service {
         if roles.worker {
             worker::start(&app, mailer(config)?, &tasks, &shutdown);
         }
-        let options = WebOptions {
-            https: config.public_url.is_https(),
-            form_targets,
-            mail_from: config.mail_from.clone(),
-        };
+        let options =
+            WebOptions { https: config.public_url.is_https(), form_targets, mail_from: config.mail_from.clone() };
         let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
+        let upkeep = sum_metrics_up(state.metrics.clone());
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep));
         // Without the web role only the operator's routes would make sense; health checks need them, so all stay.
         if roles.web {
             serve_web(listener, web::router(state), &tasks, &shutdown);
@@ -121,8 +128,9 @@ impl Service {
         self.sandbox_shutdown.cancel();
         self.sandbox_tasks.close();
         let sandbox_drained = tokio::time::timeout(DRAIN_MAX, self.sandbox_tasks.wait()).await.is_ok();
-        self.app.db.close().await;
-        drained && sandbox_drained
+        // A database that does not answer must not keep the process alive.
+        let closed = tokio::time::timeout(CLOSE_MAX, self.app.db.close()).await.is_ok();
+        drained && sandbox_drained && closed
     }
 }
 
@@ -147,6 +155,8 @@ async fn open_database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
         if !report.applied.is_empty() {
             tracing::info!(versions = ?report.applied, "the database's schema was brought up to date");
         }
+    } else {
+        db.require_current_schema().await?;
     }
     Ok(db)
 }
@@ -191,6 +201,8 @@ async fn assemble(
             product_name: config.product_name.clone(),
             return_urls: ReturnUrls::new(origins, config.mode.is_sandbox()),
             checkout_auth: config.checkout_auth,
+            dispute_policy: config.dispute_policy,
+            duplicate_policy: config.duplicate_policy,
             sandbox: config.mode.is_sandbox(),
         }),
         instance: Arc::new(instance),
@@ -255,6 +267,9 @@ async fn embed_sandbox(config: &Config, server: SocketAddr, entropy: &Entropy) -
     let secret_path = config.data_dir.join(SANDBOX_SECRET_FILE);
     let secret = match std::fs::read_to_string(&secret_path) {
         Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("{} cannot be read", secret_path.display()));
+        }
         Err(_missing) => {
             let secret = secrets::new_token("whsec_", entropy);
             keys::write_secret(&secret_path, &secret)
@@ -277,6 +292,13 @@ fn serve_sandbox(embedded: Embedded, tasks: &TaskTracker, shutdown: &Cancellatio
     let (deliveries, stop) = (embedded.sandbox.clone(), shutdown.clone());
     tasks.spawn(async move { deliveries.run_deliveries(stop).await });
     serve_web(embedded.listener, embedded.sandbox.router(), tasks, shutdown);
+}
+
+async fn sum_metrics_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP_EVERY).await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Serves until `shutdown`, then finishes what was begun.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use counterfoil_core::facts::DisputePolicy;
 use counterfoil_core::return_url::Origin;
 use counterfoil_core::{Catalog, Plan};
 use secrecy::SecretString;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
-use super::{CheckoutAuth, Config, DEFAULT_CATALOG, LogFormat, PublicUrl, mode};
+use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, mode};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
 const SANDBOX_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3101);
@@ -36,6 +37,8 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let smtp = mode::smtp(&values, problems);
     let mail_from = mail_from(&values, smtp.is_some(), problems);
     let checkout_auth = checkout_auth(&values, problems);
+    let dispute_policy = dispute_policy(&values, problems);
+    let duplicate_policy = duplicate_policy(&values, problems);
     let product = one_line(&values, &settings::PRODUCT, "licences name it as their audience", problems);
     let product = product.map(|text| text.unwrap_or_else(|| PRODUCT_DEFAULT.to_owned()));
     let product_name = one_line(&values, &settings::PRODUCT_NAME, "pages and mails call it that", problems);
@@ -60,6 +63,8 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         smtp,
         mail_from: mail_from?,
         checkout_auth,
+        dispute_policy: dispute_policy?,
+        duplicate_policy: duplicate_policy?,
         product_name: product_name?.unwrap_or_else(|| match sandbox {
             true => SANDBOX_PRODUCT_NAME.to_owned(),
             false => product.clone().unwrap_or_default(),
@@ -164,6 +169,32 @@ fn checkout_auth(values: &Values, problems: &mut Problems) -> Option<CheckoutAut
         other => {
             let message = format!("`{other}` is unknown: write `required` or `customer_id`");
             problems.add("invalid_checkout_auth", &given.name, message);
+            None
+        }
+    }
+}
+
+fn dispute_policy(values: &Values, problems: &mut Problems) -> Option<DisputePolicy> {
+    let Some(given) = values.get(&settings::DISPUTE_POLICY) else { return Some(DisputePolicy::default()) };
+    match given.text.as_str() {
+        "ignore" => Some(DisputePolicy::Ignore),
+        "hold" => Some(DisputePolicy::Hold),
+        other => {
+            let message = format!("`{other}` is unknown: write `ignore` or `hold`");
+            problems.add("invalid_dispute_policy", &given.name, message);
+            None
+        }
+    }
+}
+
+fn duplicate_policy(values: &Values, problems: &mut Problems) -> Option<DuplicatePolicy> {
+    let Some(given) = values.get(&settings::DUPLICATE_POLICY) else { return Some(DuplicatePolicy::Flag) };
+    match given.text.as_str() {
+        "flag" => Some(DuplicatePolicy::Flag),
+        "cancel" => Some(DuplicatePolicy::Cancel),
+        other => {
+            let message = format!("`{other}` is unknown: write `flag` or `cancel`");
+            problems.add("invalid_duplicate_policy", &given.name, message);
             None
         }
     }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use counterfoil_core::Catalog;
+use counterfoil_core::facts::DisputePolicy;
 use counterfoil_core::return_url::Origin;
 use secrecy::SecretString;
 
@@ -50,6 +51,10 @@ pub struct Config {
     pub mail_from: String,
     /// Who may start a checkout.
     pub checkout_auth: CheckoutAuth,
+    /// What an open dispute means for the licence.
+    pub dispute_policy: DisputePolicy,
+    /// What happens to a second subscription.
+    pub duplicate_policy: DuplicatePolicy,
     /// The vendor's product; `aud` of licences.
     pub product: String,
     /// The product as customers call it: on pages and in mails.
@@ -101,6 +106,15 @@ pub enum CheckoutAuth {
     Required,
     /// The customer id alone: for trying things out in the sandbox.
     CustomerId,
+}
+
+/// What happens where a customer pays for a second subscription beside the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuplicatePolicy {
+    /// An operator is told.
+    Flag,
+    /// The later one is canceled at once, and an operator can see it.
+    Cancel,
 }
 
 /// How log lines look.

@@ -58,8 +58,8 @@ fn placeholder(name: &str, advice: &str, problems: &mut Problems) {
 }
 
 fn webhook_secrets(values: &Values, problems: &mut Problems) -> Option<Vec<SecretString>> {
-    const ADVICE: &str = "create the endpoint {public_url}/api/webhooks/stripe in Stripe's dashboard under Developers, \
-         Webhooks, and copy its signing secret (whsec_…)";
+    const ADVICE: &str = "create an endpoint in Stripe's dashboard under Developers, Webhooks (your public URL followed by \
+         /api/webhooks/stripe), and copy its signing secret (whsec_…)";
     let Some(given) = values.get(&settings::STRIPE_WEBHOOK_SECRET) else {
         let message = format!("is missing, so no payment would ever arrive: {ADVICE}");
         problems.add("webhook_secret_missing", settings::STRIPE_WEBHOOK_SECRET.variable, message);

@@ -31,12 +31,14 @@ pub(super) static STRIPE_API_BASE: Setting = plain("stripe_api_base", "STRIPE_AP
 pub(super) static SMTP_URL: Setting = secret("smtp_url", "SMTP_URL");
 pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM");
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
+pub(super) static DISPUTE_POLICY: Setting = plain("dispute_policy", "COUNTERFOIL_DISPUTE_POLICY");
+pub(super) static DUPLICATE_POLICY: Setting = plain("duplicate_policy", "COUNTERFOIL_DUPLICATE_POLICY");
 pub(super) static PRODUCT: Setting = plain("product", "COUNTERFOIL_PRODUCT");
 pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRODUCT_NAME");
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 16] = [
+pub(super) static ALL: [&Setting; 18] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -49,6 +51,8 @@ pub(super) static ALL: [&Setting; 16] = [
     &SMTP_URL,
     &MAIL_FROM,
     &CHECKOUT_AUTH,
+    &DISPUTE_POLICY,
+    &DUPLICATE_POLICY,
     &PRODUCT,
     &PRODUCT_NAME,
     &LICENSE_KEY,

@@ -253,6 +253,8 @@ fn each_value_is_checked() {
         ("SMTP_URL", "mail.example.com:587", "invalid_smtp_url"),
         ("COUNTERFOIL_MAIL_FROM", "nobody", "invalid_mail_from"),
         ("COUNTERFOIL_CHECKOUT_AUTH", "none", "invalid_checkout_auth"),
+        ("COUNTERFOIL_DISPUTE_POLICY", "maybe", "invalid_dispute_policy"),
+        ("COUNTERFOIL_DUPLICATE_POLICY", "refund", "invalid_duplicate_policy"),
         ("COUNTERFOIL_LOG_FORMAT", "xml", "invalid_log_format"),
     ] {
         let error = from_env(&[(variable, value)]).unwrap_err();

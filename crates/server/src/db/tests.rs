@@ -300,7 +300,7 @@ async fn a_read_only_handle_reads_beside_the_server_and_writes_nothing() {
 
         let reader = Db::open_read_only(db.url()).await.unwrap();
         assert_eq!(count_customers(&reader).await, 1);
-        assert_eq!(reader.schema_state().await.unwrap(), SchemaState::Current { version: 1 });
+        assert!(matches!(reader.schema_state().await.unwrap(), SchemaState::Current { .. }));
         assert_eq!(reader.query("delete from customers").execute().await, Err(DbError::ReadOnly));
         let hidden = "with gone as (select 1) delete from customers returning id";
         assert_eq!(reader.query(hidden).all().await.unwrap_err(), DbError::ReadOnly);
@@ -480,7 +480,7 @@ fn as_sqlite_kind(kind: &str, column: &str) -> String {
 #[tokio::test]
 async fn both_engines_have_the_same_schema() {
     let (sqlite_columns, sqlite_unique) = sqlite_schema(&fresh(Engine::Sqlite).await).await;
-    assert_eq!(sqlite_columns.len(), 14, "a new table? then count it here: {:?}", sqlite_columns.keys());
+    assert_eq!(sqlite_columns.len(), 15, "a new table? then count it here: {:?}", sqlite_columns.keys());
     assert!(sqlite_unique.contains(&("licenses".to_owned(), "customer_id,version".to_owned())));
     assert!(sqlite_unique.contains(&("billing_links".to_owned(), "customer_id,provider partial".to_owned())));
     assert!(!sqlite_columns["customers"]["email"].1 && sqlite_columns["customers"]["stripe_customer_id"].1);

@@ -13,11 +13,16 @@ use counterfoil_license::SigningKey;
 /// The file in the data directory that holds the key as PKCS#8 PEM.
 pub const KEY_FILE: &str = "license-key.pem";
 
+/// The file beside it that is locked while the key is made.
+const LOCK_FILE: &str = "license-key.lock";
+
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The text is no Ed25519 key.
-    #[error("{place} holds no Ed25519 private key in PKCS#8 PEM form (make one with `openssl genpkey -algorithm ed25519`)")]
+    #[error(
+        "{place} holds no Ed25519 private key in PKCS#8 PEM form (make one with `openssl genpkey -algorithm ed25519`)"
+    )]
     NotAKey {
         /// Where the text came from.
         place: String,
@@ -46,14 +51,27 @@ pub fn from_pem(pem: &str, place: &str) -> Result<SigningKey, KeyError> {
 /// [`KeyError`].
 pub fn load_or_create(data_dir: &Path, seed: [u8; 32]) -> Result<SigningKey, KeyError> {
     let path = data_dir.join(KEY_FILE);
-    match std::fs::read_to_string(&path) {
-        Ok(pem) => from_pem(&pem, &path.display().to_string()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = SigningKey::from_seed(&seed);
-            write_secret(&path, key.to_pem().as_str()).map_err(|source| KeyError::Io { path, source })?;
-            Ok(key)
-        }
-        Err(source) => Err(KeyError::Io { path, source }),
+    let fail = |source| KeyError::Io { path: path.clone(), source };
+    if let Some(key) = load(&path)? {
+        return Ok(key);
+    }
+    // Replicas that share the folder and start at once take turns here: the first one makes the key, the others find it.
+    std::fs::create_dir_all(data_dir).map_err(fail)?;
+    let turn = OpenOptions::new().append(true).create(true).mode(0o600).open(data_dir.join(LOCK_FILE)).map_err(fail)?;
+    turn.lock().map_err(fail)?;
+    if let Some(key) = load(&path)? {
+        return Ok(key);
+    }
+    let key = SigningKey::from_seed(&seed);
+    write_secret(&path, key.to_pem().as_str()).map_err(fail)?;
+    Ok(key)
+}
+
+fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
+    match std::fs::read_to_string(path) {
+        Ok(pem) => from_pem(&pem, &path.display().to_string()).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
     }
 }
 
@@ -74,4 +92,23 @@ pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_at_the_same_time_end_with_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids: Vec<String> = std::thread::scope(|scope| {
+            let folder = &folder;
+            let start =
+                |seed| scope.spawn(move || load_or_create(folder.path(), [seed; 32]).unwrap().key_id().to_owned());
+            let starts: Vec<_> = (1..=8).map(start).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        assert_eq!(load_or_create(folder.path(), [9; 32]).unwrap().key_id(), ids[0], "and it stays");
+    }
 }

@@ -3,4 +3,4 @@
 pub mod texts;
 mod transport;
 
-pub use transport::{MailError, Mailer};
+pub use transport::{Letter, MailError, Mailer};

@@ -7,21 +7,32 @@ use std::time::Duration;
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::AsyncSmtpTransport;
+use lettre::transport::smtp::response::Category;
 use lettre::{AsyncTransport as _, Tokio1Executor};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::store::outbox::Mail;
-
-/// The longest that one attempt may take.
+/// The longest that one attempt may take as a whole. The transport's own time-out ends with the connection's making: a server
+/// that falls silent afterwards would hold up every mail behind this one for ever.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A mail to hand over.
+#[derive(Clone, Debug)]
+pub struct Letter<'a> {
+    pub recipient: &'a str,
+    pub subject: &'a str,
+    pub body_text: &'a str,
+    /// The same at every try, so that a mail that goes out twice is seen as one.
+    pub message_id: &'a str,
+}
 
 /// Carries mails.
 #[derive(Clone)]
 pub enum Mailer {
     /// To a mail server.
     Smtp {
-        /// The pooled connections.
-        transport: AsyncSmtpTransport<Tokio1Executor>,
+        /// One connection a mail. A pool would keep the one of a send that was given up, and the next mail would take the
+        /// late answers to that for its own.
+        transport: Box<AsyncSmtpTransport<Tokio1Executor>>,
         /// Who writes.
         from: Mailbox,
     },
@@ -38,10 +49,10 @@ pub enum MailError {
     /// The mail cannot be put together: an address that no mail server takes.
     #[error("the mail cannot be addressed: {0}")]
     Address(String),
-    /// The server refused it for good (5xx).
+    /// The server refused it for good (55x).
     #[error("the mail server refuses the mail: {0}")]
     Refused(String),
-    /// The server cannot be reached, or asks to come back (4xx).
+    /// The server cannot be reached, asks to come back (4xx), or does not let us in.
     #[error("the mail server did not take the mail: {0}")]
     Unavailable(String),
 }
@@ -70,22 +81,27 @@ impl Mailer {
         let from = from
             .parse()
             .map_err(|_| MailError::Settings(format!("`{from}` is no sender: write `Name <name@example.com>`")))?;
-        Ok(Self::Smtp { transport, from })
+        Ok(Self::Smtp { transport: Box::new(transport), from })
     }
 
     /// Hands one mail over; `Ok` means that the server has taken responsibility for it.
     ///
     /// # Errors
     /// [`MailError`].
-    pub async fn send(&self, mail: &Mail) -> Result<(), MailError> {
+    pub async fn send(&self, letter: &Letter<'_>) -> Result<(), MailError> {
+        self.send_within(SMTP_TIMEOUT, letter).await
+    }
+
+    async fn send_within(&self, limit: Duration, letter: &Letter<'_>) -> Result<(), MailError> {
         match self {
             Self::Kept => Ok(()),
             Self::Smtp { transport, from } => {
-                let message = compose(mail, from)?;
-                match transport.send(message).await {
-                    Ok(_accepted) => Ok(()),
-                    Err(error) if error.is_permanent() => Err(MailError::Refused(describe(&error))),
-                    Err(error) => Err(MailError::Unavailable(describe(&error))),
+                let message = compose(letter, from)?;
+                match tokio::time::timeout(limit, transport.send(message)).await {
+                    Ok(Ok(_accepted)) => Ok(()),
+                    Ok(Err(error)) if refuses_this_mail(&error) => Err(MailError::Refused(describe(&error))),
+                    Ok(Err(error)) => Err(MailError::Unavailable(describe(&error))),
+                    Err(_elapsed) => Err(MailError::Unavailable("time-out".into())),
                 }
             }
         }
@@ -105,16 +121,22 @@ fn with_tls(url: &str) -> String {
     format!("{url}{separator}tls=required")
 }
 
-fn compose(mail: &Mail, from: &Mailbox) -> Result<Message, MailError> {
-    let to: Mailbox = mail.recipient.parse().map_err(|_| MailError::Address("not a mailbox".into()))?;
+fn compose(letter: &Letter<'_>, from: &Mailbox) -> Result<Message, MailError> {
+    let to: Mailbox = letter.recipient.parse().map_err(|_| MailError::Address("not a mailbox".into()))?;
     Message::builder()
         .from(from.clone())
         .to(to)
-        .subject(mail.subject.clone())
-        .message_id(Some(mail.message_id.clone()))
+        .subject(letter.subject)
+        .message_id(Some(letter.message_id.to_owned()))
         .header(ContentType::TEXT_PLAIN)
-        .body(mail.body_text.clone())
+        .body(letter.body_text.to_owned())
         .map_err(|error| MailError::Address(error.to_string()))
+}
+
+/// Whether the server refuses this very mail for good: 55x, about mailbox or content. Other 5xx are about the command or who
+/// we are (535: wrong password); an operator repairs that, and then the mails that waited are sent.
+fn refuses_this_mail(error: &lettre::transport::smtp::Error) -> bool {
+    error.is_permanent() && error.status().is_some_and(|code| code.category == Category::MailSystem)
 }
 
 /// The server's words may repeat the recipient; the status and the kind of failure are enough to act on.
@@ -124,5 +146,56 @@ fn describe(error: &lettre::transport::smtp::Error) -> String {
         None if error.is_timeout() => "time-out".into(),
         None if error.is_tls() => "TLS failed".into(),
         None => "no connection".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What becomes of a mail where the server answers `MAIL` like this, or not at all.
+    async fn answered(to_mail: &'static str) -> MailError {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (reader, mut writer) = stream.into_split();
+            writer.write_all(b"220 test ready\r\n").await.unwrap();
+            let mut lines = BufReader::new(reader).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer = if line.starts_with("MAIL") { to_mail } else { "250 fine\r\n" };
+                if writer.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let letter = Letter {
+            recipient: "ada@example.com",
+            subject: "Hello",
+            body_text: "Hello.",
+            message_id: "<1@example.com>",
+        };
+        let mailer = Mailer::smtp(&url.into(), "Billing <billing@example.com>").unwrap();
+        mailer.send_within(Duration::from_millis(300), &letter).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_falls_silent_is_left_in_time() {
+        assert!(matches!(answered("").await, MailError::Unavailable(reason) if reason == "time-out"));
+    }
+
+    #[tokio::test]
+    async fn only_what_is_about_the_mail_itself_is_refused_for_good() {
+        for later in ["421 come back\r\n", "530 log in first\r\n", "535 wrong password\r\n", "502 what?\r\n"] {
+            let error = answered(later).await;
+            assert!(!error.is_permanent(), "{later} {error}");
+        }
+        for never in ["550 no such mailbox\r\n", "552 too large\r\n", "554 no\r\n"] {
+            let error = answered(never).await;
+            assert!(error.is_permanent(), "{never} {error}");
+        }
     }
 }

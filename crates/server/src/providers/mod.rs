@@ -10,8 +10,8 @@ use std::pin::Pin;
 
 use counterfoil_core::facts::{Facts, SessionStatus};
 use counterfoil_core::{
-    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, IdempotencyKey, InstanceId, PlanCode, PriceId,
-    Timestamp,
+    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, IdempotencyKey, InstanceId,
+    Interval, PlanCode, PriceId, Timestamp,
 };
 
 pub mod stripe;
@@ -41,6 +41,22 @@ pub struct NewCheckout<'a> {
     pub cancel_url: &'a str,
 }
 
+/// A payment at the provider. Only the provider that wrote it can read it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PaymentRef(String);
+
+impl PaymentRef {
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A customer at the provider, read to find out whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomerListing {
@@ -63,6 +79,52 @@ pub struct CheckoutSession {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A subscription as it was just read: what a change of it starts from. It is given back to the provider with the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    pub subscription: ExternalSubscriptionId,
+    /// How many things are sold in it; ours have one.
+    pub items: usize,
+    pub item: String,
+    pub price: PriceId,
+    pub quantity: i64,
+    pub period_starts_at: Timestamp,
+    pub period_ends_at: Timestamp,
+    pub trialing: bool,
+    pub cancels_at_period_end: bool,
+    pub schedule: Option<Schedule>,
+}
+
+/// What the provider has planned for a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    pub id: String,
+    pub running_since: Option<Timestamp>,
+    /// The price that comes next, and when.
+    pub planned: Option<(PriceId, Timestamp)>,
+    /// When the schedule ends the subscription.
+    pub cancel_at: Option<Timestamp>,
+}
+
+/// A change of what a subscription costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// At once, charged at once or not done at all. The rest of the period is counted from `prorated_from`.
+    Now { price: PriceId, prorated_from: Timestamp },
+    /// When the period ends.
+    AtPeriodEnd { price: PriceId, interval: Interval },
+    /// A planned change is taken back.
+    Stay,
+}
+
+/// What a change would cost at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangePreview {
+    /// In the smallest unit of the currency.
+    pub amount_due: i64,
+    pub currency: String,
+}
+
 /// A verified notification, read as far as the inbox needs it. The body itself is kept raw; nothing in it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -75,6 +137,8 @@ pub struct Notice {
     pub api_version: Option<String>,
     /// The provider's customer that the event's object names.
     pub external_customer: Option<ExternalCustomerId>,
+    /// The payment that the event's object is about, where it names no customer.
+    pub payment: Option<PaymentRef>,
     /// Our customer id where the object's metadata or reference names one, unchecked.
     pub customer_id: Option<String>,
     /// `metadata.instance` of the object, unchecked.
@@ -105,32 +169,45 @@ pub enum WebhookRefusal {
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     /// Time-out, broken connection, 429, 5xx, unreadable answer: the outcome is unknown, the same key may be sent again.
-    #[error("the payment provider is unavailable: {reason} (request {request_id:?})")]
+    #[error("the payment provider is unavailable: {reason}{}", with_ids(None, .request_id.as_deref()))]
     Unavailable { reason: String, request_id: Option<String> },
     /// Another call with this key is under way.
     #[error("a call with the same idempotency key is under way")]
     KeyInUse,
     /// The provider stored a server error under this key and will replay it for as long as it remembers.
-    #[error("the provider replays a stored error for this idempotency key (request {request_id:?})")]
+    #[error("the provider replays a stored error for this idempotency key{}", with_ids(None, .request_id.as_deref()))]
     KeyPoisoned { request_id: Option<String> },
     /// The key was used with other parameters.
-    #[error("the idempotency key was used with other parameters (request {request_id:?})")]
+    #[error("the idempotency key was used with other parameters{}", with_ids(None, .request_id.as_deref()))]
     KeyMismatch { request_id: Option<String> },
     /// The key of the account is refused (401) or may not do this (403).
-    #[error("the payment provider refuses the API key: {message} (request {request_id:?})")]
+    #[error("the payment provider refuses the API key: {message}{}", with_ids(None, .request_id.as_deref()))]
     Unauthorized { message: String, request_id: Option<String> },
     /// The customer does not exist there, or was deleted.
     #[error("the customer does not exist at the payment provider")]
     CustomerMissing,
     /// The price in the catalogue does not exist there.
-    #[error("the price does not exist at the payment provider: {message} (request {request_id:?})")]
+    #[error("the price does not exist at the payment provider: {message}{}", with_ids(None, .request_id.as_deref()))]
     PriceMissing { message: String, request_id: Option<String> },
     /// The object asked for does not exist there.
-    #[error("the payment provider knows no such object: {message} (request {request_id:?})")]
+    #[error("the payment provider knows no such object: {message}{}", with_ids(None, .request_id.as_deref()))]
     Missing { message: String, request_id: Option<String> },
+    /// The card was refused, or there is none. What depended on the payment was not done.
+    #[error("the payment was declined{}", with_ids(.code.as_deref(), .request_id.as_deref()))]
+    CardDeclined { code: Option<String>, request_id: Option<String> },
     /// Any other refusal: repeating it as it is will not help.
-    #[error("the payment provider refused: {message} (code {code:?}, request {request_id:?})")]
+    #[error("the payment provider refused: {message}{}", with_ids(.code.as_deref(), .request_id.as_deref()))]
     Rejected { code: Option<String>, message: String, request_id: Option<String> },
+}
+
+/// The provider's own names for what happened, where it gave any: for logs, and for its support.
+fn with_ids(code: Option<&str>, request_id: Option<&str>) -> String {
+    match (code, request_id) {
+        (None, None) => String::new(),
+        (Some(code), None) => format!(" (code {code})"),
+        (None, Some(request)) => format!(" (request {request})"),
+        (Some(code), Some(request)) => format!(" (code {code}, request {request})"),
+    }
 }
 
 impl ProviderError {
@@ -145,6 +222,7 @@ impl ProviderError {
             | Self::CustomerMissing
             | Self::PriceMissing { .. }
             | Self::Missing { .. }
+            | Self::CardDeclined { .. }
             | Self::Rejected { .. } => false,
         }
     }
@@ -177,6 +255,19 @@ pub trait PaymentProvider: Send + Sync {
         id: &'a ExternalCustomerId,
     ) -> BoxFuture<'a, Result<Option<CustomerListing>, ProviderError>>;
 
+    /// The customer who made this payment, `None` where the provider knows of none.
+    fn find_customer_of_payment<'a>(
+        &'a self,
+        payment: &'a PaymentRef,
+    ) -> BoxFuture<'a, Result<Option<ExternalCustomerId>, ProviderError>>;
+
+    /// Ends a subscription at once and gives nothing back. One that is over already is as good.
+    fn cancel_now<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        subscription: &'a ExternalSubscriptionId,
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
     /// The exact bytes with which the session will be created.
     fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String;
 
@@ -208,6 +299,43 @@ pub trait PaymentProvider: Send + Sync {
         customer: &'a ExternalCustomerId,
         sessions: &'a [(AttemptId, ExternalSessionId)],
     ) -> BoxFuture<'a, Result<Facts, ProviderError>>;
+
+    /// A subscription as it stands now, to change it.
+    fn read_terms<'a>(&'a self, id: &'a ExternalSubscriptionId) -> BoxFuture<'a, Result<Terms, ProviderError>>;
+
+    /// What going over to this price would cost at once. Nothing is changed.
+    fn preview_change<'a>(
+        &'a self,
+        terms: &'a Terms,
+        price: &'a PriceId,
+        prorated_from: Timestamp,
+    ) -> BoxFuture<'a, Result<ChangePreview, ProviderError>>;
+
+    /// Changes what the subscription costs. Asking for what is so already does no harm and charges nothing.
+    fn change_plan<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        terms: &'a Terms,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
+    /// Plans the end of the subscription for the end of its period.
+    fn cancel<'a>(&'a self, key: &'a IdempotencyKey, terms: &'a Terms) -> BoxFuture<'a, Result<(), ProviderError>>;
+
+    /// Takes a planned end back; `paused`: begins a paused subscription's next paid period.
+    fn resume<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        terms: &'a Terms,
+        paused: bool,
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
+    /// A page of the provider's on which the customer manages cards and invoices.
+    fn open_portal<'a>(
+        &'a self,
+        customer: &'a ExternalCustomerId,
+        return_url: &'a str,
+    ) -> BoxFuture<'a, Result<String, ProviderError>>;
 
     /// Checks the signature over the raw bytes and reads the event's envelope. `signatures` holds every value of the
     /// signature header as received.

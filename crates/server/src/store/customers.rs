@@ -86,10 +86,7 @@ pub async fn find_by_external_id(tx: &mut Tx, external_id: &str) -> Result<Optio
 }
 
 /// Id and password hash for a login.
-pub async fn find_credentials(
-    tx: &mut Tx,
-    email: &EmailAddress,
-) -> Result<Option<(CustomerId, String)>, DbError> {
+pub async fn find_credentials(tx: &mut Tx, email: &EmailAddress) -> Result<Option<(CustomerId, String)>, DbError> {
     let row = tx
         .query("select customer_id, password_hash from customers where email = $1 and deleted_at is null")
         .bind(email.as_str())

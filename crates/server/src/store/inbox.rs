@@ -17,6 +17,8 @@ pub struct NewEvent<'a> {
     pub livemode: bool,
     pub api_version: Option<&'a str>,
     pub external_customer: Option<&'a ExternalCustomerId>,
+    /// The payment that the event is about, where it names no customer.
+    pub external_payment: Option<&'a str>,
     pub claimed_customer: Option<&'a str>,
     pub claimed_instance: Option<&'a str>,
     pub body: &'a [u8],
@@ -31,6 +33,7 @@ pub struct Claimed {
     pub event_id: String,
     pub event_type: String,
     pub external_customer: Option<ExternalCustomerId>,
+    pub external_payment: Option<String>,
     pub claimed_customer: Option<String>,
     pub claimed_instance: Option<String>,
     pub customer_id: Option<CustomerId>,
@@ -46,6 +49,7 @@ fn from_row(row: &Row) -> Result<Claimed, DbError> {
         event_id: row.get("event_id")?,
         event_type: row.get("event_type")?,
         external_customer: row.get::<Option<String>>("external_customer")?.map(ExternalCustomerId::new),
+        external_payment: row.get("external_payment")?,
         claimed_customer: row.get("claimed_customer")?,
         claimed_instance: row.get("claimed_instance")?,
         customer_id: match customer_id {
@@ -66,8 +70,9 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
     let inserted = tx
         .query(
             "insert into webhook_inbox (provider, account, event_id, event_type, livemode, api_version, external_customer, \
-             claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, received_at, processed_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $14) \
+             external_payment, claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, \
+             received_at, processed_at) \
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $14, $15) \
              on conflict (provider, account, event_id) do nothing",
         )
         .bind(event.provider)
@@ -77,6 +82,7 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
         .bind(event.livemode)
         .bind(event.api_version)
         .bind(event.external_customer)
+        .bind(event.external_payment)
         .bind(event.claimed_customer)
         .bind(event.claimed_instance)
         .bind(event.body)
@@ -90,19 +96,14 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
 }
 
 /// Claims due rows until `hidden_until`.
-pub async fn claim(
-    tx: &mut Tx,
-    now: Timestamp,
-    hidden_until: Timestamp,
-    limit: i64,
-) -> Result<Vec<Claimed>, DbError> {
+pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: i64) -> Result<Vec<Claimed>, DbError> {
     let rows = tx
         .query(
             "update webhook_inbox set run_at = $2, attempts = attempts + 1 where id in \
              (select id from webhook_inbox where state = 'pending' and run_at <= $1 order by run_at limit $3) \
              and state = 'pending' and run_at <= $1 \
-             returning id, event_id, event_type, external_customer, claimed_customer, claimed_instance, customer_id, \
-             attempts, received_at",
+             returning id, event_id, event_type, external_customer, external_payment, claimed_customer, claimed_instance, \
+             customer_id, attempts, received_at",
         )
         .bind(now)
         .bind(hidden_until)
@@ -172,6 +173,16 @@ pub async fn postpone(tx: &mut Tx, id: i64, run_at: Timestamp, error: Option<&st
     Ok(())
 }
 
+/// Puts a row back that nobody has tried to work off: the claim does not count as a try.
+pub async fn put_back(tx: &mut Tx, id: i64, run_at: Timestamp) -> Result<(), DbError> {
+    tx.query("update webhook_inbox set run_at = $2, attempts = attempts - 1 where id = $1 and state = 'pending'")
+        .bind(id)
+        .bind(run_at)
+        .execute()
+        .await?;
+    Ok(())
+}
+
 /// Gives a row up: an operator has to look.
 pub async fn bury(tx: &mut Tx, id: i64, error: &str, now: Timestamp) -> Result<(), DbError> {
     tx.query(
@@ -187,7 +198,6 @@ pub async fn bury(tx: &mut Tx, id: i64, error: &str, now: Timestamp) -> Result<(
 
 /// Rows by state, for metrics.
 pub async fn count_by_state(tx: &mut Tx) -> Result<Vec<(String, i64)>, DbError> {
-    let rows =
-        tx.query("select state, cast(count(*) as bigint) as n from webhook_inbox group by state").all().await?;
+    let rows = tx.query("select state, cast(count(*) as bigint) as n from webhook_inbox group by state").all().await?;
     rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect()
 }

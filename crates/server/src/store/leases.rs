@@ -30,7 +30,7 @@ pub async fn take(
     row.map(|row| row.get("fence")).transpose()
 }
 
-/// Moves the end of the lease, to now in order to give it back. False where another holder has taken it since: then nothing
+/// Moves the end of the lease, into the past in order to give it back. False where another holder has taken it since: then nothing
 /// may be written. On PostgreSQL the row stays locked until the transaction ends, so nobody takes the lease meanwhile.
 pub async fn extend(tx: &mut Tx, customer_id: &CustomerId, fence: i64, until: Timestamp) -> Result<bool, DbError> {
     let changed = tx

@@ -91,11 +91,7 @@ pub async fn find_newest(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option
 }
 
 /// One version of this customer.
-pub async fn find(
-    tx: &mut Tx,
-    customer_id: &CustomerId,
-    license_id: &LicenseId,
-) -> Result<Option<License>, DbError> {
+pub async fn find(tx: &mut Tx, customer_id: &CustomerId, license_id: &LicenseId) -> Result<Option<License>, DbError> {
     tx.query(
         "select license_id, customer_id, version, token, plan, status, trial, issued_at, expires_at, refresh_after, \
          paid_until, reason, facts_digest from licenses where customer_id = $1 and license_id = $2",

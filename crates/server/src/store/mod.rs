@@ -13,6 +13,7 @@ pub mod leases;
 pub mod licenses;
 pub mod links;
 pub mod outbox;
+pub mod planned_changes;
 pub mod sessions;
 pub mod signing_keys;
 pub mod subscriptions;

@@ -88,11 +88,13 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
 
 /// The mail server took it.
 pub async fn set_sent(tx: &mut Tx, effect_id: &EffectId, now: Timestamp) -> Result<(), DbError> {
-    tx.query("update outbox set state = 'sent', sent_at = $2, last_error = null where effect_id = $1 and state = 'pending'")
-        .bind(effect_id)
-        .bind(now)
-        .execute()
-        .await?;
+    tx.query(
+        "update outbox set state = 'sent', sent_at = $2, last_error = null where effect_id = $1 and state = 'pending'",
+    )
+    .bind(effect_id)
+    .bind(now)
+    .execute()
+    .await?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ fn from_row(row: &Row) -> Result<Subscription, DbError> {
         trial_ends_at: row.get("trial_ends_at")?,
         current_period_ends_at: row.get("current_period_ends_at")?,
         paid_until: row.get("paid_until")?,
+        money_back: row.get("money_back")?,
         cancel_at: row.get("cancel_at")?,
         ended_at: row.get("ended_at")?,
         attention: row.get("needs_attention")?,
@@ -31,8 +32,8 @@ pub async fn insert(
     let record = subscription.to_record();
     tx.query(
         "insert into subscriptions (customer_id, stripe_subscription_id, plan, status, billing_interval, trial_ends_at, \
-         current_period_ends_at, paid_until, cancel_at, ended_at, needs_attention, created_at, updated_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)",
+         current_period_ends_at, paid_until, money_back, cancel_at, ended_at, needs_attention, created_at, updated_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
     )
     .bind(customer_id)
     .bind(record.external_id)
@@ -42,6 +43,7 @@ pub async fn insert(
     .bind(record.trial_ends_at)
     .bind(record.current_period_ends_at)
     .bind(record.paid_until)
+    .bind(record.money_back)
     .bind(record.cancel_at)
     .bind(record.ended_at)
     .bind(record.attention)
@@ -61,8 +63,8 @@ pub async fn update(
     let record = subscription.to_record();
     tx.query(
         "update subscriptions set stripe_subscription_id = $2, plan = $3, status = $4, billing_interval = $5, \
-         trial_ends_at = $6, current_period_ends_at = $7, paid_until = $8, cancel_at = $9, ended_at = $10, \
-         needs_attention = $11, updated_at = $12 where customer_id = $1",
+         trial_ends_at = $6, current_period_ends_at = $7, paid_until = $8, money_back = $9, cancel_at = $10, \
+         ended_at = $11, needs_attention = $12, updated_at = $13 where customer_id = $1",
     )
     .bind(customer_id)
     .bind(record.external_id)
@@ -72,6 +74,7 @@ pub async fn update(
     .bind(record.trial_ends_at)
     .bind(record.current_period_ends_at)
     .bind(record.paid_until)
+    .bind(record.money_back)
     .bind(record.cancel_at)
     .bind(record.ended_at)
     .bind(record.attention)
@@ -85,7 +88,7 @@ pub async fn update(
 pub async fn find(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<Subscription>, DbError> {
     tx.query(
         "select stripe_subscription_id, plan, status, billing_interval, trial_ends_at, current_period_ends_at, paid_until, \
-         cancel_at, ended_at, needs_attention from subscriptions where customer_id = $1",
+         money_back, cancel_at, ended_at, needs_attention from subscriptions where customer_id = $1",
     )
     .bind(customer_id)
     .optional()

@@ -135,7 +135,15 @@ impl From<Refusal> for Problem {
             | Refusal::PlanNotForSale { .. }
             | Refusal::IntervalUnavailable { .. }
             | Refusal::ReturnUrlNotAllowed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::EmailTaken | Refusal::AlreadySubscribed | Refusal::PaymentPending => StatusCode::CONFLICT,
+            Refusal::EmailTaken
+            | Refusal::AlreadySubscribed
+            | Refusal::PaymentPending
+            | Refusal::NoSubscription
+            | Refusal::SamePlan
+            | Refusal::ChangeNotPossible { .. }
+            | Refusal::NothingToResume
+            | Refusal::NoBilling => StatusCode::CONFLICT,
+            Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
             Refusal::InvalidCredentials | Refusal::NotSignedIn | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
             Refusal::ScopeMissing => StatusCode::FORBIDDEN,
             Refusal::CustomerUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
@@ -184,7 +192,9 @@ fn explain(failure: &Failure) -> Problem {
         Failure::HasherBusy => {
             Problem::retry(UNAVAILABLE, "busy", "Too many people are logging in right now. Try again in a moment.", 2)
         }
-        Failure::Stopping => Problem::retry(UNAVAILABLE, "stopping", "The service is restarting. Try again shortly.", 5),
+        Failure::Stopping => {
+            Problem::retry(UNAVAILABLE, "stopping", "The service is restarting. Try again shortly.", 5)
+        }
     }
 }
 
@@ -214,6 +224,7 @@ fn explain_provider(error: &ProviderError) -> Problem {
         ProviderError::CustomerMissing
         | ProviderError::KeyMismatch { .. }
         | ProviderError::Missing { .. }
+        | ProviderError::CardDeclined { .. }
         | ProviderError::Rejected { .. } => Problem::new(
             StatusCode::BAD_GATEWAY,
             "payment_provider_refused",

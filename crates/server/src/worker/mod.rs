@@ -24,16 +24,25 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How old an open checkout is before it is looked at without a webhook.
 const SWEEP_AFTER_SECONDS: i64 = 300;
 
+/// Loops over the inbox side by side: a customer for whom the provider takes its time holds up one of them only.
+const INBOX_LOOPS: usize = 3;
+
+/// What is being done when the service is told to stop has this long to come to its end. What has not is safe to drop, like
+/// everything here: claims and leases run out, and somebody does it again.
+const FINISH_MAX: Duration = Duration::from_secs(10);
+
 /// Starts all workers; they end when `shutdown` is cancelled, after what they are doing.
 pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &CancellationToken) {
-    let (inbox, stop) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move {
-        let round = || {
-            let app = inbox.clone();
-            async move { app.work_inbox().await }
-        };
-        work("inbox", &inbox.signals.inbox, &stop, round).await;
-    });
+    for _ in 0..INBOX_LOOPS {
+        let (inbox, stop) = (app.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            let round = || {
+                let app = inbox.clone();
+                async move { app.work_inbox().await }
+            };
+            work("inbox", &inbox.signals.inbox, &stop, round).await;
+        });
+    }
     let (outbox, stop) = (app.clone(), shutdown.clone());
     tasks.spawn(async move {
         let round = || {
@@ -49,22 +58,61 @@ pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &Cancella
 async fn work<F, W>(name: &'static str, wake: &Notify, stop: &CancellationToken, round: F)
 where
     F: Fn() -> W,
-    W: Future<Output = Result<usize, Error>>,
+    W: Future<Output = Result<usize, Error>> + Send + 'static,
 {
     while !stop.is_cancelled() {
-        let pause = match round().await {
-            Ok(0) => POLL_EVERY,
-            Ok(_worked) => continue,
-            Err(error) => {
-                tracing::error!(worker = name, %error, "a round failed");
-                PAUSE_AFTER_FAILURE
-            }
+        let pause = match finish(name, stop, round()).await {
+            Some(0) => POLL_EVERY,
+            Some(_worked) => continue,
+            None => PAUSE_AFTER_FAILURE,
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Does one round in a task of its own, so that one that panics ends nothing but itself. `None` where it came to nothing.
+async fn finish<T: Send + 'static>(
+    name: &'static str,
+    stop: &CancellationToken,
+    round: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Option<T> {
+    finish_within(FINISH_MAX, name, stop, round).await
+}
+
+async fn finish_within<T: Send + 'static>(
+    finish_max: Duration,
+    name: &'static str,
+    stop: &CancellationToken,
+    round: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Option<T> {
+    let mut running = tokio::spawn(round);
+    let time_is_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(finish_max).await;
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = &mut running => ended,
+        () = time_is_up => {
+            running.abort();
+            tracing::warn!(worker = name, "a round is cut short, because the service stops");
+            return None;
+        }
+    };
+    match ended {
+        Ok(Ok(done)) => Some(done),
+        Ok(Err(error)) => {
+            tracing::error!(worker = name, %error, "a round failed");
+            None
+        }
+        Err(error) => {
+            tracing::error!(worker = name, %error, "a round broke off");
+            None
         }
     }
 }
@@ -77,11 +125,42 @@ async fn sweep(app: &App, stop: &CancellationToken) {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
         let older_than = app.now().plus_seconds(-SWEEP_AFTER_SECONDS);
-        if let Err(error) = app.sweep_open(older_than).await {
-            tracing::error!(%error, "the sweep of open checkouts failed");
-        }
-        if let Err(error) = app.forget_ended_sessions().await {
-            tracing::error!(%error, "ended sessions could not be removed");
-        }
+        let sweeping = app.clone();
+        finish("sweep", stop, async move { sweeping.sweep_open(older_than).await }).await;
+        let forgetting = app.clone();
+        finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Failure;
+
+    #[tokio::test]
+    async fn a_round_that_panics_or_fails_ends_nothing_but_itself() {
+        let stop = CancellationToken::new();
+        assert_eq!(finish("test", &stop, async { Ok(7) }).await, Some(7));
+        let failing = async { Err::<usize, Error>(Failure::CustomerBusy.into()) };
+        assert_eq!(finish("test", &stop, failing).await, None);
+        let panicking = async {
+            assert!(std::hint::black_box(false), "a bug");
+            Ok(1)
+        };
+        assert_eq!(finish("test", &stop, panicking).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_round_that_does_not_end_does_not_hold_up_the_stop() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let (soon, slow) = (Duration::from_millis(200), Duration::from_millis(20));
+        let finishing = async move {
+            tokio::time::sleep(slow).await;
+            Ok(1)
+        };
+        assert_eq!(finish_within(soon, "test", &stop, finishing).await, Some(1), "it has time to finish");
+        let endless = std::future::pending::<Result<usize, Error>>();
+        assert_eq!(finish_within(soon, "test", &stop, endless).await, None);
     }
 }

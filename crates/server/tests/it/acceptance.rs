@@ -60,9 +60,7 @@ async fn from_sign_up_to_a_paid_license(world: &World) {
     let back = world.sandbox().pay(checkout_url, "success").await;
     assert_eq!(back, "http://localhost:3000/success");
     let paid_at = Instant::now();
-    world
-        .until("the paid licence is there", async || world.stored(&test).await.licenses == 2)
-        .await;
+    world.until("the paid licence is there", async || world.stored(&test).await.licenses == 2).await;
     println!("the licence came {:?} after the payment", paid_at.elapsed());
     world.settled().await;
     let stored = world.stored(&test).await;
@@ -71,7 +69,10 @@ async fn from_sign_up_to_a_paid_license(world: &World) {
     let period_end = stored.current_period_ends_at.expect("a period");
     assert!(period_end > world.app.now().plus_days(27));
     let license = test.current_license().await.accepted();
-    assert_eq!((&license["version"], &license["plan"], &license["reason"]), (&json!(2), &json!("professional"), &json!("subscribed")));
+    assert_eq!(
+        (&license["version"], &license["plan"], &license["reason"]),
+        (&json!(2), &json!("professional"), &json!("subscribed"))
+    );
     let token = license["token"].as_str().unwrap();
     let paid = claims_by_published_keys(world, token).await;
     assert_eq!(paid.features, ["core", "exports", "api_access", "priority_support"]);

@@ -249,6 +249,12 @@ impl Sandbox {
         self.control(Method::POST, &path, &json!({ "card": card })).await;
     }
 
+    /// The bank's decision: `won` or `lost`.
+    pub async fn decide_dispute(&self, dispute: &str, status: &str) {
+        let path = format!("/_sandbox/disputes/{dispute}/decide");
+        self.control(Method::POST, &path, &json!({ "status": status })).await;
+    }
+
     /// Calls since the last reset, by `METHOD path`.
     pub async fn calls(&self) -> BTreeMap<String, u64> {
         let report = self.get("/_sandbox/calls").await;

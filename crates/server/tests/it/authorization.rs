@@ -40,7 +40,8 @@ async fn scenario_27_checkout_wants_the_own_session_or_a_key(world: &World) {
 async fn a_vendors_backend_may_check_out_for_any_customer(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let app = &world.app;
-    let key = api_keys::create_api_key(&app.db, &app.clock, &app.entropy, "shop", api_keys::SCOPE_CHECKOUT).await.unwrap();
+    let key =
+        api_keys::create_api_key(&app.db, &app.clock, &app.entropy, "shop", api_keys::SCOPE_CHECKOUT).await.unwrap();
     let mut backend = world.http.for_reader("the vendor's backend");
     backend.tap().guard_secret(&key.secret);
     backend.set_token(Some(key.secret));

@@ -78,9 +78,26 @@ async fn addresses_that_are_none_are_refused(world: &World) {
     let before = world.counts().await;
     let long = format!("{}@example.com", "a".repeat(250));
     let bad = [
-        "", " ", "ada", "ada@", "@example.com", "ada@localhost", "ada@example", "ada@@example.com", "a b@example.com",
-        "ada@exa mple.com", "\"ada\"@example.com", "ada@[127.0.0.1]", "ada@127.0.0.1", "ada@example.com\nBcc: x@example.com",
-        "Ada <ada@example.com>", "ada@example..com", "ädä@example.com", "ada@-example.com", "ada\u{200b}@example.com", &long,
+        "",
+        " ",
+        "ada",
+        "ada@",
+        "@example.com",
+        "ada@localhost",
+        "ada@example",
+        "ada@@example.com",
+        "a b@example.com",
+        "ada@exa mple.com",
+        "\"ada\"@example.com",
+        "ada@[127.0.0.1]",
+        "ada@127.0.0.1",
+        "ada@example.com\nBcc: x@example.com",
+        "Ada <ada@example.com>",
+        "ada@example..com",
+        "ädä@example.com",
+        "ada@-example.com",
+        "ada\u{200b}@example.com",
+        &long,
     ];
     for email in bad {
         let body = json!({ "email": email, "password": "long enough 1" });
@@ -94,7 +111,9 @@ async fn weak_passwords_are_refused(world: &World) {
     let before = world.counts().await;
     let (long, longer) = ("x9 ".repeat(42) + "ab", "x9 ".repeat(43));
     assert_eq!((long.len(), longer.len()), (128, 129));
-    for password in ["", "seven77", "password", "PASSWORD", "12345678", "qwertyuiop", "aaaaaaaaaaaa", "ada@example.com", &longer] {
+    for password in
+        ["", "seven77", "password", "PASSWORD", "12345678", "qwertyuiop", "aaaaaaaaaaaa", "ada@example.com", &longer]
+    {
         let body = json!({ "email": "ada@example.com", "password": password });
         let problem = world.http.post(SIGN_UP, &body).await.refused(422, "weak_password");
         assert_eq!(problem["field"], "password");
@@ -111,7 +130,9 @@ async fn weak_passwords_are_refused(world: &World) {
 
 async fn company_names_that_would_mislead_are_refused(world: &World) {
     let before = world.counts().await;
-    for name in ["x".repeat(201), "line\nbreak".into(), "nul\0".into(), "evil\u{202e}gnp.exe".into(), "\u{2066}x".into()] {
+    for name in
+        ["x".repeat(201), "line\nbreak".into(), "nul\0".into(), "evil\u{202e}gnp.exe".into(), "\u{2066}x".into()]
+    {
         let body = json!({ "email": "ada@example.com", "password": "long enough 1", "company_name": name });
         let problem = world.http.post(SIGN_UP, &body).await.refused(422, "invalid_field");
         assert_eq!(problem["field"], "company_name");
@@ -169,12 +190,31 @@ async fn scenario_26_return_urls_that_lead_elsewhere_are_refused(world: &World) 
     let before = world.counts().await;
     let long = format!("http://localhost:3000/{}", "x".repeat(2048));
     let bad = [
-        "", "//evil.example/x", "/relative", "https:evil.example", "https://evil.example/", "https://localhost.evil.example/",
-        "https://localhost@evil.example/", "http://localhost:3000@evil.example/", "http://evil.example\\@localhost/",
-        "javascript:alert(1)", "data:text/html,x", "ftp://localhost/x", "http://", "http:///x", "http://localhost:3000/\tx",
-        "http://localhost:3000/\nx", " http://localhost:3000/", "HTTP://evil.example", "http://127.0.0.1.evil.example/",
-        "http://lоcalhost/", "http://local%68ost.evil.example/", "http://[::2]/", "http://user:pw@localhost:3000/",
-        "http://localhost:3000/{OTHER_TEMPLATE}", &long,
+        "",
+        "//evil.example/x",
+        "/relative",
+        "https:evil.example",
+        "https://evil.example/",
+        "https://localhost.evil.example/",
+        "https://localhost@evil.example/",
+        "http://localhost:3000@evil.example/",
+        "http://evil.example\\@localhost/",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "ftp://localhost/x",
+        "http://",
+        "http:///x",
+        "http://localhost:3000/\tx",
+        "http://localhost:3000/\nx",
+        " http://localhost:3000/",
+        "HTTP://evil.example",
+        "http://127.0.0.1.evil.example/",
+        "http://lоcalhost/",
+        "http://local%68ost.evil.example/",
+        "http://[::2]/",
+        "http://user:pw@localhost:3000/",
+        "http://localhost:3000/{OTHER_TEMPLATE}",
+        &long,
     ];
     for url in bad {
         for field in ["success_url", "cancel_url"] {
@@ -188,7 +228,8 @@ async fn scenario_26_return_urls_that_lead_elsewhere_are_refused(world: &World) 
     assert_eq!(world.counts().await, before, "nothing changed");
     assert!(world.sandbox().calls().await.is_empty());
     let own = format!("{}/back?x={{CHECKOUT_SESSION_ID}}#done", world.config.public_url.as_str());
-    for url in [own.as_str(), "http://localhost/", "https://localhost:9/", "http://127.0.0.1:5/x", "http://[::1]:3000/"] {
+    for url in [own.as_str(), "http://localhost/", "https://localhost:9/", "http://127.0.0.1:5/x", "http://[::1]:3000/"]
+    {
         let mut wish = ada.wish("professional");
         wish["success_url"] = json!(url);
         ada.checkout_with(&wish).await.accepted();
@@ -204,7 +245,8 @@ async fn outside_of_the_sandbox_only_listed_origins_are_return_urls(world: &Worl
         ("http://127.0.0.1:3000/", false),
         (&format!("{}/account", world.config.public_url.as_str()), true),
     ] {
-        let body = json!({ "customer_id": ada.customer_id, "plan": "starter", "success_url": url, "cancel_url": CANCEL_URL });
+        let body =
+            json!({ "customer_id": ada.customer_id, "plan": "starter", "success_url": url, "cancel_url": CANCEL_URL });
         let answer = ada.checkout_with(&body).await;
         if allowed { drop(answer.accepted()) } else { drop(answer.refused(422, "return_url_not_allowed")) }
     }

@@ -130,7 +130,8 @@ async fn scenario_10_customer_deleted_clears_the_reference_and_ends_the_subscrip
 async fn scenario_11_the_deletion_of_an_unknown_customer_changes_nothing(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let before = world.stored(&ada).await;
-    let event = world.event("customer.deleted", json!({ "id": "cus_Unknown000001", "object": "customer", "metadata": {} }));
+    let event =
+        world.event("customer.deleted", json!({ "id": "cus_Unknown000001", "object": "customer", "metadata": {} }));
     world.deliver(&event).await.accepted();
     world.worked_off().await;
     assert_eq!(world.inbox().await, ["customer.deleted ignored customer_unknown_at_provider"]);
@@ -237,11 +238,15 @@ async fn scenario_24_and_28_after_a_cancellation_one_can_buy_again_without_a_tri
 async fn scenario_25_templates_in_return_urls_reach_stripe_as_they_were_written(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let mut wish = ada.wish("professional");
-    wish["success_url"] = json!("http://localhost:3000/done?session={CHECKOUT_SESSION_ID}&attempt={ATTEMPT_ID}&q=a%20b");
+    wish["success_url"] =
+        json!("http://localhost:3000/done?session={CHECKOUT_SESSION_ID}&attempt={ATTEMPT_ID}&q=a%20b");
     let url = ada.checkout_with(&wish).await.accepted()["checkout_url"].as_str().unwrap().to_owned();
     let session = session_of(world, &url).await;
     let success_url = session["success_url"].as_str().unwrap();
-    assert!(success_url.starts_with("http://localhost:3000/done?session={CHECKOUT_SESSION_ID}&attempt=att_"), "{success_url}");
+    assert!(
+        success_url.starts_with("http://localhost:3000/done?session={CHECKOUT_SESSION_ID}&attempt=att_"),
+        "{success_url}"
+    );
     assert!(success_url.ends_with("&q=a%20b"), "{success_url}");
     assert_eq!(ada.checkout_with(&wish).await.accepted()["checkout_url"], url, "the same wish finds it again");
     let back = world.sandbox().pay(&url, "success").await;

@@ -3,6 +3,8 @@
 //! One binary, because linking is what takes the time. A story is an ordinary `async fn` that is given a world of its own;
 //! [`both_engines`] tells it on SQLite and on PostgreSQL under two names.
 
+#![expect(clippy::unwrap_used, reason = "stories and their helpers stand outside of test functions")]
+
 /// Tells stories on both engines: `name::sqlite` and `name::postgres`. With a setup before the names, in worlds made so.
 macro_rules! both_engines {
     ($($story:ident),+ $(,)?) => { both_engines!(Setup::default(); $($story),+); };
@@ -29,13 +31,26 @@ mod actors;
 mod authorization;
 mod bad_input;
 mod checkout;
+mod cli;
 mod client;
+mod crashes;
 mod customers;
+mod licenses;
+mod mails;
+mod money_back;
+mod operations;
 mod orders;
+mod outages;
+mod pages;
+mod plan_changes;
 mod processes;
 mod races;
+mod recovery;
 mod shapes;
+mod sql;
 mod states;
+mod store;
 mod tap;
+mod tidy;
 mod webhooks;
 mod world;

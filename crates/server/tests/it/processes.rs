@@ -166,6 +166,13 @@ impl Server {
     }
 
     pub(crate) async fn start_with(&mut self, arguments: &[&str]) {
+        if let Err(status) = self.try_start(arguments).await {
+            panic!("the server ended with {status}:\n{}", self.log_text());
+        }
+    }
+
+    /// The same, where it may end instead.
+    pub(crate) async fn try_start(&mut self, arguments: &[&str]) -> Result<(), ExitStatus> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log file");
         let mut command = (self.command)();
         command.args(arguments).stdout(log.try_clone().expect("a second handle")).stderr(log);
@@ -173,11 +180,11 @@ impl Server {
         let ready = format!("{}/readyz", self.url);
         for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
             if let Some(status) = running.ended() {
-                panic!("the server ended with {status}:\n{}", self.log_text());
+                return Err(status);
             }
             if self.http.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
                 self.running = Some(running);
-                return;
+                return Ok(());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -273,17 +280,8 @@ impl World {
         ] {
             secrets.add(what, secret);
         }
-        let mut world = Self {
-            stripe,
-            servers,
-            db,
-            database_url,
-            http,
-            secrets,
-            _sandbox: sandbox,
-            _postgres: postgres,
-            folder,
-        };
+        let mut world =
+            Self { stripe, servers, db, database_url, http, secrets, _sandbox: sandbox, _postgres: postgres, folder };
         if plan.start {
             for index in 0..plan.servers {
                 world.servers[index].start().await;
@@ -302,7 +300,7 @@ impl World {
         self.secrets.add(what, secret);
     }
 
-    /// Where the first server takes webhooks.
+    /// The number `n` that a statement answers; `value` is bound where it has a place for it.
     pub(crate) async fn count(&self, sql: &'static str, value: &str) -> i64 {
         let query = self.db.query(sql);
         let query = if sql.contains("$1") { query.bind(value) } else { query };

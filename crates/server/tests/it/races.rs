@@ -79,7 +79,10 @@ async fn fifty_checkouts_at_once_on_one_server_open_one_session_of_one_customer(
 /// Different wishes at once: whoever comes last decides, and never are two sessions payable.
 #[tokio::test]
 async fn checkouts_for_different_plans_at_once_leave_one_open_session() {
-    let world = World::new(Engine::Sqlite, 1).await;
+    let mut plan = Plan::new(Engine::Sqlite, 1);
+    // Secrets are in no log however much is logged.
+    plan.settings = vec![("RUST_LOG", "debug".to_owned())];
+    let world = World::of(plan).await;
     let ada = world.api(0).sign_up().await;
     let answers = at_once(&apis(&world), 12, |api, number| {
         let ada = ada.clone();
@@ -168,6 +171,28 @@ async fn sign_ups_of_one_address_in_several_spellings_make_one_account() {
 }
 
 #[tokio::test]
+async fn two_servers_that_start_at_once_on_an_empty_database_are_one_service() {
+    if !has_postgres("two servers that start at once") {
+        return;
+    }
+    let mut plan = Plan::new(Engine::Postgres, 2);
+    plan.start = false;
+    let mut world = World::of(plan).await;
+    let (first, second) = world.servers.split_at_mut(1);
+    tokio::join!(first[0].start(), second[0].start());
+    const INSTANCES: &str = "select cast(count(*) as bigint) as n from instance";
+    assert_eq!(world.count(INSTANCES, "").await, 1);
+
+    // Each signs with a key of its own here, and each vouches for what the other has signed.
+    let ada = world.api(0).sign_up().await;
+    for server in 0..2 {
+        let body = json!({ "token": ada.license });
+        let (status, answer) = world.api(server).post("/api/licenses/validate", None, &body).await.expect("an answer");
+        assert_eq!((status, &answer["valid"]), (200, &json!(true)), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn two_workers_on_one_outbox_send_each_mail_once() {
     if !has_postgres("two workers on one outbox") {
         return;
@@ -191,7 +216,8 @@ async fn two_workers_on_one_outbox_send_each_mail_once() {
     let (first, second) = world.servers.split_at_mut(1);
     let workers = ["--roles", "worker"];
     tokio::join!(first[0].start_with(&workers), second[0].start_with(&workers));
-    until("ten mails sent at the first try", || async { (world.count(SENT_MAILS, "").await == 10).then_some(()) }).await;
+    until("ten mails sent at the first try", || async { (world.count(SENT_MAILS, "").await == 10).then_some(()) })
+        .await;
     let mails = sink.mails.lock().await;
     let mut ids: Vec<&str> = mails.iter().map(|mail| mail.message_id.as_str()).collect();
     ids.sort_unstable();

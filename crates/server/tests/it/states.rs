@@ -25,7 +25,8 @@ fn time(value: &Value) -> i64 {
 /// A subscription that somebody makes at the provider for our customer, not paid yet.
 async fn begin_unpaid(world: &World, visitor: &Visitor, price: &str) -> Value {
     let customer = world.stored(visitor).await.stripe_customer_id.expect("a counterpart");
-    let pairs = [("customer", customer.as_str()), ("items[0][price]", price), ("payment_behavior", "default_incomplete")];
+    let pairs =
+        [("customer", customer.as_str()), ("items[0][price]", price), ("payment_behavior", "default_incomplete")];
     world.sandbox().replace_card(&customer, "success").await;
     world.sandbox().post("/v1/subscriptions", &pairs).await
 }
@@ -54,7 +55,10 @@ async fn scenario_54_created_after_updated_does_not_go_back_to_incomplete(world:
     pay_first_invoice(world, &subscription).await;
     let updated = world.sandbox().newest_event("customer.subscription.updated").await;
     let created = world.sandbox().newest_event("customer.subscription.created").await;
-    assert_eq!((&updated["data"]["object"]["status"], &created["data"]["object"]["status"]), (&json!("active"), &json!("incomplete")));
+    assert_eq!(
+        (&updated["data"]["object"]["status"], &created["data"]["object"]["status"]),
+        (&json!("active"), &json!("incomplete"))
+    );
     for event in [&updated, &created] {
         world.deliver(event).await.accepted();
         world.worked_off().await;
@@ -92,7 +96,11 @@ async fn scenarios_60_and_62_a_planned_end_is_shown_and_can_be_taken_back(world:
     world.sandbox().post(&path, &[("cancel_at_period_end", "false")]).await;
     world.settled().await;
     assert_eq!(ada.subscription().await["cancel_at"], Value::Null);
-    assert_eq!((version(&ada).await, world.mails_to(&ada.email).await), (2, 2), "the licence says the same all the while");
+    assert_eq!(
+        (version(&ada).await, world.mails_to(&ada.email).await),
+        (2, 2),
+        "the licence says the same all the while"
+    );
     world.sandbox().post(&path, &[("cancel_at_period_end", "true")]).await;
     let end = time(&planned["current_period_ends_at"]);
     world.sandbox().advance(end - world.sandbox().now().await + 60).await;
@@ -113,7 +121,10 @@ async fn scenario_63_an_immediate_cancellation_ends_the_license(world: &World) {
     assert_eq!(ended["status"], "canceled");
     assert!(time(&ended["ended_at"]) <= world.app.now().as_unix_seconds());
     let judged = ada.validate(&ada.license).await;
-    assert_eq!((&judged["valid"], &judged["code"], &judged["features"]), (&json!(false), &json!("canceled"), &json!([])));
+    assert_eq!(
+        (&judged["valid"], &judged["code"], &judged["features"]),
+        (&json!(false), &json!("canceled"), &json!([]))
+    );
     ada.refresh(&ada.license).await.refused(404, "no_license");
     assert_eq!(version(&ada).await, 2);
 }
@@ -145,7 +156,11 @@ async fn scenario_70_a_plan_changed_at_the_provider_reaches_the_license(world: &
     let judged = ada.validate(license["token"].as_str().unwrap()).await;
     assert!(judged["features"].as_array().unwrap().contains(&json!("sso")), "{judged}");
     let old = ada.validate(&ada.license).await;
-    assert_eq!((&old["valid"], &old["superseded"]), (&json!(true), &json!(true)), "the old version says that there is a newer");
+    assert_eq!(
+        (&old["valid"], &old["superseded"]),
+        (&json!(true), &json!(true)),
+        "the old version says that there is a newer"
+    );
     assert_eq!(ada.refresh(&ada.license).await.accepted(), license);
 }
 

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// What ids and secrets of the provider begin with.
 const PREFIXES: [&str; 23] = [
-    "cus", "sub", "si", "cs", "pi", "pm", "seti", "in", "price", "prod", "evt", "acct", "whsec", "sk", "rk", "pk", "bps",
-    "bpc", "ch", "re", "dp", "ii", "req",
+    "cus", "sub", "si", "cs", "pi", "pm", "seti", "in", "price", "prod", "evt", "acct", "whsec", "sk", "rk", "pk",
+    "bps", "bpc", "ch", "re", "dp", "ii", "req",
 ];
 
 /// The shortest random part of an id.

@@ -104,13 +104,14 @@ async fn scenario_37_without_a_secret_the_endpoint_believes_nothing(world: &Worl
 
 async fn scenario_38_a_well_signed_body_that_is_no_event_is_refused_and_noted(world: &World) {
     let now = world.app.now().as_unix_seconds();
-    let bodies = ["", "{", "null", "[]", "{}", "{\"id\":\"evt_1\"}", "{\"object\":\"customer\",\"id\":\"x\",\"type\":\"y\"}"];
+    let bodies =
+        ["", "{", "null", "[]", "{}", "{\"id\":\"evt_1\"}", "{\"object\":\"customer\",\"id\":\"x\",\"type\":\"y\"}"];
     for body in bodies {
         let signature = world.sign(body, now);
         world.deliver_signed(body.to_owned(), Some(&signature)).await.refused(400, "invalid_event");
     }
     assert_eq!(stored_events(world).await, 0);
-    let sql = "select cast(count(*) as bigint) as n from audit_log where action = 'webhook_not_an_event'";
+    let sql = "select cast(count(*) as bigint) as n from audit_log where action = 'webhook_unreadable'";
     let noted: i64 = world.app.db.query(sql).one().await.unwrap().get("n").unwrap();
     assert_eq!(noted, bodies.len() as i64);
 }
@@ -120,9 +121,7 @@ async fn scenarios_39_46_and_47_what_is_not_ours_is_recorded_as_ignored(world: &
     ada.subscribe(world, "professional").await;
     let (before, rows) = (world.stored(&ada).await, world.inbox().await.len());
     let external = before.stripe_customer_id.clone().unwrap();
-    let session = |metadata: Value, customer: &str| {
-        json!({ "id": "cs_test_Made0000000001", "object": "checkout.session", "customer": customer, "metadata": metadata })
-    };
+    let session = |metadata: Value, customer: &str| json!({ "id": "cs_test_Made0000000001", "object": "checkout.session", "customer": customer, "metadata": metadata });
     let stranger = world.sandbox().post("/v1/customers", &[("email", "someone@example.com")]).await;
     let stranger = stranger["id"].as_str().unwrap();
     let other_instance = json!({ "customer_id": ada.customer_id, "instance": format!("inst_{}", "0".repeat(32)) });
@@ -143,7 +142,10 @@ async fn scenarios_39_46_and_47_what_is_not_ours_is_recorded_as_ignored(world: &
         (thin, "type_not_used"),
         (world.event("checkout.session.completed", session(other_instance, &external)), "ignored_foreign"),
         (world.event("checkout.session.completed", session(json!({ "app": "other" }), stranger)), "ignored_foreign"),
-        (world.event("checkout.session.completed", session(json!({}), "cus_Unknown000001")), "customer_unknown_at_provider"),
+        (
+            world.event("checkout.session.completed", session(json!({}), "cus_Unknown000001")),
+            "customer_unknown_at_provider",
+        ),
         (world.event("checkout.session.completed", json!({ "object": "checkout.session" })), "no_customer"),
     ];
     let calls_before = world.sandbox().calls().await.get("GET /v1/subscriptions").copied();
@@ -156,7 +158,11 @@ async fn scenarios_39_46_and_47_what_is_not_ours_is_recorded_as_ignored(world: &
         assert!(newest.ends_with(&format!("ignored {because}")), "{newest} {own:?}");
     }
     assert_eq!(world.stored(&ada).await, before, "no state changed");
-    assert_eq!(world.sandbox().calls().await.get("GET /v1/subscriptions").copied(), calls_before, "nobody was looked at");
+    assert_eq!(
+        world.sandbox().calls().await.get("GET /v1/subscriptions").copied(),
+        calls_before,
+        "nobody was looked at"
+    );
 }
 
 async fn scenarios_40_and_41_the_same_event_has_one_effect(world: &World) {
@@ -199,7 +205,8 @@ async fn scenarios_42_and_43_an_event_that_could_not_be_worked_off_waits_and_say
     world.sandbox().faults(fail).await;
     let event = world.sandbox().newest_event("checkout.session.completed").await;
     world.deliver(&event).await.accepted();
-    let is_waiting = |row: &String| row.starts_with("checkout.session.completed pending") && row.contains("unavailable");
+    let is_waiting =
+        |row: &String| row.starts_with("checkout.session.completed pending") && row.contains("unavailable");
     world.until("the event waits with its error", async || world.inbox().await.iter().any(is_waiting)).await;
     assert_eq!(world.stored(&ada).await.licenses, 1, "nothing half done");
     world.deliver(&event).await.accepted();
@@ -247,7 +254,8 @@ async fn scenario_52_an_event_that_comes_before_our_own_commit_is_applied_later(
     let metadata = json!({ "customer_id": customer_id.as_str(), "instance": app.instance.instance_id.as_str() });
     let object = json!({ "id": "cs_test_Early0000001", "object": "checkout.session", "metadata": metadata });
     world.deliver(&world.event("checkout.session.completed", object)).await.accepted();
-    let is_waiting = |row: &String| row.starts_with("checkout.session.completed pending") && row.contains("not in the book");
+    let is_waiting =
+        |row: &String| row.starts_with("checkout.session.completed pending") && row.contains("not in the book");
     world.until("the event waits", async || world.inbox().await.iter().any(is_waiting)).await;
     let (email, now) = ("late@example.com".parse().unwrap(), app.now());
     let mut tx = app.db.begin().await.unwrap();

@@ -44,6 +44,8 @@ pub struct Setup {
     pub no_worker: bool,
     /// Stripe's test mode against a sandbox of its own, instead of sandbox mode.
     pub stripe: Option<TestMode>,
+    /// Further settings, as environment variables.
+    pub settings: &'static [(&'static str, &'static str)],
 }
 
 impl Setup {
@@ -53,6 +55,10 @@ impl Setup {
 
     pub fn no_worker() -> Self {
         Self { no_worker: true, ..Self::default() }
+    }
+
+    pub fn configured(settings: &'static [(&'static str, &'static str)]) -> Self {
+        Self { settings, ..Self::default() }
     }
 
     pub fn test_mode() -> Self {
@@ -76,12 +82,7 @@ pub struct TestMode {
 impl Default for TestMode {
     fn default() -> Self {
         const SECRET: &str = "whsec_b7f3d0c1a94e";
-        Self {
-            key: counterfoil_stripe_sandbox::API_KEY,
-            secrets: SECRET,
-            signs_with: SECRET,
-            has_prices: true,
-        }
+        Self { key: counterfoil_stripe_sandbox::API_KEY, secrets: SECRET, signs_with: SECRET, has_prices: true }
     }
 }
 
@@ -98,7 +99,6 @@ struct Outside {
 }
 
 pub struct World {
-    pub engine: Engine,
     /// The running service's use cases, for looking behind its answers.
     pub app: App,
     /// Our server as a stranger sees it.
@@ -183,7 +183,6 @@ impl World {
             (None, None) => panic!("a world has a provider"),
         };
         Some(Self {
-            engine,
             app: service.app.clone(),
             http: Http::new(&format!("http://{}", service.address), tap),
             config,
@@ -207,11 +206,12 @@ impl World {
             let dead = inbox.iter().chain(&outbox).filter(|(state, _)| state == "dead").count();
             assert_eq!(dead, 0, "something was given up: {inbox:?} {outbox:?}");
         }
-        for mail in self.mails().await {
-            let tap = self.http.tap();
-            tap.look(&format!("the mail `{}`", mail.subject), &mail.recipient, &mail.subject);
+        // A story that has taken the database away has no mails left to look at.
+        for mail in self.app.newest_mails(1000).await.unwrap_or_default() {
+            let (tap, place) = (self.http.tap(), format!("the mail `{}`", mail.subject));
+            tap.look(&place, "a mail server", &mail.subject);
             // Nobody's session goes by mail, not even the recipient's.
-            tap.look(&format!("the mail `{}`", mail.subject), "a mail server", &mail.body_text);
+            tap.look(&place, "a mail server", &mail.body_text);
         }
         if let Some(shutdown) = &self.outside_shutdown {
             shutdown.cancel();
@@ -227,11 +227,16 @@ impl World {
     /// Stops the service and answers what it leaves on the disk: the data directory, and the database where it is not in it.
     pub async fn stop(self) -> Remains {
         assert!(self.service.stop().await, "the service stops in time");
-        Remains { config: self.config, _database: self._database, folder: self.folder }
+        Remains { config: self.config, _database: self._database, _folder: self.folder }
     }
 
     pub fn data_dir(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where the sandbox inside of our server listens.
+    pub fn sandbox_address(&self) -> std::net::SocketAddr {
+        self.service.sandbox_address.expect("sandbox mode has a sandbox")
     }
 
     pub fn sandbox(&self) -> &Sandbox {
@@ -391,7 +396,7 @@ impl World {
 pub struct Remains {
     pub config: Config,
     _database: Option<TestDb>,
-    pub folder: TempDir,
+    _folder: TempDir,
 }
 
 /// One customer in the tables.
@@ -449,6 +454,7 @@ fn configure(
     if setup.auth_required {
         variables.push(("COUNTERFOIL_CHECKOUT_AUTH", "required".to_owned()));
     }
+    variables.extend(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
     let environment: Environment = variables.into_iter().collect();
     Config::parse(None, &environment).expect("the test's configuration is one")
 }
@@ -470,8 +476,7 @@ impl Outside {
         })
         .expect("a sandbox");
         let (rewriting, shutdown) = (Rewriting::default(), CancellationToken::new());
-        let router =
-            sandbox.router().layer(middleware::from_fn_with_state(Arc::clone(&rewriting), rewritten));
+        let router = sandbox.router().layer(middleware::from_fn_with_state(Arc::clone(&rewriting), rewritten));
         let stop = shutdown.clone();
         tokio::spawn(async move { sandbox.run_deliveries(stop).await });
         let stop = shutdown.clone();
@@ -486,7 +491,8 @@ impl Outside {
 async fn rewritten(State(rewriting): State<Rewriting>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     // What the test itself asks with the sandbox's own client is not rewritten: it looks for the truth.
-    let is_ours = request.headers().get("user-agent").is_some_and(|agent| agent.as_bytes().starts_with(b"Counterfoil/"));
+    let is_ours =
+        request.headers().get("user-agent").is_some_and(|agent| agent.as_bytes().starts_with(b"Counterfoil/"));
     let response = next.run(request).await;
     if !is_ours || rewriting.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
         return response;

@@ -56,6 +56,7 @@ fn kind_of(key: &str) -> Option<Kind> {
         "product" => Kind::Product,
         "price" | "default_price" => Kind::Price,
         "subscription" => Kind::Subscription,
+        "schedule" => Kind::Schedule,
         "invoice" | "latest_invoice" => Kind::Invoice,
         "payment_intent" => Kind::PaymentIntent,
         "setup_intent" | "pending_setup_intent" => Kind::SetupIntent,

@@ -37,6 +37,7 @@ pub(crate) fn change_items(
     id: &str,
     new_items: Vec<Value>,
     proration: Proration,
+    at: i64,
     on_failure: OnFailure,
 ) -> Result<(), ApiError> {
     let before = cx.object(Kind::Subscription, id);
@@ -44,7 +45,10 @@ pub(crate) fn change_items(
     let new_interval = interval_of(&before["items"]["data"][0]) != interval_of(&new_items[0]);
     let mut items = Vec::new();
     if proration != Proration::Off && !trialing {
-        items.extend(credits_and_charges(cx, &before, &new_items, new_interval));
+        for part in parts(&before, &new_items, new_interval, at) {
+            let description = part.description(cx);
+            items.push(invoiceitems::create_proration(cx, &before, &part.item, part.amount, &description, part.period));
+        }
     }
     apply(cx, id, new_items.clone(), new_interval && !trialing);
     let charges_now = !trialing && (new_interval || (proration == Proration::AtOnce && !items.is_empty()));
@@ -86,47 +90,68 @@ fn apply(cx: &mut Context, id: &str, items: Vec<Value>, new_period: bool) {
     });
 }
 
-/// A credit for the unused time of each item that goes, a charge for the remaining time of each that comes. With a new
-/// period only the credits: the new period is invoiced in full.
-fn credits_and_charges(cx: &mut Context, before: &Value, new_items: &[Value], new_period: bool) -> Vec<String> {
+/// A credit or a charge for the rest of a period.
+struct Part {
+    item: Value,
+    amount: i64,
+    what: &'static str,
+    period: (i64, i64),
+}
+
+impl Part {
+    fn description(&self, cx: &Context) -> String {
+        let name = product_name(cx, json::text(&self.item, "price.product"));
+        format!("{} {name} ({})", self.what, money(self.amount, json::text(&self.item, "price.currency")))
+    }
+}
+
+/// A credit for the unused time of each item that goes, a charge for the remaining time of each that comes, counted from `at`.
+/// With a new period only the credits: the new period is invoiced in full.
+fn parts(before: &Value, new_items: &[Value], new_period: bool, at: i64) -> Vec<Part> {
     let old_items = json::items(before, "items.data").to_vec();
     let (start, end) = period_of(&old_items[0]);
     let span = (end - start).max(1);
-    let left = (end - cx.now).clamp(0, span);
-    let share = |amount: i64| {
+    let left = (end - at).clamp(0, span);
+    let share = |item: &Value| {
+        let amount = json::int(item, "price.unit_amount") * json::int(item, "quantity");
         let exact = i128::from(amount) * i128::from(left);
         i64::try_from((exact + i128::from(span) / 2) / i128::from(span)).unwrap_or(amount)
     };
-    let mut made = Vec::new();
     let changed = |item: &Value, others: &[Value]| {
         !others.iter().any(|other| {
             json::text(other, "price.id") == json::text(item, "price.id")
                 && json::int(other, "quantity") == json::int(item, "quantity")
         })
     };
-    for item in old_items.iter().filter(|item| new_period || changed(item, new_items)) {
-        let amount = share(json::int(item, "price.unit_amount") * json::int(item, "quantity"));
-        made.push(invoice_item(cx, before, item, -amount, "Unused time on", end));
-    }
-    for item in new_items.iter().filter(|item| !new_period && changed(item, &old_items)) {
-        let amount = share(json::int(item, "price.unit_amount") * json::int(item, "quantity"));
-        made.push(invoice_item(cx, before, item, amount, "Remaining time on", end));
-    }
-    made
+    let period = (at, end);
+    let credit = |item: &Value| Part { item: item.clone(), amount: -share(item), what: "Unused time on", period };
+    let charge = |item: &Value| Part { item: item.clone(), amount: share(item), what: "Remaining time on", period };
+    let gone = old_items.iter().filter(|item| new_period || changed(item, new_items));
+    let come = new_items.iter().filter(|item| !new_period && changed(item, &old_items));
+    gone.map(credit).chain(come.map(charge)).collect()
 }
 
-fn invoice_item(
-    cx: &mut Context,
-    subscription: &Value,
-    item: &Value,
-    amount: i64,
-    what: &str,
-    period_end: i64,
-) -> String {
-    let name = product_name(cx, json::text(item, "price.product"));
-    let currency = json::text(item, "price.currency");
-    let description = format!("{what} {name} ({})", money(amount, currency));
-    invoiceitems::create_proration(cx, subscription, item, amount, &description, (cx.now, period_end))
+/// The lines of the invoice that a change would bring at once; none where it would bring no invoice.
+pub(crate) fn preview(cx: &Context, before: &Value, new_items: &[Value], proration: Proration, at: i64) -> Vec<Value> {
+    if json::text(before, "status") == "trialing" {
+        return Vec::new();
+    }
+    let new_period = interval_of(&before["items"]["data"][0]) != interval_of(&new_items[0]);
+    let mut lines = Vec::new();
+    if proration != Proration::Off && (new_period || proration == Proration::AtOnce) {
+        for part in parts(before, new_items, new_period, at) {
+            let description = part.description(cx);
+            lines.push(invoiceitems::proration_line(cx, before, &part.item, part.amount, &description, part.period));
+        }
+    }
+    if new_period {
+        for item in new_items {
+            let (interval, count) = interval_of(item);
+            let period = (cx.now, next_period_end(cx.now, &interval, count, cx.now));
+            lines.push(super::lines::of_item(cx, before, item, period, false));
+        }
+    }
+    lines
 }
 
 fn invoice_now(cx: &mut Context, id: &str, new_period: bool) -> String {

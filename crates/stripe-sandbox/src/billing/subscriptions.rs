@@ -8,7 +8,7 @@ use super::payments::Holder;
 use crate::clock::{DAY, next_period_end};
 use crate::context::Context;
 use crate::json;
-use crate::resources::{invoiceitems, subscriptions};
+use crate::resources::{invoiceitems, schedules, subscriptions};
 use crate::store::Kind;
 
 const TRIAL_WARNING_SECONDS: i64 = 3 * DAY;
@@ -188,6 +188,7 @@ pub(crate) fn cancel(cx: &mut Context, id: &str, reason: Option<&str>) {
         json::set(value, "pending_update", Value::Null);
     });
     stop_invoices(cx, id);
+    schedules::end_with(cx, id);
     cx.emit("customer.subscription.deleted", Kind::Subscription, id);
 }
 

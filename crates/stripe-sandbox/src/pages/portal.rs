@@ -239,5 +239,5 @@ fn change_plan(cx: &mut Context, id: &str, before: &Value, price: &str) -> Resul
     let price = crate::resources::subscriptions::recurring_price(cx, price, "price")?;
     let mut items = json::items(before, "items.data").to_vec();
     json::set(&mut items[0], "price", json::public(&price));
-    prorations::change_items(cx, id, items, Proration::AtOnce, OnFailure::Refuse)
+    prorations::change_items(cx, id, items, Proration::AtOnce, cx.now, OnFailure::Refuse)
 }

@@ -122,7 +122,35 @@ pub(crate) fn create_proration(
     description: &str,
     period: (i64, i64),
 ) -> String {
-    let item = Item {
+    let id = cx.ids.long("ii_");
+    let value = render(cx, &id, &proration(subscription, subscription_item, amount, description, period));
+    cx.create(Kind::InvoiceItem, &id, value);
+    cx.emit("invoiceitem.created", Kind::InvoiceItem, &id);
+    id
+}
+
+/// The line that such an amount would become; nothing is stored.
+pub(crate) fn proration_line(
+    cx: &Context,
+    subscription: &Value,
+    subscription_item: &Value,
+    amount: i64,
+    description: &str,
+    period: (i64, i64),
+) -> Value {
+    let id = cx.ids.long("ii_");
+    let item = render(cx, &id, &proration(subscription, subscription_item, amount, description, period));
+    lines::of_invoice_item(cx, &item)
+}
+
+fn proration<'a>(
+    subscription: &'a Value,
+    subscription_item: &'a Value,
+    amount: i64,
+    description: &'a str,
+    period: (i64, i64),
+) -> Item<'a> {
+    Item {
         customer: json::text(subscription, "customer"),
         subscription: Some((json::text(subscription, "id"), json::opt_text(subscription_item, "id"))),
         currency: json::text(subscription_item, "price.currency"),
@@ -133,12 +161,7 @@ pub(crate) fn create_proration(
         price: Some((json::text(subscription_item, "price.id"), json::text(subscription_item, "price.product"))),
         proration: true,
         metadata: json!({}),
-    };
-    let id = cx.ids.long("ii_");
-    let value = render(cx, &id, &item);
-    cx.create(Kind::InvoiceItem, &id, value);
-    cx.emit("invoiceitem.created", Kind::InvoiceItem, &id);
-    id
+    }
 }
 
 /// The lines of what waits for the next invoice, and the ids of the items that they come from.

@@ -14,9 +14,11 @@ pub(crate) mod payment_intents;
 pub(crate) mod payment_methods;
 pub(crate) mod payment_pages;
 pub(crate) mod portal;
+pub(crate) mod preview;
 pub(crate) mod prices;
 pub(crate) mod products;
 pub(crate) mod refunds;
+pub(crate) mod schedules;
 pub(crate) mod session_rules;
 pub(crate) mod sessions;
 pub(crate) mod setup_intents;
@@ -34,6 +36,8 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     events::ROUTES,
     invoice_payments::ROUTES,
     invoiceitems::ROUTES,
+    // Before the invoices: `create_preview` would be taken for an id.
+    preview::ROUTES,
     invoices::ROUTES,
     payment_intents::ROUTES,
     payment_methods::ROUTES,
@@ -42,6 +46,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     prices::ROUTES,
     products::ROUTES,
     refunds::ROUTES,
+    schedules::ROUTES,
     sessions::ROUTES,
     subscription_update::ROUTES,
     subscriptions::ROUTES,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{metadata, payment_methods, subscriptions as resource};
+use super::{metadata, payment_methods, schedules, subscriptions as resource};
 use crate::api::{Call, Route};
 use crate::billing::prorations::{self, OnFailure, Proration};
 use crate::billing::subscriptions;
@@ -120,6 +120,9 @@ fn scheduled_cancel(cx: &mut Context, id: &str, params: &Params) -> Result<(), A
         let message = "You may only pass one of `cancel_at_period_end` and `cancel_at`.";
         return Err(ApiError::invalid(message).param("cancel_at_period_end"));
     }
+    if at_end.is_some() || params.has("cancel_at") {
+        schedules::refuse_cancellation(cx, id)?;
+    }
     let now = cx.now;
     if let Some(at) = params.int("cancel_at")? {
         if at <= now {
@@ -188,11 +191,7 @@ fn end_trial(cx: &mut Context, id: &str, params: &Params) -> Result<Option<Strin
 fn change_items(cx: &mut Context, id: &str, params: &Params) -> Result<(), ApiError> {
     let before = cx.object(Kind::Subscription, id);
     let items = new_items(cx, &before, params)?;
-    let proration = match params.one_of("proration_behavior", &["create_prorations", "always_invoice", "none"])? {
-        Some("always_invoice") => Proration::AtOnce,
-        Some("none") => Proration::Off,
-        _ => Proration::Next,
-    };
+    let proration = proration(params, "proration_behavior")?;
     let behavior = params.one_of(
         "payment_behavior",
         &["allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"],
@@ -202,14 +201,40 @@ fn change_items(cx: &mut Context, id: &str, params: &Params) -> Result<(), ApiEr
         Some("pending_if_incomplete") => OnFailure::Wait,
         _ => OnFailure::Allow,
     };
-    prorations::change_items(cx, id, items, proration, on_failure)
+    let at = proration_date(params, "proration_date", &before, cx.now)?;
+    prorations::change_items(cx, id, items, proration, at, on_failure)?;
+    schedules::follow_items(cx, id);
+    Ok(())
+}
+
+/// From when on prorations count: now, or an earlier instant of the running period, so that a preview comes true.
+pub(crate) fn proration_date(params: &Params, path: &str, subscription: &Value, now: i64) -> Result<i64, ApiError> {
+    let Some(at) = params.int(path)? else { return Ok(now) };
+    let (start, end) = subscriptions::period_of(&subscription["items"]["data"][0]);
+    if (start..=end).contains(&at) {
+        Ok(at)
+    } else {
+        Err(ApiError::invalid("Cannot specify `proration_date` outside of the current period.").param(path))
+    }
+}
+
+pub(crate) fn proration(params: &Params, path: &str) -> Result<Proration, ApiError> {
+    Ok(match params.one_of(path, &["create_prorations", "always_invoice", "none"])? {
+        Some("always_invoice") => Proration::AtOnce,
+        Some("none") => Proration::Off,
+        _ => Proration::Next,
+    })
 }
 
 /// The items after the update. One without an `id` is added to those that exist, as at Stripe.
 fn new_items(cx: &Context, before: &Value, params: &Params) -> Result<Vec<Value>, ApiError> {
+    items_after(cx, before, &params.list("items"))
+}
+
+pub(crate) fn items_after(cx: &Context, before: &Value, given: &[Params]) -> Result<Vec<Value>, ApiError> {
     let mut items = json::items(before, "items.data").to_vec();
     let period = subscriptions::period_of(&items[0]);
-    for (index, given) in params.list("items").iter().enumerate() {
+    for (index, given) in given.iter().enumerate() {
         let path = format!("items.{index}.price");
         let price = match given.filled("price") {
             Some(id) => Some(resource::recurring_price(cx, id, &path)?),

@@ -115,7 +115,10 @@ fn lock(path: &Path) -> Result<File> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
-    Err(Error::new(ErrorKind::WouldBlock, "another sandbox uses this file"))
+    Err(Error::new(
+        ErrorKind::WouldBlock,
+        "another sandbox uses this file: stop it first, or give this one a file of its own",
+    ))
 }
 
 fn beside(path: &Path, extension: &str) -> PathBuf {

@@ -9,5 +9,6 @@ mod lifecycle;
 mod pages;
 mod resources;
 mod restart;
+mod schedules;
 mod shapes;
 mod support;

@@ -102,6 +102,18 @@ impl Client {
         self.call(&Call { method: Method::POST, path, query: "", key: Some(key), body: Some(body) }).await
     }
 
+    /// Asks with a POST that changes nothing about anybody's money, so that doing it twice needs no key: a preview, or a page
+    /// to be opened. The answer has to be that of now, and never a stored one.
+    pub(super) async fn compute(&self, path: &str, body: &str) -> Result<Success, ProviderError> {
+        self.call(&Call { method: Method::POST, path, query: "", key: None, body: Some(body) }).await
+    }
+
+    /// Ends what is at this path. Doing it twice is doing it once; the key only names the deed in the provider's log.
+    pub(super) async fn delete(&self, path: &str, key: &IdempotencyKey) -> Result<Success, ProviderError> {
+        let key = HeaderValue::from_str(key.as_str()).ok();
+        self.call(&Call { method: Method::DELETE, path, query: "", key, body: None }).await
+    }
+
     /// Tries until an answer is final, the tries are used up or the time is over.
     #[tracing::instrument(name = "stripe_call", level = "debug", skip_all, fields(method = %call.method, path = call.path))]
     async fn call(&self, call: &Call<'_>) -> Result<Success, ProviderError> {

@@ -78,8 +78,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            attempt_timeout: Duration::from_secs(30),
-            call_timeout: Duration::from_secs(40),
+            attempt_timeout: Duration::from_secs(20),
+            call_timeout: Duration::from_secs(25),
             attempts_max: 3,
             backoff_base: Duration::from_millis(500),
             backoff_max: Duration::from_secs(5),

@@ -62,6 +62,7 @@ impl Answer {
             }
             409 => ProviderError::KeyInUse,
             _ if self.error_text("type") == Some("idempotency_error") => ProviderError::KeyMismatch { request_id },
+            402 => ProviderError::CardDeclined { code, request_id },
             400 | 404 => self.missing_or_rejected(code, message, request_id),
             _ => ProviderError::Rejected { code, message, request_id },
         }
@@ -164,7 +165,7 @@ mod tests {
                 json!({"type": "invalid_request_error", "code": "url_invalid", "message": "Not a valid URL"}),
                 "Rejected",
             ),
-            (402, json!({"type": "card_error", "code": "card_declined", "message": "declined"}), "Rejected"),
+            (402, json!({"type": "card_error", "code": "card_declined", "message": "declined"}), "CardDeclined"),
             (400, json!({"type": "idempotency_error", "message": "Keys for idempotent requests…"}), "KeyMismatch"),
             (409, json!({"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "…"}), "KeyInUse"),
             (409, json!({"type": "invalid_request_error", "code": "lock_timeout", "message": "…"}), "Unavailable"),

@@ -1,18 +1,23 @@
 //! Looking at one customer afresh: everything that Stripe knows of it, gathered with as few calls as the answer allows.
 
-use counterfoil_core::facts::{Facts, ProviderStatus, SessionFacts, SessionStatus, SubscriptionFacts};
-use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId};
+use counterfoil_core::facts::{
+    Facts, Money, PlannedPrice, ProviderStatus, SessionFacts, SessionStatus, SubscriptionFacts,
+};
+use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, Timestamp};
 use serde_json::Value;
 
 use super::client::Client;
 use super::error::unreadable;
 use super::form::{Form, path_segment};
 use super::subscriptions::{self, Paid};
-use super::{json, list, objects};
+use super::{changes, json, list, money, objects};
 use crate::providers::{CheckoutSession, CustomerListing, ProviderError};
 
 /// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
 const PAID_INVOICES_MAX: i64 = 20;
+
+/// Periods whose payments are followed while one after the other turns out to be given back: older ones are over anyway.
+const PERIODS_FOLLOWED_MAX: usize = 4;
 
 /// Everything. A customer that is deleted or unknown is a fact; that we could not ask is an error.
 pub(super) async fn fetch(
@@ -21,9 +26,18 @@ pub(super) async fn fetch(
     sessions: &[(AttemptId, ExternalSessionId)],
 ) -> Result<Facts, ProviderError> {
     let mut facts = Facts { customer: Some(customer.clone()), ..Facts::default() };
+    // Before the subscriptions: one that is complete here has its subscription in the list below. The other way round, a
+    // payment between the two calls would look like a session that came to nothing.
+    for (attempt_id, id) in sessions {
+        let status = session_status(client, id).await?;
+        facts.sessions.push(SessionFacts { attempt_id: attempt_id.clone(), id: id.clone(), status });
+    }
     let listed = list_subscriptions(client, customer).await?;
     for object in listed.as_deref().unwrap_or_default() {
-        facts.subscriptions.push(subscription(client, object).await?);
+        let subscription = subscription(client, object).await?;
+        let (subscription, planned) = planned(client, object, subscription).await?;
+        facts.subscriptions.push(subscription);
+        facts.planned_prices.extend(planned);
     }
     // Deleting a customer ends all its subscriptions at once: while one is not ended, the question is answered.
     if !facts.subscriptions.iter().any(is_running) {
@@ -31,10 +45,6 @@ pub(super) async fn fetch(
     }
     if listed.is_none() && !facts.customer_deleted {
         return Err(unreadable("the customer is there, its list of subscriptions is not", None));
-    }
-    for (attempt_id, id) in sessions {
-        let status = session_status(client, id).await?;
-        facts.sessions.push(SessionFacts { attempt_id: attempt_id.clone(), id: id.clone(), status });
     }
     Ok(facts)
 }
@@ -75,7 +85,7 @@ async fn list_subscriptions(
     let filter = Form::new()
         .field("customer", customer.as_str())
         .field("status", "all")
-        .field("expand[]", "data.latest_invoice");
+        .field("expand[]", "data.latest_invoice.payments");
     match list::all(client, "/v1/subscriptions", &filter).await {
         Ok(items) => Ok(Some(items)),
         Err(ProviderError::CustomerMissing) => Ok(None),
@@ -85,12 +95,59 @@ async fn list_subscriptions(
 
 async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFacts, ProviderError> {
     let (mut facts, paid) = subscriptions::read(object).ok_or_else(|| unreadable("a subscription without id", None))?;
-    if paid == Paid::AskInvoices {
-        let filter = Form::new().field("subscription", facts.id.as_str()).field("status", "paid");
-        let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
-        facts.paid_until = subscriptions::paid_until_of_invoices(&invoices, facts.id.as_str());
+    match paid {
+        Paid::Known(_) => return Ok(facts),
+        Paid::If { payments, .. } => {
+            facts.money = money::of_invoice(client, &payments).await?;
+            if !facts.money.is_gone() {
+                return Ok(facts);
+            }
+        }
+        Paid::AskInvoices => {}
     }
-    Ok(facts)
+    let filter =
+        Form::new().field("subscription", facts.id.as_str()).field("status", "paid").field("expand[]", "data.payments");
+    let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
+    let (paid_until, money) = newest_kept(client, &invoices, facts.id.as_str()).await?;
+    Ok(SubscriptionFacts { paid_until, money, ..facts })
+}
+
+/// The end of the newest period whose money was not taken back, and what became of the newest period's money. A surcharge that
+/// was given back within a period that is paid by itself has only become smaller.
+async fn newest_kept(
+    client: &Client,
+    invoices: &[Value],
+    subscription: &str,
+) -> Result<(Option<Timestamp>, Money), ProviderError> {
+    let mut lost: Option<(Timestamp, Money)> = None;
+    for (until, payments) in subscriptions::paid_periods(invoices, subscription).take(PERIODS_FOLLOWED_MAX) {
+        let money = money::of_invoice(client, &payments).await?;
+        match lost {
+            None if money.is_gone() => lost = Some((until, money)),
+            None => return Ok((Some(until), money)),
+            Some(_) if money.is_gone() => {}
+            Some((lost_until, _)) if until >= lost_until => return Ok((Some(until), Money::PartlyRefunded)),
+            Some((_, gone)) => return Ok((Some(until), gone)),
+        }
+    }
+    Ok((None, lost.map_or(Money::Kept, |(_, gone)| gone)))
+}
+
+/// What a schedule has planned for a subscription: another price, or its end.
+async fn planned(
+    client: &Client,
+    object: &Value,
+    facts: SubscriptionFacts,
+) -> Result<(SubscriptionFacts, Option<PlannedPrice>), ProviderError> {
+    let Some(id) = json::reference(object, &["schedule"]).filter(|_| is_running(&facts)) else {
+        return Ok((facts, None));
+    };
+    let schedule = changes::schedule_of(client, id).await?;
+    let planned = schedule
+        .planned
+        .filter(|(price, _)| !facts.prices.contains(price))
+        .map(|(price, starts_at)| PlannedPrice { subscription: facts.id.clone(), price, starts_at });
+    Ok((SubscriptionFacts { cancel_at: facts.cancel_at.or(schedule.cancel_at), ..facts }, planned))
 }
 
 fn is_running(subscription: &SubscriptionFacts) -> bool {

@@ -4,6 +4,7 @@
 //! is sent twice is sent with the same bytes and the same key ([`client`]), so one customer of ours has one customer
 //! there (invariant 2).
 
+mod changes;
 mod client;
 mod config;
 mod error;
@@ -12,6 +13,7 @@ mod form;
 mod gate;
 mod json;
 mod list;
+mod money;
 mod notice;
 mod objects;
 mod retry;
@@ -21,14 +23,16 @@ mod subscriptions;
 mod tests;
 
 use counterfoil_core::facts::Facts;
-use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, IdempotencyKey, Timestamp};
+use counterfoil_core::{
+    AttemptId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, IdempotencyKey, PriceId, Timestamp,
+};
 use secrecy::SecretString;
 
 use self::client::Client;
 use self::error::unreadable;
 use super::{
-    BoxFuture, CheckoutSession, CustomerListing, NewCheckout, NewCustomer, Notice, PaymentProvider, ProviderError,
-    WebhookRefusal,
+    BoxFuture, Change, ChangePreview, CheckoutSession, CustomerListing, NewCheckout, NewCustomer, Notice,
+    PaymentProvider, PaymentRef, ProviderError, Terms, WebhookRefusal,
 };
 
 pub use self::client::API_VERSION;
@@ -116,6 +120,21 @@ impl PaymentProvider for Stripe {
         Box::pin(facts::find_customer(&self.client, id))
     }
 
+    fn find_customer_of_payment<'a>(
+        &'a self,
+        payment: &'a PaymentRef,
+    ) -> BoxFuture<'a, Result<Option<ExternalCustomerId>, ProviderError>> {
+        Box::pin(money::customer_of(&self.client, payment))
+    }
+
+    fn cancel_now<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        subscription: &'a ExternalSubscriptionId,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(subscriptions::cancel_now(&self.client, key, subscription))
+    }
+
     fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String {
         objects::checkout_form(new).into_string()
     }
@@ -149,6 +168,55 @@ impl PaymentProvider for Stripe {
         sessions: &'a [(AttemptId, ExternalSessionId)],
     ) -> BoxFuture<'a, Result<Facts, ProviderError>> {
         Box::pin(facts::fetch(&self.client, customer, sessions))
+    }
+
+    fn read_terms<'a>(&'a self, id: &'a ExternalSubscriptionId) -> BoxFuture<'a, Result<Terms, ProviderError>> {
+        Box::pin(changes::terms(&self.client, id))
+    }
+
+    fn preview_change<'a>(
+        &'a self,
+        terms: &'a Terms,
+        price: &'a PriceId,
+        prorated_from: Timestamp,
+    ) -> BoxFuture<'a, Result<ChangePreview, ProviderError>> {
+        Box::pin(changes::preview(&self.client, terms, price, prorated_from))
+    }
+
+    fn change_plan<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        terms: &'a Terms,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(changes::change(&self.client, key, terms, change))
+    }
+
+    fn cancel<'a>(&'a self, key: &'a IdempotencyKey, terms: &'a Terms) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(changes::cancel(&self.client, key, terms))
+    }
+
+    fn resume<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        terms: &'a Terms,
+        paused: bool,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            if paused {
+                changes::unpause(&self.client, key, terms).await
+            } else {
+                changes::resume(&self.client, key, terms).await
+            }
+        })
+    }
+
+    fn open_portal<'a>(
+        &'a self,
+        customer: &'a ExternalCustomerId,
+        return_url: &'a str,
+    ) -> BoxFuture<'a, Result<String, ProviderError>> {
+        Box::pin(changes::portal(&self.client, customer, return_url))
     }
 
     fn verify_webhook(&self, signatures: &[&[u8]], body: &[u8], now: Timestamp) -> Result<Notice, WebhookRefusal> {

@@ -7,14 +7,15 @@
 use counterfoil_core::{ExternalCustomerId, Timestamp};
 use serde_json::Value;
 
-use super::json;
-use crate::providers::{Notice, WebhookRefusal};
+use super::{json, money};
+use crate::providers::{Notice, PaymentRef, WebhookRefusal};
 
 /// Types after which a customer may be entitled to something else. A trailing dot means all that begin so.
 /// `invoice.upcoming` has no invoice yet and `invoice.created` none that is final, but looking once too often is harmless.
-const RELEVANT: [&str; 8] = [
+const RELEVANT: [&str; 9] = [
     "checkout.session.",
     "customer.subscription.",
+    "subscription_schedule.",
     "customer.deleted",
     "invoice.",
     "invoice_payment.paid",
@@ -52,6 +53,7 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, WebhookRefusal> {
         created_at: json::instant(&event, &["created"]).or_else(|| written_instant(&event)),
         api_version: json::text(&event, &["api_version"]).map(str::to_owned),
         external_customer: external_customer(object),
+        payment: payment(object),
         customer_id: own_customer(object).map(str::to_owned),
         instance: metadata(object, "instance").map(str::to_owned),
         event_id,
@@ -71,6 +73,15 @@ fn is_relevant(event_type: &str) -> bool {
 fn external_customer(object: &Value) -> Option<ExternalCustomerId> {
     let path: &[&str] = if json::text(object, &["object"]) == Some("customer") { &["id"] } else { &["customer"] };
     json::reference(object, path).map(ExternalCustomerId::new)
+}
+
+/// The payment of an object that names no customer: a refund before 2026-07, a dispute, the link between invoice and payment.
+fn payment(object: &Value) -> Option<PaymentRef> {
+    match json::text(object, &["object"]) {
+        Some("refund" | "dispute") if external_customer(object).is_none() => money::payment_ref(object),
+        Some("invoice_payment") => money::payment_ref(json::at(object, &["payment"])?),
+        Some(_) | None => None,
+    }
 }
 
 fn own_customer(object: &Value) -> Option<&str> {

@@ -5,17 +5,22 @@
 //! on the lines of an invoice that **is** paid. Fields are read where API versions since `2025-03-31.basil` have
 //! them, then where older ones had them.
 
-use counterfoil_core::facts::{ProviderStatus, SubscriptionFacts};
-use counterfoil_core::{ExternalSubscriptionId, PriceId, Timestamp};
+use counterfoil_core::facts::{Money, ProviderStatus, SubscriptionFacts};
+use counterfoil_core::{ExternalSubscriptionId, IdempotencyKey, PriceId, Timestamp};
 use serde_json::Value;
 
-use super::json;
+use super::client::Client;
+use super::facts::resource;
+use super::{json, money};
+use crate::providers::{PaymentRef, ProviderError};
 
 /// How far a subscription is paid, as far as the object itself tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Paid {
     /// To this instant, or not at all.
     Known(Option<Timestamp>),
+    /// To this instant, unless these payments went back.
+    If { until: Option<Timestamp>, payments: Vec<PaymentRef> },
     /// The newest invoice is not paid: an earlier one has to be asked for.
     AskInvoices,
 }
@@ -38,10 +43,11 @@ pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
             .unwrap_or(Timestamp::from_unix_seconds(0)),
         prices: prices(object),
         period_ends_at,
-        paid_until: match paid {
-            Paid::Known(until) => until,
+        paid_until: match &paid {
+            Paid::Known(until) | Paid::If { until, .. } => *until,
             Paid::AskInvoices => None,
         },
+        money: Money::Kept,
         // The portal sets `cancel_at` alone on flexible billing; the API sets both.
         cancel_at: json::instant(object, &["cancel_at"]).or(scheduled),
         ended_at: json::instant(object, &["ended_at"]).or(canceled_at),
@@ -51,9 +57,25 @@ pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
     Some((facts, paid))
 }
 
-/// The end of the newest paid period, from paid invoices, newest first. An invoice that only gives money back tells nothing.
-pub(super) fn paid_until_of_invoices(invoices: &[Value], subscription: &str) -> Option<Timestamp> {
-    invoices.iter().filter(|invoice| is_paid(invoice)).find_map(|invoice| lines_end(invoice, subscription))
+/// The ends of the paid periods with the payments for them, newest first. An invoice that only gives a credit tells nothing.
+pub(super) fn paid_periods<'a>(
+    invoices: &'a [Value],
+    subscription: &'a str,
+) -> impl Iterator<Item = (Timestamp, Vec<PaymentRef>)> + 'a {
+    let paid = invoices.iter().filter(|invoice| is_paid(invoice));
+    paid.filter_map(move |invoice| Some((lines_end(invoice, subscription)?, money::payments_of(invoice))))
+}
+
+/// Ends a subscription at once. One that is unknown or over is what was wanted.
+pub(super) async fn cancel_now(
+    client: &Client,
+    key: &IdempotencyKey,
+    id: &ExternalSubscriptionId,
+) -> Result<(), ProviderError> {
+    match client.delete(&resource("/v1/subscriptions", id.as_str())?, key).await {
+        Ok(_) | Err(ProviderError::Missing { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn paid(
@@ -74,13 +96,20 @@ fn paid(
         return Paid::Known(trial_or_period);
     }
     if paid {
-        return Paid::Known(lines_end(invoice, id).or(period_ends_at));
+        let until = lines_end(invoice, id).or(period_ends_at);
+        let payments = if is_over(status) { Vec::new() } else { money::payments_of(invoice) };
+        return if payments.is_empty() { Paid::Known(until) } else { Paid::If { until, payments } };
     }
     // The very first invoice is unpaid, so there is no earlier one.
     if json::text(invoice, &["billing_reason"]) == Some("subscription_create") {
         return Paid::Known(None);
     }
     Paid::AskInvoices
+}
+
+/// What is over gives no right, whatever became of its money.
+fn is_over(status: &ProviderStatus) -> bool {
+    matches!(status, ProviderStatus::Canceled | ProviderStatus::IncompleteExpired)
 }
 
 /// An amount of zero counts: a coupon of 100 % pays as well. Old versions said `paid` beside or instead of the status.

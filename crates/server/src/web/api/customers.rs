@@ -178,10 +178,7 @@ pub async fn log_out(
     get, path = "/api/customers/me", tag = "customers", security(("token" = []), ("session" = [])),
     responses((status = 200, body = MeBody), (status = 401, body = ProblemBody, description = "`not_signed_in`"))
 )]
-pub async fn me(
-    State(state): State<WebState>,
-    SignedIn(customer_id): SignedIn,
-) -> Result<Json<MeBody>, Problem> {
+pub async fn me(State(state): State<WebState>, SignedIn(customer_id): SignedIn) -> Result<Json<MeBody>, Problem> {
     let account: Account = state.app.account(&customer_id).await?;
     Ok(Json(MeBody {
         customer: (&account.customer).into(),

@@ -35,7 +35,7 @@ pub struct LicenseBody {
     /// When the product should ask for a newer one.
     #[schema(value_type = String)]
     refresh_after: Timestamp,
-    /// Why it was issued: `trial_started`, `subscribed`, `plan_changed`, `renewed`, `status_changed`, `reissued`.
+    /// Why it was issued: `trial_started`, `subscribed`, `plan_changed`, `renewed`, `payment_overdue`, `status_changed`, `reissued`.
     reason: String,
 }
 

@@ -45,6 +45,10 @@ pub async fn readyz(State(state): State<WebState>) -> Result<Json<StatusBody>, P
 pub async fn metrics(State(state): State<WebState>) -> Result<Response, Problem> {
     let (inbox, outbox) = state.app.queue_counts().await?;
     for (name, counts) in [("counterfoil_inbox_rows", inbox), ("counterfoil_outbox_rows", outbox)] {
+        // An empty state is a zero and not a gap.
+        for row_state in ["pending", "dead"] {
+            metrics::gauge!(name, "state" => row_state).set(0.0);
+        }
         for (row_state, count) in counts {
             metrics::gauge!(name, "state" => row_state).set(count as f64);
         }

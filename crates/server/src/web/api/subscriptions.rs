@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::checkout::CheckoutRequest;
+use crate::app::plan_changes::Shown;
 use crate::web::WebState;
 use crate::web::caller::{SignedIn, Who};
 use crate::web::json::JsonBody;
@@ -33,6 +34,33 @@ pub struct SubscriptionBody {
     cancel_at: Option<Timestamp>,
     #[schema(value_type = Option<String>)]
     ended_at: Option<Timestamp>,
+    /// The plan that it goes over to by itself; absent where nothing is planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned_change: Option<PlannedChangeBody>,
+}
+
+/// A change of the plan that waits for the end of the period.
+#[derive(Serialize, ToSchema)]
+pub struct PlannedChangeBody {
+    /// The plan's code.
+    #[schema(example = "starter")]
+    plan: String,
+    /// `month` or `year`.
+    interval: String,
+    /// When it begins.
+    #[schema(value_type = String)]
+    starts_at: Timestamp,
+}
+
+impl From<Shown> for SubscriptionBody {
+    fn from(shown: Shown) -> Self {
+        let planned_change = shown.planned.map(|planned| PlannedChangeBody {
+            plan: planned.plan.to_string(),
+            interval: planned.interval.as_str().to_owned(),
+            starts_at: planned.starts_at,
+        });
+        Self { planned_change, ..shown.record.into() }
+    }
 }
 
 impl From<Record> for SubscriptionBody {
@@ -45,6 +73,7 @@ impl From<Record> for SubscriptionBody {
             current_period_ends_at: record.current_period_ends_at,
             cancel_at: record.cancel_at,
             ended_at: record.ended_at,
+            planned_change: None,
         }
     }
 }
@@ -135,5 +164,5 @@ pub async fn current(
     State(state): State<WebState>,
     SignedIn(customer_id): SignedIn,
 ) -> Result<Json<SubscriptionBody>, Problem> {
-    Ok(Json(state.app.current_subscription(&customer_id).await?.into()))
+    Ok(Json(state.app.shown_subscription(&customer_id).await?.into()))
 }

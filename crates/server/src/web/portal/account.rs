@@ -8,6 +8,7 @@ use counterfoil_core::{Interval, PlanCode, Timestamp};
 use serde::Deserialize;
 
 use super::cards::{plans_for_sale, version};
+use super::changes;
 use super::form::FormBody;
 use super::page::{Member, OnPage, PageProblem, show};
 use super::wording;
@@ -18,7 +19,7 @@ use crate::app::sessions::Caller;
 use crate::store::licenses::License;
 use crate::web::WebState;
 use crate::web::api::subscriptions::start_to_its_end;
-use crate::web::views::{AccountView, Frame, LicenseStub, MainAction};
+use crate::web::views::{AccountView, Frame, LicenseStub, MainAction, PlanCard};
 
 /// The form behind each price.
 #[derive(Deserialize)]
@@ -30,7 +31,12 @@ pub struct UpgradeForm {
 /// `GET /account`.
 pub async fn overview(State(state): State<WebState>, member: Member) -> Result<Html<String>, PageProblem> {
     let account = state.app.account(&member.customer_id).await.on(&member.frame)?;
-    let view = account_view(&state.app, &account, member.frame.clone(), state.app.now());
+    let shown = state.app.shown_subscription(&member.customer_id).await.on(&member.frame)?;
+    let mut view = account_view(&state.app, &account, member.frame.clone(), state.app.now());
+    if let Some(running) = &mut view.running {
+        running.change_planned = shown.planned.is_some();
+    }
+    view.notices.extend(shown.planned.map(|planned| changes::planned_notice(&state.app, &planned)));
     show(&view, &member.frame)
 }
 
@@ -39,8 +45,15 @@ fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> A
     let in_force = license_in_force(app, account, now);
     let state = wording::state(subscription, in_force.map(|license| license.expires_at), now);
     let main_action = wording::main_action(subscription);
+    let running = changes::running(subscription);
     let plans = match main_action {
         MainAction::Upgrade => plans_for_sale(app),
+        MainAction::OpenLicense | MainAction::FixPayment
+            if running.as_ref().is_some_and(|running| running.can_change) =>
+        {
+            let current = subscription.plan.as_str();
+            plans_for_sale(app).into_iter().map(|card| PlanCard { current: card.code == current, ..card }).collect()
+        }
         MainAction::OpenLicense | MainAction::FixPayment => Vec::new(),
     };
     AccountView {
@@ -62,7 +75,8 @@ fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> A
             works_until: license.expires_at.date_in_words(),
         }),
         plans,
-        can_manage_billing: false,
+        can_manage_billing: customer.external_id.is_some(),
+        running,
     }
 }
 

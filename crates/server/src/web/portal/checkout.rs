@@ -178,6 +178,7 @@ mod tests {
             interval: None,
             period_ends_at: end,
             paid_until: end,
+            money: counterfoil_core::facts::Money::Kept,
             trial_ended_at: None,
         };
         Subscription { plan: PlanCode::new("professional"), state: State::Provided(provided), attention: None }

@@ -7,6 +7,7 @@
 mod account;
 mod assets;
 mod cards;
+mod changes;
 mod checkout;
 mod entry;
 mod form;
@@ -23,8 +24,8 @@ use axum::routing::{get, post};
 
 use self::page::{PageProblem, Visitor};
 use super::WebState;
-use crate::app::App;
 use super::problem::Problem;
+use crate::app::App;
 
 /// A problem as the page that a person sees.
 pub fn problem_page(app: &App, problem: Problem) -> Response {
@@ -40,6 +41,10 @@ pub fn router() -> Router<WebState> {
         .route("/logout", post(entry::log_out))
         .route("/account", get(account::overview))
         .route("/account/upgrade", post(account::upgrade))
+        .route("/account/change", get(changes::ask_change).post(changes::change))
+        .route("/account/cancel", get(changes::ask_cancel).post(changes::cancel))
+        .route("/account/resume", post(changes::resume))
+        .route("/account/portal", post(changes::portal))
         .route("/account/license", get(license::show_license))
         .route("/account/license/download", get(license::download))
         .route("/checkout/return", get(checkout::back_from_payment))

@@ -1,6 +1,7 @@
 //! What a customer has, in plain words: pure functions from the rules' types to what the pages say.
 
 use counterfoil_core::entitlement::{Ended, Grant};
+use counterfoil_core::facts::Money;
 use counterfoil_core::subscription::{Provided, Standing, State};
 use counterfoil_core::{Subscription, Timestamp};
 
@@ -78,6 +79,9 @@ fn trial(ends_at: Timestamp, now: Timestamp) -> StateWords {
 }
 
 fn provided_state(provided: &Provided, works_until: Option<Timestamp>, now: Timestamp) -> StateWords {
+    if let Some(words) = about_money(provided, now) {
+        return words;
+    }
     match provided.standing {
         Standing::Incomplete => {
             StateWords::new(Tone::Warn, "Not paid yet", "Your first payment has not been confirmed yet.")
@@ -109,6 +113,33 @@ fn provided_state(provided: &Provided, works_until: Option<Timestamp>, now: Time
             let sentence = format!("Your plan ended on {}. Choose a plan to go on.", ended_at.date_in_words());
             StateWords::new(Tone::Alarm, "Canceled", sentence)
         }
+    }
+}
+
+/// A payment that went back, or may: it says more than the standing, which still reads as if all were well.
+fn about_money(provided: &Provided, now: Timestamp) -> Option<StateWords> {
+    match provided.standing {
+        Standing::Trialing { .. } | Standing::Active { .. } | Standing::PastDue { .. } => {}
+        Standing::Incomplete
+        | Standing::IncompleteExpired
+        | Standing::Unpaid
+        | Standing::Paused
+        | Standing::Canceled { .. } => return None,
+    }
+    match provided.money {
+        Money::Held => Some(StateWords::new(
+            Tone::Warn,
+            "On hold",
+            "Your bank questions your last payment. There is no licence until that is decided.",
+        )),
+        Money::Refunded | Money::DisputeLost if provided.paid_until.is_none_or(|end| end <= now) => {
+            Some(StateWords::new(
+                Tone::Alarm,
+                "Refunded",
+                "Your last payment went back to you, and your licence ended with it. Write to us if you want to go on.",
+            ))
+        }
+        Money::Refunded | Money::DisputeLost | Money::Kept | Money::PartlyRefunded | Money::Disputed => None,
     }
 }
 
@@ -175,7 +206,13 @@ fn past_due(
 /// The one thing to do next. Where a subscription is live, a second one would be charged as well, so there is nothing to buy.
 #[must_use]
 pub fn main_action(subscription: &Subscription) -> MainAction {
-    if subscription.is_live_at_provider() { MainAction::OpenLicense } else { MainAction::Upgrade }
+    match &subscription.state {
+        State::Provided(provided) if matches!(provided.standing, Standing::PastDue { .. } | Standing::Unpaid) => {
+            MainAction::FixPayment
+        }
+        State::Provided(provided) if provided.standing.is_live() => MainAction::OpenLicense,
+        State::Provided(_) | State::Trial { .. } => MainAction::Upgrade,
+    }
 }
 
 /// The stamp on a licence: what a check of it would say now.
@@ -189,6 +226,9 @@ pub fn license_stamp(license: &License, right: &Result<Grant, Ended>, now: Times
         Err(Ended::NotPaid) => ("Not paid", Tone::Alarm),
         Err(Ended::Canceled) => ("Canceled", Tone::Alarm),
         Err(Ended::Paused) => ("Paused", Tone::Warn),
+        Err(Ended::Refunded) => ("Refunded", Tone::Alarm),
+        Err(Ended::DisputeLost) => ("Not paid", Tone::Alarm),
+        Err(Ended::Disputed) => ("On hold", Tone::Warn),
         Err(Ended::PlanGone) => ("Not valid", Tone::Alarm),
         Ok(_) if now >= license.paid_until => ("In grace", Tone::Warn),
         Ok(_) if license.trial => ("Trial", Tone::Calm),
@@ -204,6 +244,7 @@ pub fn reason(word: &str, plan_name: &str) -> String {
         "subscribed" => format!("Subscribed to {plan_name}"),
         "plan_changed" => format!("Changed to {plan_name}"),
         "renewed" => "Renewed".to_owned(),
+        "payment_overdue" => "Payment overdue".to_owned(),
         "status_changed" => "State of the subscription changed".to_owned(),
         "reissued" => "Issued again".to_owned(),
         other => words::humanize(other),

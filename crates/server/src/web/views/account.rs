@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Frame, PlanCard, Tone};
+use super::{Frame, PlanCard, PriceTag, Tone};
 
 /// The overview.
 #[derive(Clone, Debug, Template)]
@@ -38,6 +38,37 @@ pub struct AccountView {
     pub plans: Vec<PlanCard>,
     /// Shows *Manage billing*, a form that posts to `/account/portal`.
     pub can_manage_billing: bool,
+    /// What can be done with the plan that runs; none without one.
+    pub running: Option<Running>,
+}
+
+/// A plan that runs, and what its customer may do with it. The chooser then changes the plan instead of buying one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// How often it is paid: `month` or `year`.
+    pub interval: Option<String>,
+    /// Shows the chooser.
+    pub can_change: bool,
+    /// Another plan is planned; the present one is then offered too, to take that back.
+    pub change_planned: bool,
+    /// Shows the way to the cancellation, see `/account/cancel`.
+    pub can_cancel: bool,
+    /// Shows *Resume*, a form that posts to `/account/resume`.
+    pub can_resume: bool,
+}
+
+impl Running {
+    /// Whether there is anything to change to: not where it is the very thing that the customer has.
+    #[must_use]
+    pub fn offers(&self, plan: &PlanCard, price: &PriceTag) -> bool {
+        self.change_planned || !self.is_same(plan, price)
+    }
+
+    /// Whether it is the plan that the customer has, paid as now.
+    #[must_use]
+    pub fn is_same(&self, plan: &PlanCard, price: &PriceTag) -> bool {
+        plan.current && self.interval.as_ref() == Some(&price.interval)
+    }
 }
 
 /// The main button of the overview.

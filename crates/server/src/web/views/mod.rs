@@ -7,6 +7,7 @@
 mod account;
 mod auth;
 mod checkout;
+mod confirm;
 mod home;
 mod license;
 mod mailbox;
@@ -18,9 +19,10 @@ mod samples;
 #[cfg(test)]
 mod tests;
 
-pub use account::{AccountView, LicenseStub, MainAction, Notice};
+pub use account::{AccountView, LicenseStub, MainAction, Notice, Running};
 pub use auth::{FormProblem, LoginView, SignupView};
 pub use checkout::{CheckoutFailedView, CheckoutWaitingView, NotPaid};
+pub use confirm::ConfirmView;
 pub use home::HomeView;
 pub use license::{CheckoutDoneView, LicenseCard, LicenseVersion, LicenseView};
 pub use mailbox::{BodyPart, MailRow, MailView, MailboxView};

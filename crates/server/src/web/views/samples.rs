@@ -105,6 +105,7 @@ pub(super) fn account() -> AccountView {
         license: Some(LicenseStub { version: 1, plan_name: "Trial".into(), works_until: "4 December 2026".into() }),
         plans: plans(),
         can_manage_billing: false,
+        running: None,
     }
 }
 
@@ -121,8 +122,15 @@ pub(super) fn active_account() -> AccountView {
             plan_name: "Professional".into(),
             works_until: "31 December 2026".into(),
         }),
-        plans: Vec::new(),
+        plans: plans().into_iter().map(|card| PlanCard { current: card.code == "professional", ..card }).collect(),
         can_manage_billing: true,
+        running: Some(Running {
+            interval: Some("month".into()),
+            can_change: true,
+            change_planned: false,
+            can_cancel: true,
+            can_resume: false,
+        }),
         ..account()
     }
 }
@@ -309,6 +317,21 @@ fn checkout_done() -> CheckoutDoneView {
     CheckoutDoneView { frame: frame(true), license: license_card(), email: "test@example.com".into() }
 }
 
+fn confirm() -> ConfirmView {
+    ConfirmView {
+        frame: frame(true),
+        eyebrow: "Enterprise".into(),
+        title: "Change to Enterprise?".into(),
+        sentence: "Enterprise begins at once. $75.00 is charged now.".into(),
+        action: "/account/change",
+        fields: vec![("plan", "enterprise".into()), ("interval", NASTY.into())],
+        button: "Change now and pay $75.00".into(),
+        stub_label: "Due now".into(),
+        stub: "$75.00".into(),
+        stub_text: "then $199.00 per month".into(),
+    }
+}
+
 pub(super) fn pages() -> Vec<(&'static str, String)> {
     let render = |view: &dyn askama::DynTemplate| view.dyn_render().expect("every view renders");
     let wrong_login =
@@ -336,6 +359,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("account-past-due", render(&past_due_account())),
         ("account-canceled", render(&canceled)),
         ("account-extreme", render(&extreme_account())),
+        ("confirm", render(&confirm())),
         ("license", render(&license())),
         ("license-extreme", render(&extreme_license())),
         ("checkout-waiting", render(&waiting(false))),

@@ -1,10 +1,10 @@
-use counterfoil_core::facts::{ProviderStatus, SessionStatus};
+use counterfoil_core::facts::{Money, ProviderStatus, SessionStatus};
 use counterfoil_core::{AttemptId, ExternalSessionId, Timestamp};
 use serde_json::{Value, json};
 
 use super::double::{Double, Reply, answer, ok, stripe_error};
 use super::{cus, stripe};
-use crate::providers::{PaymentProvider, ProviderError};
+use crate::providers::{PaymentProvider, PaymentRef, ProviderError};
 
 const OLD_END: i64 = 1_700_000_000;
 const NEW_END: i64 = 1_702_600_000;
@@ -31,24 +31,25 @@ fn attempt(session: &str) -> (AttemptId, ExternalSessionId) {
     (AttemptId::from_random([1; 16]), ExternalSessionId::new(session))
 }
 
+/// Sessions come first: a session that is complete has its subscription in a list that is read afterwards.
 #[tokio::test]
-async fn all_subscriptions_and_the_given_sessions_are_looked_at() {
+async fn the_given_sessions_and_then_all_subscriptions_are_looked_at() {
     let paid = invoice("paid", "subscription_create", "sub_2", NEW_END);
     let double = Double::playing([
-        list(&[subscription("sub_2", "active", &paid)], true),
-        list(&[subscription("sub_1", "canceled", &Value::Null)], false),
         ok(&json!({"id": "cs_1", "status": "complete"})),
         stripe_error(404, "invalid_request_error", "resource_missing", "session", "No such checkout.session: cs_2"),
+        list(&[subscription("sub_2", "active", &paid)], true),
+        list(&[subscription("sub_1", "canceled", &Value::Null)], false),
     ])
     .await;
     let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[attempt("cs_1"), attempt("cs_2")]).await.unwrap();
     assert_eq!(
         double.lines(),
         [
-            "GET /v1/subscriptions?customer=cus_1&status=all&expand[]=data.latest_invoice&limit=100",
-            "GET /v1/subscriptions?customer=cus_1&status=all&expand[]=data.latest_invoice&limit=100&starting_after=sub_2",
             "GET /v1/checkout/sessions/cs_1",
             "GET /v1/checkout/sessions/cs_2",
+            "GET /v1/subscriptions?customer=cus_1&status=all&expand[]=data.latest_invoice.payments&limit=100",
+            "GET /v1/subscriptions?customer=cus_1&status=all&expand[]=data.latest_invoice.payments&limit=100&starting_after=sub_2",
         ]
     );
     assert_eq!(facts.customer, Some(cus("cus_1")));
@@ -69,7 +70,7 @@ async fn a_renewal_that_is_not_paid_yet_keeps_the_old_end() {
     let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
     assert_eq!(facts.subscriptions[0].period_ends_at, Some(Timestamp::from_unix_seconds(NEW_END)));
     assert_eq!(facts.subscriptions[0].paid_until, Some(Timestamp::from_unix_seconds(OLD_END)));
-    assert_eq!(double.lines()[1], "GET /v1/invoices?subscription=sub_1&status=paid&limit=20");
+    assert_eq!(double.lines()[1], "GET /v1/invoices?subscription=sub_1&status=paid&expand[]=data.payments&limit=20");
     double.played_out(2);
 }
 
@@ -126,4 +127,81 @@ async fn a_look_that_fails_half_way_is_no_look() {
         let error = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap_err();
         assert!(matches!(error, ProviderError::Unavailable { .. }), "{error} {script:?}");
     }
+}
+
+/// An invoice of a renewal, paid with this payment.
+fn paid_with(payment: &str, end: i64) -> Value {
+    let mut paid = invoice("paid", "subscription_cycle", "sub_1", end);
+    paid["payments"] =
+        json!({"data": [{"status": "paid", "payment": {"type": "payment_intent", "payment_intent": payment}}]});
+    paid
+}
+
+/// A payment whose charge has these fields.
+fn payment(charge: Value) -> Reply {
+    let mut latest_charge =
+        json!({"id": "ch_1", "amount": 1900, "amount_refunded": 0, "refunded": false, "disputed": false});
+    latest_charge.as_object_mut().unwrap().extend(charge.as_object().unwrap().clone());
+    ok(&json!({"id": "pi_1", "customer": "cus_1", "latest_charge": latest_charge}))
+}
+
+async fn money_after(script: Vec<Reply>) -> (Option<i64>, Money, Vec<String>) {
+    let listed = list(&[subscription("sub_1", "active", &paid_with("pi_new", NEW_END))], false);
+    let count = script.len() + 1;
+    let double = Double::playing(std::iter::once(listed).chain(script)).await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+    double.played_out(count);
+    let one = &facts.subscriptions[0];
+    (one.paid_until.map(Timestamp::as_unix_seconds), one.money, double.lines())
+}
+
+#[tokio::test]
+async fn money_that_stayed_costs_one_call() {
+    let (until, money, lines) = money_after(vec![payment(json!({}))]).await;
+    assert_eq!((until, money), (Some(NEW_END), Money::Kept));
+    assert_eq!(lines[1], "GET /v1/payment_intents/pi_new?expand[]=latest_charge");
+    let (until, money, _) = money_after(vec![payment(json!({"amount_refunded": 100}))]).await;
+    assert_eq!((until, money), (Some(NEW_END), Money::PartlyRefunded));
+}
+
+#[tokio::test]
+async fn a_full_refund_falls_back_to_the_period_before() {
+    let refunded = || payment(json!({"amount_refunded": 1900, "refunded": true}));
+    let both = || list(&[paid_with("pi_new", NEW_END), paid_with("pi_old", OLD_END)], false);
+    let (until, money, lines) = money_after(vec![refunded(), both(), refunded(), payment(json!({}))]).await;
+    assert_eq!((until, money), (Some(OLD_END), Money::Refunded));
+    assert_eq!(lines[2], "GET /v1/invoices?subscription=sub_1&status=paid&expand[]=data.payments&limit=20");
+    let (until, money, _) = money_after(vec![refunded(), both(), refunded(), refunded()]).await;
+    assert_eq!((until, money), (None, Money::Refunded));
+    let surcharge = list(&[paid_with("pi_new", NEW_END), paid_with("pi_old", NEW_END)], false);
+    let (until, money, _) = money_after(vec![refunded(), surcharge, refunded(), payment(json!({}))]).await;
+    assert_eq!((until, money), (Some(NEW_END), Money::PartlyRefunded));
+}
+
+#[tokio::test]
+async fn a_disputed_charge_is_asked_about() {
+    let disputed = || payment(json!({"disputed": true}));
+    let disputes = |status: &str| list(&[json!({"id": "dp_1", "status": status})], false);
+    let (until, money, lines) = money_after(vec![disputed(), disputes("under_review")]).await;
+    assert_eq!((until, money), (Some(NEW_END), Money::Disputed));
+    assert_eq!(lines[2], "GET /v1/disputes?charge=ch_1&limit=100");
+    let (until, money, _) = money_after(vec![disputed(), disputes("won")]).await;
+    assert_eq!((until, money), (Some(NEW_END), Money::Kept));
+    let only = || list(&[paid_with("pi_new", NEW_END)], false);
+    let (until, money, _) = money_after(vec![disputed(), disputes("lost"), only(), disputed(), disputes("lost")]).await;
+    assert_eq!((until, money), (None, Money::DisputeLost));
+}
+
+#[tokio::test]
+async fn whose_payment_it_is_can_be_asked() {
+    let double =
+        Double::playing([payment(json!({})), ok(&json!({"id": "ch_1", "customer": null})), answer(404, "{}")]).await;
+    let stripe = stripe(&double);
+    for (reference, expected) in
+        [("payment_intents/pi_1", Some(cus("cus_1"))), ("charges/ch_1", None), ("charges/ch_2", None)]
+    {
+        let found = stripe.find_customer_of_payment(&PaymentRef::new(reference)).await;
+        assert_eq!(found.ok().flatten(), expected, "{reference}");
+    }
+    assert_eq!(double.lines()[0], "GET /v1/payment_intents/pi_1");
 }

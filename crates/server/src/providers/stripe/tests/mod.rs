@@ -1,6 +1,7 @@
 //! The provider against a scripted double, and its readers against objects of old and new API versions.
 
 mod calls;
+mod changes;
 mod double;
 mod frozen;
 mod look;

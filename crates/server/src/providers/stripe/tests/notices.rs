@@ -29,6 +29,7 @@ fn the_envelope_is_read() {
         created_at: Some(Timestamp::from_unix_seconds(1_700_000_000)),
         api_version: Some("2026-05-27.dahlia".to_owned()),
         external_customer: Some(ExternalCustomerId::new("cus_1")),
+        payment: None,
         customer_id: Some("cust_1".to_owned()),
         instance: Some("inst_1".to_owned()),
         relevant: true,
@@ -60,6 +61,23 @@ fn whom_it_is_about_is_found_in_old_and_new_places() {
         (session.external_customer, session.customer_id.as_deref(), session.instance),
         (None, Some("cust_2"), None)
     );
+}
+
+#[test]
+fn what_names_no_customer_is_found_by_its_payment() {
+    let of = |object: Value| about("x", &object).payment.map(|payment| payment.as_str().to_owned());
+    let table = [
+        (json!({"object": "dispute", "charge": "ch_1", "payment_intent": "pi_1"}), Some("payment_intents/pi_1")),
+        (json!({"object": "dispute", "charge": {"id": "ch_1"}, "payment_intent": null}), Some("charges/ch_1")),
+        (json!({"object": "refund", "charge": "ch_1"}), Some("charges/ch_1")),
+        (json!({"object": "refund", "charge": "ch_1", "customer": "cus_1"}), None),
+        (json!({"object": "invoice_payment", "payment": {"payment_intent": "pi_1"}}), Some("payment_intents/pi_1")),
+        (json!({"object": "invoice_payment", "payment": null}), None),
+        (json!({"object": "charge", "payment_intent": "pi_1", "customer": "cus_1"}), None),
+    ];
+    for (object, expected) in table {
+        assert_eq!(of(object.clone()).as_deref(), expected, "{object}");
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@ use counterfoil_core::facts::{ProviderStatus, SubscriptionFacts};
 use counterfoil_core::{PriceId, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::subscriptions::{Paid, paid_until_of_invoices, read};
+use super::super::subscriptions::{Paid, paid_periods, read};
+use crate::providers::PaymentRef;
 
 const SOON: i64 = 1_700_000_000;
 const LATER: i64 = 1_702_600_000;
@@ -138,6 +139,19 @@ fn an_unpaid_invoice_gives_nothing_by_itself() {
 }
 
 #[test]
+fn the_payments_of_what_is_still_running_are_looked_at() {
+    let mut paid_by = invoice("paid", &[line(1900, LATER)]);
+    paid_by["payments"] = json!({"data": [{"status": "paid", "payment": {"payment_intent": "pi_1"}}]});
+    let payments = vec![PaymentRef::new("payment_intents/pi_1")];
+    assert_eq!(paid(&new_shape("active", &paid_by)), Paid::If { until: at(LATER), payments });
+    for over in ["canceled", "incomplete_expired"] {
+        assert_eq!(paid(&new_shape(over, &paid_by)), Paid::Known(at(LATER)), "{over}");
+    }
+    paid_by["payments"] = json!({"data": []});
+    assert_eq!(paid(&new_shape("active", &paid_by)), Paid::Known(at(LATER)), "nothing had to be paid");
+}
+
+#[test]
 fn a_trial_that_stripe_counts_is_given() {
     let trial = |latest_invoice: &Value| {
         let mut object = new_shape("trialing", latest_invoice);
@@ -155,7 +169,7 @@ fn a_trial_that_stripe_counts_is_given() {
 
 #[test]
 fn the_newest_paid_invoice_that_charges_decides() {
-    let until = |invoices: &[Value]| paid_until_of_invoices(invoices, "sub_1");
+    let until = |invoices: &[Value]| paid_periods(invoices, "sub_1").next().map(|(end, _)| end);
     assert_eq!(until(&[]), None);
     assert_eq!(until(&[invoice("paid", &[line(1900, SOON)]), invoice("paid", &[line(19000, FAR)])]), at(SOON));
     assert_eq!(until(&[invoice("paid", &[proration(-10, FAR)]), invoice("paid", &[line(1900, SOON)])]), at(SOON));

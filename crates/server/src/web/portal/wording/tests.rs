@@ -22,6 +22,7 @@ fn provided(standing: Standing, paid_until: Option<Timestamp>) -> Subscription {
         interval: None,
         period_ends_at: paid_until,
         paid_until,
+        money: Money::Kept,
         trial_ended_at: None,
     };
     Subscription { plan: PlanCode::new("professional"), state: State::Provided(provided), attention: None }
@@ -134,7 +135,11 @@ fn nothing_is_offered_beside_a_live_subscription() {
     assert_eq!(main_action(&trial_until(days(3))), MainAction::Upgrade);
     assert_eq!(main_action(&trial_until(days(-3))), MainAction::Upgrade);
     for standing in all_standings() {
-        let expected = if standing.is_live() { MainAction::OpenLicense } else { MainAction::Upgrade };
+        let expected = match standing {
+            Standing::PastDue { .. } | Standing::Unpaid => MainAction::FixPayment,
+            _ if standing.is_live() => MainAction::OpenLicense,
+            _ => MainAction::Upgrade,
+        };
         assert_eq!(main_action(&provided(standing, None)), expected, "{standing:?}");
     }
 }
@@ -183,4 +188,22 @@ fn the_stamp_on_a_license_says_what_a_check_would_say() {
 fn a_reason_of_a_newer_release_is_still_readable() {
     assert_eq!(reason("subscribed", "Professional"), "Subscribed to Professional");
     assert_eq!(reason("refunded_in_part", "Professional"), "Refunded in part");
+}
+
+#[test]
+fn a_payment_that_went_back_is_said_before_all_else() {
+    let stamp = |money, paid_until, standing| {
+        let mut subscription = provided(standing, paid_until);
+        if let State::Provided(provided) = &mut subscription.state {
+            provided.money = money;
+        }
+        state(&subscription, None, NOW).stamp
+    };
+    let active = Standing::Active { cancel_at: None };
+    assert_eq!(stamp(Money::Refunded, None, active), "Refunded");
+    assert_eq!(stamp(Money::DisputeLost, Some(days(-9)), active), "Refunded");
+    assert_eq!(stamp(Money::Held, Some(days(9)), active), "On hold");
+    assert_eq!(stamp(Money::Refunded, Some(days(9)), active), "Active", "an earlier payment still counts");
+    assert_eq!(stamp(Money::PartlyRefunded, Some(days(9)), active), "Active");
+    assert_eq!(stamp(Money::Refunded, None, Standing::Paused), "Paused");
 }

@@ -1,0 +1,162 @@
+//! Changing the plan of a running subscription: what may be changed, and when it takes effect.
+//!
+//! More is given at once and charged at once; less takes effect when the paid period ends, so that nobody loses what was paid
+//! for, and nobody is ever charged for a higher plan after choosing a lower one.
+
+use crate::checkout::choose_price;
+use crate::facts::Facts;
+use crate::ids::{ExternalSubscriptionId, PriceId};
+use crate::plan::{Catalog, Interval, Plan, PlanCode, Price};
+use crate::refusal::Refusal;
+use crate::subscription::{Standing, State, Subscription};
+use crate::time::Timestamp;
+
+const MONTHS_A_YEAR: i64 = 12;
+
+/// A plan that the subscription goes over to when its period ends, as the provider has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// The plan.
+    pub plan: PlanCode,
+    /// How often it is charged then.
+    pub interval: Interval,
+    /// When it begins.
+    pub starts_at: Timestamp,
+}
+
+/// The plan and the price that are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The plan.
+    pub plan: PlanCode,
+    /// The price in the catalogue.
+    pub price: Price,
+}
+
+/// What a wish to change comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// At once; the difference is charged now.
+    Now(Target),
+    /// When the period ends; nothing is charged now.
+    AtPeriodEnd(Target),
+    /// The customer stays with what there is: a change that was planned is taken back.
+    Stay(Target),
+    /// This very change is planned already.
+    Planned(Target),
+}
+
+impl Decision {
+    /// The plan and the price that it is about.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        match self {
+            Self::Now(target) | Self::AtPeriodEnd(target) | Self::Stay(target) | Self::Planned(target) => target,
+        }
+    }
+}
+
+/// The provider's subscription that a customer may change.
+///
+/// # Errors
+/// [`Refusal::NoSubscription`].
+pub fn changeable(subscription: &Subscription) -> Result<(&ExternalSubscriptionId, Standing), Refusal> {
+    match &subscription.state {
+        State::Provided(provided) if provided.standing.is_live() => Ok((&provided.id, provided.standing)),
+        State::Provided(_) | State::Trial { .. } => Err(Refusal::NoSubscription),
+    }
+}
+
+/// Whether a subscription of this standing may change its plan at all.
+///
+/// # Errors
+/// [`Refusal::ChangeNotPossible`] says what to do first.
+pub fn refuse_standing(standing: Standing) -> Result<(), Refusal> {
+    let refuse = |reason| Err(Refusal::ChangeNotPossible { reason });
+    match standing {
+        Standing::Trialing { cancel_at: None } | Standing::Active { cancel_at: None } => Ok(()),
+        Standing::Trialing { cancel_at: Some(_) } | Standing::Active { cancel_at: Some(_) } => {
+            refuse("it ends at the end of the period. Resume it first")
+        }
+        Standing::PastDue { .. } | Standing::Unpaid => refuse("its newest invoice is not paid. Pay that first"),
+        Standing::Paused => refuse("it is paused. Resume it first"),
+        Standing::Incomplete | Standing::IncompleteExpired | Standing::Canceled { .. } => Err(Refusal::NoSubscription),
+    }
+}
+
+/// Decides on a wish. `current` is the price that the subscription has at the provider, `planned` the one that it goes over to.
+/// Without an interval the present one is kept where the plan has it.
+///
+/// # Errors
+/// [`Refusal::SamePlan`], [`Refusal::ChangeNotPossible`], and those of [`choose_price`].
+pub fn decide(
+    catalog: &Catalog,
+    standing: Standing,
+    current: &PriceId,
+    planned: Option<&PriceId>,
+    plan: &PlanCode,
+    interval: Option<Interval>,
+) -> Result<Decision, Refusal> {
+    refuse_standing(standing)?;
+    let Some((old_plan, old)) = catalog.find_price(current) else {
+        return Err(Refusal::ChangeNotPossible { reason: "its price is not one of the plans. Ask for help" });
+    };
+    let (new_plan, new) = wanted(catalog, old, plan, interval)?;
+    let target = Target { plan: new_plan.code.clone(), price: new.clone() };
+    if new.price_id() == *current {
+        return if planned.is_some() { Ok(Decision::Stay(target)) } else { Err(Refusal::SamePlan) };
+    }
+    if new.currency != old.currency {
+        return Err(Refusal::ChangeNotPossible { reason: "the plan is not sold in its currency" });
+    }
+    if planned == Some(&new.price_id()) {
+        return Ok(Decision::Planned(target));
+    }
+    let trialing = matches!(standing, Standing::Trialing { .. });
+    // In a trial nothing was paid for that could be lost.
+    let now = trialing || gives_more((old_plan, old), (new_plan, new));
+    Ok(if now { Decision::Now(target) } else { Decision::AtPeriodEnd(target) })
+}
+
+/// The price that is meant: of the interval that was asked for, else of the present one, else the plan's first; in the present
+/// currency where the plan is sold in several.
+fn wanted<'a>(
+    catalog: &'a Catalog,
+    old: &Price,
+    plan: &PlanCode,
+    interval: Option<Interval>,
+) -> Result<(&'a Plan, &'a Price), Refusal> {
+    let (found, first) = match choose_price(catalog, plan, interval.or(Some(old.interval))) {
+        Err(Refusal::IntervalUnavailable { .. }) if interval.is_none() => choose_price(catalog, plan, None)?,
+        chosen => chosen?,
+    };
+    let same_currency = |price: &&Price| price.interval == first.interval && price.currency == old.currency;
+    Ok((found, found.prices.iter().find(same_currency).unwrap_or(first)))
+}
+
+/// Whether the new price gives at least as much. Plans are compared at the same interval where the catalogue has it, because
+/// the discount of a year says nothing about the plan; of one plan, the year is more than the month.
+fn gives_more((old_plan, old): (&Plan, &Price), (new_plan, new): (&Plan, &Price)) -> bool {
+    if old_plan.code == new_plan.code && old.interval != new.interval {
+        return new.interval == Interval::Year;
+    }
+    let alike = |price: &&Price| price.interval == old.interval && price.currency == old.currency;
+    let comparable = if new.interval == old.interval { Some(new) } else { new_plan.prices.iter().find(alike) };
+    a_year(comparable.unwrap_or(new)) >= a_year(old)
+}
+
+const fn a_year(price: &Price) -> i64 {
+    match price.interval {
+        Interval::Month => price.amount.saturating_mul(MONTHS_A_YEAR),
+        Interval::Year => price.amount,
+    }
+}
+
+/// The change that is planned for this subscription, where it is one of ours and to a plan of the catalogue.
+#[must_use]
+pub fn planned(subscription: &Subscription, facts: &Facts, catalog: &Catalog) -> Option<PlannedChange> {
+    let (id, _) = changeable(subscription).ok()?;
+    let found = facts.planned_prices.iter().find(|planned| planned.subscription == *id)?;
+    let (plan, price) = catalog.find_price(&found.price)?;
+    Some(PlannedChange { plan: plan.code.clone(), interval: price.interval, starts_at: found.starts_at })
+}

@@ -1,0 +1,270 @@
+//! Use cases against the sandbox as provider, where an order of events or a fault has to be brought about exactly.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use counterfoil_core::return_url::ReturnUrls;
+use counterfoil_core::{Catalog, CustomerId, InstanceId, Interval, Plan, PlanCode, Price, Refusal};
+use counterfoil_license::SigningKey;
+use counterfoil_stripe_sandbox::{API_KEY, Sandbox, SandboxConfig, SeedPrice};
+use serde_json::{Value, json};
+
+use super::checkout::CheckoutRequest;
+use super::customers::SignUp;
+use super::sessions::Caller;
+use super::settings::{CheckoutAuth, DisputePolicy, DuplicatePolicy};
+use super::*;
+use crate::db::testing::{TestDb, engines, fresh};
+use crate::providers::stripe::{Stripe, StripeConfig};
+use crate::store::inbox::NewEvent;
+
+struct World {
+    app: App,
+    stripe: String,
+    _db: TestDb,
+}
+
+/// An application on a fresh database, and a sandbox of its own.
+async fn world(engine: crate::db::Engine) -> World {
+    let db = fresh(engine).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stripe = format!("http://{}", listener.local_addr().unwrap());
+    let prices = [("price_m", "month", 4900), ("price_y", "year", 49_000)].map(|(id, interval, amount)| SeedPrice {
+        price_id: id.to_owned(),
+        product_name: "Professional".to_owned(),
+        description: String::new(),
+        interval: interval.to_owned(),
+        currency: "eur".to_owned(),
+        amount,
+        product_key: "professional".to_owned(),
+    });
+    let config = SandboxConfig {
+        public_url: stripe.clone(),
+        api_key: API_KEY.to_owned(),
+        data: None,
+        prices: prices.to_vec(),
+        webhook: None,
+    };
+    let sandbox = Sandbox::open(config).unwrap();
+    tokio::spawn(async move { axum::serve(listener, sandbox.router()).await });
+    let provider = Stripe::new(StripeConfig::new(stripe.clone(), API_KEY.into(), vec![], false), Box::new(|| 0.0));
+    let app = App {
+        db: db.db.clone(),
+        clock: Clock::system(),
+        entropy: Entropy,
+        provider: Arc::new(provider.unwrap()),
+        catalog: Arc::new(catalog()),
+        signing_key: Arc::new(SigningKey::from_seed(&[7; 32])),
+        hasher: hasher::Hasher::new(1),
+        settings: Arc::new(Settings {
+            public_url: "http://localhost:3100".to_owned(),
+            product: "product".to_owned(),
+            product_name: "Product".to_owned(),
+            return_urls: ReturnUrls::new(Vec::new(), true),
+            checkout_auth: CheckoutAuth::CustomerId,
+            dispute_policy: DisputePolicy::Ignore,
+            duplicate_policy: DuplicatePolicy::Flag,
+            sandbox: true,
+        }),
+        instance: Arc::new(Instance {
+            instance_id: InstanceId::from_random([1; 16]),
+            realm: "sandbox".to_owned(),
+            ledger_key: vec![1; 32],
+        }),
+        holder: "run_1".into(),
+        signals: Arc::default(),
+    };
+    start::publish_key(&app.db, &app.signing_key, app.now()).await.unwrap();
+    World { app, stripe, _db: db }
+}
+
+fn catalog() -> Catalog {
+    let plan = |code: &str, trial_days, prices| Plan {
+        code: PlanCode::new(code),
+        name: code.to_owned(),
+        description: String::new(),
+        features: Vec::new(),
+        limits: Default::default(),
+        trial_days,
+        grace_days: 7,
+        prices,
+    };
+    let price = |interval, stripe_price: &str, amount| Price {
+        interval,
+        currency: "eur".to_owned(),
+        amount,
+        stripe_price: stripe_price.to_owned(),
+    };
+    let prices = vec![price(Interval::Month, "price_m", 4900), price(Interval::Year, "price_y", 49_000)];
+    Catalog::new(vec![plan("trial", 14, vec![]), plan("professional", 0, prices)]).unwrap()
+}
+
+impl World {
+    async fn customer(&self) -> CustomerId {
+        let wish = SignUp::parse("ada@example.com", "SecurePass123".to_owned(), None).unwrap();
+        self.app.sign_up(wish).await.unwrap().0.customer.customer_id
+    }
+
+    async fn checkout(&self, customer_id: &CustomerId, interval: Interval) -> Result<String, Error> {
+        let request = CheckoutRequest {
+            customer_id: customer_id.to_string(),
+            plan: PlanCode::new("professional"),
+            interval: Some(interval),
+            success_url: "http://localhost:3000/success".to_owned(),
+            cancel_url: "http://localhost:3000/cancel".to_owned(),
+        };
+        Ok(self.app.start_checkout(&Caller::Anonymous, request).await?.checkout_url)
+    }
+
+    async fn external_id(&self, customer_id: &CustomerId) -> String {
+        let account = self.app.account(customer_id).await.unwrap();
+        account.customer.external_id.unwrap().as_str().to_owned()
+    }
+
+    async fn stripe(&self, method: reqwest::Method, path: &str, form: &str) -> Value {
+        let request =
+            reqwest::Client::builder().no_proxy().build().unwrap().request(method, self.stripe.clone() + path);
+        let request = request.bearer_auth(API_KEY).header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(form.to_owned()).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {answer:?}");
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    }
+
+    async fn fault(&self, fault: Value) {
+        let url = format!("{}/_sandbox/faults", self.stripe);
+        let request = reqwest::Client::builder().no_proxy().build().unwrap().post(url);
+        let request = request.header("content-type", "application/json").body(fault.to_string());
+        assert!(request.send().await.unwrap().status().is_success());
+    }
+
+    /// An event about this customer, as if it had come in `age_days` ago.
+    async fn event(&self, customer_id: &CustomerId, age_days: i64) {
+        let event = NewEvent {
+            provider: self.app.provider.name(),
+            account: "",
+            event_id: "evt_1",
+            event_type: "invoice.paid",
+            livemode: false,
+            api_version: None,
+            external_customer: None,
+            external_payment: None,
+            claimed_customer: Some(customer_id.as_str()),
+            claimed_instance: Some(self.app.instance.instance_id.as_str()),
+            body: b"{}",
+            ignored_because: None,
+        };
+        let mut tx = self.app.db.begin().await.unwrap();
+        assert!(crate::store::inbox::insert(&mut tx, &event, self.app.now().plus_days(-age_days)).await.unwrap());
+        tx.commit().await.unwrap();
+    }
+
+    async fn event_row(&self) -> (String, i64) {
+        let row = self.app.db.query("select state, attempts from webhook_inbox").one().await.unwrap();
+        (row.get("state").unwrap(), row.get("attempts").unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_lease_that_was_given_back_is_free_by_every_clock() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        let ahead = App { clock: Clock::with_offset(Arc::new(AtomicI64::new(300))), ..world.app.clone() };
+        let lease = ahead.try_lease(&customer_id).await.unwrap().unwrap();
+        assert!(world.app.try_lease(&customer_id).await.unwrap().is_none(), "it is held");
+        ahead.release(lease).await;
+        assert!(world.app.try_lease(&customer_id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_somebody_elses_look_is_no_try() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        let lease = world.app.try_lease(&customer_id).await.unwrap().unwrap();
+        world.event(&customer_id, 0).await;
+        let mut claims = 0;
+        while claims < 3 {
+            claims += world.app.work_inbox().await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(world.event_row().await, ("pending".to_owned(), 0));
+        world.app.release(lease).await;
+        while world.event_row().await.0 == "pending" {
+            world.app.work_inbox().await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(world.event_row().await, ("processed".to_owned(), 1));
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_waited_for_days_is_not_given_up_at_its_first_try() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        world.checkout(&customer_id, Interval::Month).await.unwrap();
+        world.event(&customer_id, 30).await;
+        world.fault(json!({ "calls": { "fail": 1000, "status": 401 } })).await;
+        assert_eq!(world.app.work_inbox().await.unwrap(), 1);
+        assert_eq!(world.event_row().await, ("pending".to_owned(), 1));
+        let tries = "update webhook_inbox set attempts = 20, run_at = received_at where attempts = 1";
+        world.app.db.query(tries).execute().await.unwrap();
+        assert_eq!(world.app.work_inbox().await.unwrap(), 1);
+        assert_eq!(world.event_row().await.0, "dead");
+    }
+}
+
+#[tokio::test]
+async fn nobody_pays_beside_a_subscription_that_only_the_provider_knows_of() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        world.checkout(&customer_id, Interval::Month).await.unwrap();
+        let external = world.external_id(&customer_id).await;
+        let post = reqwest::Method::POST;
+        let card = world
+            .stripe(post.clone(), "/v1/payment_methods/pm_card_visa/attach", &format!("customer={external}"))
+            .await;
+        let card = format!("invoice_settings[default_payment_method]={}", card["id"].as_str().unwrap());
+        world.stripe(post.clone(), &format!("/v1/customers/{external}"), &card).await;
+        let form = format!("customer={external}&items[0][price]=price_m");
+        let made = world.stripe(post, "/v1/subscriptions", &form).await;
+        assert_eq!(made["status"], "active");
+        // Another wish than the open session's, so that a new one would have to be opened.
+        let refused = world.checkout(&customer_id, Interval::Year).await;
+        assert!(matches!(refused, Err(Error::Refused(Refusal::AlreadySubscribed))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_open_page_of_a_customer_that_was_deleted_is_not_answered_again() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        let first = world.checkout(&customer_id, Interval::Month).await.unwrap();
+        let external = world.external_id(&customer_id).await;
+        world.stripe(reqwest::Method::DELETE, &format!("/v1/customers/{external}"), "").await;
+        world.app.sync_customer(&customer_id).await.unwrap();
+        let second = world.checkout(&customer_id, Interval::Month).await.unwrap();
+        assert_ne!(first, second);
+        assert_ne!(world.external_id(&customer_id).await, external);
+    }
+}
+
+#[tokio::test]
+async fn a_stored_error_does_not_keep_a_page_open_for_a_day() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        let first = world.checkout(&customer_id, Interval::Month).await.unwrap();
+        world
+            .fault(json!({ "store_error": { "times": 1, "path": "/v1/checkout/sessions/*", "method": "POST" } }))
+            .await;
+        let failed = world.checkout(&customer_id, Interval::Year).await;
+        assert!(matches!(failed, Err(Error::Failed(Failure::Provider(_)))), "{failed:?}");
+        let second = world.checkout(&customer_id, Interval::Year).await.unwrap();
+        assert_ne!(first, second);
+    }
+}

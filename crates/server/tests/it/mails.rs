@@ -1,0 +1,178 @@
+//! Mails: owed with the change that caused them, sent once, later where the mail server wants it so.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use counterfoil::mail::Mailer;
+use secrecy::SecretString;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::world::World;
+
+/// How the mail server takes one connection.
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    /// It asks to come back.
+    Busy,
+    /// It hangs up before it has said whether it took the mail.
+    HangsUp,
+    /// It refuses the recipient for good.
+    Refuses,
+    Takes,
+}
+
+/// A mail server of the test.
+struct MailServer {
+    url: SecretString,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl MailServer {
+    /// One mood for each connection, the last for all that follow.
+    async fn start(moods: &'static [Mood]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("smtp://{}", listener.local_addr().unwrap()).into();
+        let taken: Arc<Mutex<Vec<String>>> = Arc::default();
+        let server = Self { url, taken: Arc::clone(&taken) };
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mood = moods[number.min(moods.len() - 1)];
+                // A conversation that breaks off is part of the test.
+                let _ = converse(stream, mood, &taken).await;
+            }
+        });
+        server
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn mailer(&self) -> Mailer {
+        Mailer::smtp(&self.url, "Billing <billing@example.com>").expect("a mailer")
+    }
+}
+
+async fn converse(stream: TcpStream, mood: Mood, taken: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    if matches!(mood, Mood::Busy) {
+        return writer.write_all(b"421 come back later\r\n").await;
+    }
+    writer.write_all(b"220 test ready\r\n").await?;
+    while let Some(line) = lines.next_line().await? {
+        let answer: &[u8] = match line.split(' ').next().unwrap_or_default() {
+            "EHLO" => b"250-test\r\n250 8BITMIME\r\n",
+            "RCPT" if matches!(mood, Mood::Refuses) => b"550 no such person\r\n",
+            "DATA" => {
+                writer.write_all(b"354 go on\r\n").await?;
+                let mut mail = String::new();
+                while let Some(line) = lines.next_line().await?.filter(|line| line != ".") {
+                    mail.push_str(&line);
+                    mail.push('\n');
+                }
+                if matches!(mood, Mood::HangsUp) {
+                    return Ok(());
+                }
+                taken.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+                b"250 taken\r\n"
+            }
+            "QUIT" => return writer.write_all(b"221 bye\r\n").await,
+            _ => b"250 fine\r\n",
+        };
+        writer.write_all(answer).await?;
+    }
+    Ok(())
+}
+
+/// State, tries and last error of the one mail.
+async fn the_mail(world: &World) -> (String, i64, Option<String>) {
+    let row = world.app.db.query("select state, attempts, last_error from outbox").one().await.unwrap();
+    (row.get("state").unwrap(), row.get("attempts").unwrap(), row.get("last_error").unwrap())
+}
+
+async fn scenario_81_a_mail_that_was_not_taken_is_sent_later_once(world: &World) {
+    let server = MailServer::start(&[Mood::Busy, Mood::HangsUp, Mood::Takes]).await;
+    let mailer = server.mailer();
+    let ada = world.customer("ada@example.com").await;
+    ada.current_license().await.accepted();
+    for tries in 1..=2 {
+        assert_eq!(world.app.work_outbox(&mailer).await.unwrap(), 1);
+        let (state, attempts, error) = the_mail(world).await;
+        assert_eq!((state.as_str(), attempts), ("pending", tries));
+        assert!(error.is_some_and(|error| !error.contains("ada@")), "an error without the address");
+        assert_eq!(world.app.work_outbox(&mailer).await.unwrap(), 0, "not before its time");
+        world.sandbox().advance(3600).await;
+    }
+    world.sandbox().advance(3600).await;
+    assert_eq!(world.app.work_outbox(&mailer).await.unwrap(), 1);
+    assert_eq!(the_mail(world).await, ("sent".to_owned(), 3, None));
+    world.sandbox().advance(7200).await;
+    assert_eq!(world.app.work_outbox(&mailer).await.unwrap(), 0);
+    let taken = server.taken();
+    assert_eq!(taken.len(), 1);
+    let effect_id = world.mails().await[0].effect_id.to_string();
+    for part in
+        ["To: ada@example.com", "From: \"Billing\"", "Subject: Your ", &format!("Message-ID: <{effect_id}@127.0.0.1>")]
+    {
+        assert!(
+            taken[0].contains(part) || taken[0].contains(&part.replace('"', "")),
+            "{part} is missing in {}",
+            taken[0]
+        );
+    }
+    // The transfer may break a long line; the licence is whole once that is undone.
+    let unfolded = taken[0].replace("=\n", "").replace('\n', "");
+    assert!(unfolded.contains(&ada.license), "the mail carries the licence");
+    let tap = world.http.tap();
+    tap.look("the mail on the wire", "a mail server", &taken[0].replace(&effect_id, ""));
+}
+
+async fn a_mail_that_is_refused_for_good_is_set_aside_for_an_operator(world: &World) {
+    world.allow_unsettled();
+    let server = MailServer::start(&[Mood::Refuses]).await;
+    let ada = world.customer("ada@example.com").await;
+    assert_eq!(world.app.work_outbox(&server.mailer()).await.unwrap(), 1);
+    let (state, attempts, error) = the_mail(world).await;
+    assert_eq!((state.as_str(), attempts), ("dead", 1));
+    assert!(error.is_some_and(|error| error.contains("550")));
+    // The licence does not depend on the mail.
+    ada.current_license().await.accepted();
+}
+
+async fn a_mail_server_that_is_away_for_days_is_given_up(world: &World) {
+    world.allow_unsettled();
+    let server = MailServer::start(&[Mood::Busy]).await;
+    world.customer("ada@example.com").await;
+    let mut tries = 0;
+    while the_mail(world).await.0 == "pending" {
+        tries += world.app.work_outbox(&server.mailer()).await.unwrap();
+        world.sandbox().advance(2 * 3600).await;
+    }
+    assert!((20..=40).contains(&tries), "three days of trying took {tries} tries");
+    assert_eq!(the_mail(world).await.0, "dead");
+}
+
+async fn two_workers_send_each_mail_once(world: &World) {
+    let server = MailServer::start(&[Mood::Takes]).await;
+    for number in 0..6 {
+        world.customer(&format!("ada{number}@example.com")).await;
+    }
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (app, mailer) = (world.app.clone(), server.mailer());
+        workers.spawn(async move { while app.work_outbox(&mailer).await.unwrap() > 0 {} });
+    }
+    workers.join_all().await;
+    assert_eq!(server.taken().len(), 6);
+    assert_eq!(world.pending().await, 0);
+}
+
+both_engines!(
+    Setup::no_worker();
+    scenario_81_a_mail_that_was_not_taken_is_sent_later_once,
+    a_mail_that_is_refused_for_good_is_set_aside_for_an_operator,
+    a_mail_server_that_is_away_for_days_is_given_up,
+    two_workers_send_each_mail_once,
+);

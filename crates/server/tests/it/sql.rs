@@ -1,0 +1,125 @@
+//! Every statement of the program, prepared on both engines: the compile-time check that runtime queries do not have.
+
+use std::path::{Path, PathBuf};
+
+use counterfoil::db::Engine;
+use counterfoil::db::testing;
+
+use crate::world::is_at_hand;
+
+/// Where statements are.
+const FOLDERS: [&str; 3] = ["src/store", "src/app", "src/cli"];
+
+/// A statement, and the file it stands in.
+#[derive(Debug)]
+struct Statement {
+    place: String,
+    sql: String,
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder of the sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The literal that `text` begins with, as the compiler reads it.
+fn literal(text: &str) -> Option<String> {
+    let mut chars = text.strip_prefix('"')?.chars().peekable();
+    let mut read = String::new();
+    loop {
+        match chars.next()? {
+            '"' => return Some(read),
+            '\\' => match chars.next()? {
+                '\n' => while chars.next_if(|c| c.is_whitespace()).is_some() {},
+                'n' => read.push('\n'),
+                other => read.push(other),
+            },
+            other => read.push(other),
+        }
+    }
+}
+
+/// The text of `const NAME: &str = "…"`.
+fn constant(source: &str, name: &str) -> Option<String> {
+    let declaration = source.find(&format!("const {name}: &str ="))?;
+    let after = source[declaration..].split_once('=')?.1;
+    literal(after.trim_start())
+}
+
+/// All statements that are handed to `.query(` in this source.
+fn statements(place: &str, source: &str) -> Vec<Statement> {
+    let mut found = Vec::new();
+    for (at, _) in source.match_indices(".query(") {
+        let argument = source[at + ".query(".len()..].trim_start();
+        let name: String = argument.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
+        let sql = match literal(argument) {
+            Some(sql) => Some(sql),
+            None if !name.is_empty() => constant(source, &name),
+            // A URL's query has no argument or one that is no statement.
+            None if argument.starts_with(')') || argument.starts_with('&') => continue,
+            None => None,
+        };
+        let line = source[..at].lines().count();
+        let sql = sql.unwrap_or_else(|| panic!("{place}:{line}: a statement that is neither literal nor constant"));
+        found.push(Statement { place: format!("{place}:{line}"), sql });
+    }
+    found
+}
+
+fn all_statements() -> Vec<Statement> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    FOLDERS
+        .iter()
+        .flat_map(|folder| rust_files(&root.join(folder)))
+        .flat_map(|path| {
+            let source = std::fs::read_to_string(&path).expect("a source");
+            statements(&path.strip_prefix(root).expect("inside the crate").display().to_string(), &source)
+        })
+        .collect()
+}
+
+async fn every_statement_is_accepted(engine: Engine) {
+    if !is_at_hand(engine) {
+        return;
+    }
+    let db = testing::fresh(engine).await;
+    let statements = all_statements();
+    assert!(statements.len() >= 60, "only {} statements were found", statements.len());
+    let mut refused = Vec::new();
+    for Statement { place, sql } in &statements {
+        if let Err(error) = db.prepare(sql).await {
+            refused.push(format!("{place}: {error}\n    {sql}"));
+        }
+    }
+    assert!(refused.is_empty(), "{} refuses:\n{}", engine.as_str(), refused.join("\n"));
+    assert!(db.prepare("select nothing from customers").await.is_err(), "a wrong column is found out");
+}
+
+#[tokio::test]
+async fn every_statement_is_accepted_by_sqlite() {
+    every_statement_is_accepted(Engine::Sqlite).await;
+}
+
+#[tokio::test]
+async fn every_statement_is_accepted_by_postgres() {
+    every_statement_is_accepted(Engine::Postgres).await;
+}
+
+#[test]
+fn literals_are_read_as_the_compiler_reads_them() {
+    assert_eq!(literal("\"a \\\n     b\"").as_deref(), Some("a b"));
+    assert_eq!(literal("\"say \\\"x\\\"\", y").as_deref(), Some("say \"x\""));
+    assert_eq!(literal("NAME"), None);
+    let source = "const NAME: &str = \"select 1\"; tx.query(NAME)  tx.query(\n  \"select 2\")";
+    let found: Vec<String> = statements("x", source).into_iter().map(|each| each.sql).collect();
+    assert_eq!(found, ["select 1", "select 2"]);
+}

@@ -1,0 +1,566 @@
+//! The store on both engines: what each statement promises, above all where several ask at once.
+
+use std::collections::BTreeSet;
+
+use counterfoil::db::testing::{self, TestDb};
+use counterfoil::db::{Db, Engine};
+use counterfoil::store::attempts::AttemptState;
+use counterfoil::store::inbox::NewEvent;
+use counterfoil::store::instance::Instance;
+use counterfoil::store::outbox::NewMail;
+use counterfoil::store::{
+    api_keys, attempts, audit, customers, inbox, instance, leases, licenses, links, outbox, sessions,
+};
+use counterfoil::store::{signing_keys, subscriptions, trials};
+use counterfoil_core::checkout::{OpenAttempt, Wish};
+use counterfoil_core::license::Terms;
+use counterfoil_core::link::{Link, LinkState};
+use counterfoil_core::subscription::{Attention, Provided, Standing, State};
+use counterfoil_core::trial::Entry;
+use counterfoil_core::{
+    ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId,
+    IdempotencyKey, InstanceId, Interval, LicenseId, PlanCode, PriceId, Subscription, Timestamp,
+};
+use tokio::task::JoinSet;
+
+const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+const STRIPE: &str = "stripe";
+
+/// Those who ask at once.
+const CROWD: usize = 8;
+
+/// Checks the same on both engines, each with a fresh database: `name::sqlite` and `name::postgres`.
+macro_rules! on_both_databases {
+    ($($check:ident),+ $(,)?) => {$(
+        mod $check {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::with_fresh(counterfoil::db::Engine::Sqlite, super::$check).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::with_fresh(counterfoil::db::Engine::Postgres, super::$check).await;
+            }
+        }
+    )+};
+}
+
+async fn with_fresh(engine: Engine, check: impl AsyncFnOnce(&TestDb)) {
+    if crate::world::is_at_hand(engine) {
+        check(&testing::fresh(engine).await).await;
+    }
+}
+
+/// Runs something in a transaction that is committed.
+macro_rules! committed {
+    ($db:expr, |$tx:ident| $work:expr) => {{
+        let mut transaction = $db.begin().await.unwrap();
+        let $tx = &mut transaction;
+        let result = $work.await.unwrap();
+        transaction.commit().await.unwrap();
+        result
+    }};
+}
+
+fn id(number: u8) -> CustomerId {
+    CustomerId::from_random([number; 16])
+}
+
+fn later(seconds: i64) -> Timestamp {
+    NOW.plus_seconds(seconds)
+}
+
+/// A customer with its trial.
+async fn customer(db: &Db, number: u8) -> CustomerId {
+    let (customer_id, email) = (id(number), format!("c{number}@example.com").parse().unwrap());
+    committed!(db, |tx| customers::insert(tx, &customer_id, &email, Some("Test Corp"), "hash", NOW));
+    let trial = Subscription::trial(PlanCode::new("trial"), NOW.plus_days(14));
+    committed!(db, |tx| subscriptions::insert(tx, &customer_id, &trial, NOW));
+    customer_id
+}
+
+async fn customers_are_found_by_what_names_them_until_they_are_deleted(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    let email = "c1@example.com".parse().unwrap();
+    let found = committed!(db, |tx| customers::find(tx, &ada)).expect("by id");
+    assert_eq!(
+        (found.email.as_str(), found.company_name.as_deref(), found.external_id),
+        ("c1@example.com", Some("Test Corp"), None)
+    );
+    assert_eq!(found.created_at, NOW);
+    assert_eq!(committed!(db, |tx| customers::find_credentials(tx, &email)), Some((ada.clone(), "hash".to_owned())));
+    let external = ExternalCustomerId::new("cus_x");
+    assert!(committed!(db, |tx| customers::project_external_id(tx, &ada, Some(&external), later(1))));
+    assert!(!committed!(db, |tx| customers::project_external_id(tx, &id(9), Some(&external), later(1))));
+    let found = committed!(db, |tx| customers::find_by_email(tx, &email)).expect("by address");
+    assert_eq!(found.external_id, Some(external.clone()));
+    let mut tx = db.begin().await.unwrap();
+    let taken = customers::insert(&mut tx, &id(2), &email, None, "hash", NOW).await.unwrap_err();
+    assert!(taken.is_unique("customers.email"), "{taken}");
+    assert!(tx.commit().await.is_err(), "what failed in the middle cannot be committed");
+    let other = customer(db, 3).await;
+    let mut tx = db.begin().await.unwrap();
+    let twice = customers::project_external_id(&mut tx, &other, Some(&external), NOW).await.unwrap_err();
+    assert!(twice.is_unique("customers.stripe_customer_id"), "{twice}");
+    drop(tx);
+    db.raw("update customers set deleted_at = created_at").await.unwrap();
+    assert!(committed!(db, |tx| customers::find(tx, &ada)).is_none());
+    assert!(committed!(db, |tx| customers::find_by_email(tx, &email)).is_none());
+    assert!(committed!(db, |tx| customers::find_credentials(tx, &email)).is_none());
+}
+
+async fn a_lease_has_one_holder_and_a_stale_fence_writes_nothing(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    let first = committed!(db, |tx| leases::take(tx, &ada, "a", NOW, later(10))).expect("free");
+    assert_eq!(committed!(db, |tx| leases::take(tx, &ada, "b", later(9), later(19))), None, "taken");
+    assert!(committed!(db, |tx| leases::extend(tx, &ada, first, later(20))));
+    assert_eq!(committed!(db, |tx| leases::take(tx, &ada, "b", later(15), later(25))), None, "kept");
+    let second = committed!(db, |tx| leases::take(tx, &ada, "b", later(20), later(30))).expect("run out");
+    assert!(second > first);
+    assert!(!committed!(db, |tx| leases::extend(tx, &ada, first, later(90))), "the first holder is fenced off");
+    assert!(committed!(db, |tx| leases::extend(tx, &ada, second, later(21))), "given back");
+    let third = committed!(db, |tx| leases::take(tx, &ada, "a", later(21), later(31))).expect("free again");
+    assert_eq!(committed!(db, |tx| leases::end_all_but(tx, "a", later(22))), 0);
+    assert_eq!(committed!(db, |tx| leases::end_all_but(tx, "z", later(22))), 1);
+    assert!(committed!(db, |tx| leases::take(tx, &ada, "z", later(22), later(32))).is_some_and(|fence| fence > third));
+}
+
+async fn of_many_who_want_a_lease_one_gets_it(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    for round in 0..5 {
+        let mut crowd = JoinSet::new();
+        for number in 0..CROWD {
+            let (db, ada, at) = (db.db.clone(), ada.clone(), later(round * 100));
+            crowd.spawn(async move {
+                committed!(db, |tx| leases::take(tx, &ada, &format!("h{number}"), at, at.plus_seconds(50)))
+            });
+        }
+        let fences: Vec<i64> = crowd.join_all().await.into_iter().flatten().collect();
+        assert_eq!(fences, [round + 1]);
+    }
+}
+
+fn event<'a>(event_id: &'a str, external: Option<&'a ExternalCustomerId>) -> NewEvent<'a> {
+    NewEvent {
+        provider: STRIPE,
+        account: "",
+        event_id,
+        event_type: "invoice.paid",
+        livemode: false,
+        api_version: Some("2026-05-27.dahlia"),
+        external_customer: external,
+        external_payment: None,
+        claimed_customer: None,
+        claimed_instance: None,
+        body: b"{\"\xff\":1}",
+        ignored_because: None,
+    }
+}
+
+async fn inbox_states(db: &TestDb) -> Vec<(String, i64)> {
+    let mut counts = committed!(db, |tx| inbox::count_by_state(tx));
+    counts.sort();
+    counts
+}
+
+async fn an_event_is_stored_once_and_stays_as_it_is(db: &TestDb) {
+    let external = ExternalCustomerId::new("cus_x");
+    assert!(committed!(db, |tx| inbox::insert(tx, &event("evt_1", Some(&external)), NOW)));
+    let ignored = NewEvent { ignored_because: Some("other_mode"), ..event("evt_1", None) };
+    assert!(!committed!(db, |tx| inbox::insert(tx, &ignored, later(1))), "there already, whatever it is called now");
+    assert!(committed!(db, |tx| inbox::insert(tx, &NewEvent { account: "acct_1", ..ignored.clone() }, NOW)));
+    assert_eq!(inbox_states(db).await, [("ignored".to_owned(), 1), ("pending".to_owned(), 1)]);
+    let claimed = committed!(db, |tx| inbox::claim(tx, NOW, later(60), 10));
+    assert_eq!(claimed.len(), 1);
+    assert_eq!((claimed[0].event_id.as_str(), claimed[0].attempts, claimed[0].received_at), ("evt_1", 1, NOW));
+    assert_eq!(claimed[0].external_customer, Some(external));
+    assert!(committed!(db, |tx| inbox::claim(tx, later(59), later(90), 10)).is_empty(), "hidden while it is worked on");
+    assert_eq!(
+        committed!(db, |tx| inbox::claim(tx, later(60), later(90), 10))[0].attempts,
+        2,
+        "and back where that died"
+    );
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let db = db.db.clone();
+        crowd.spawn(async move { committed!(db, |tx| inbox::insert(tx, &event("evt_2", None), NOW)) });
+    }
+    assert_eq!(crowd.join_all().await.into_iter().filter(|new| *new).count(), 1);
+}
+
+async fn a_crowd_of_workers_is_handed_each_row_once(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    for number in 0..60 {
+        committed!(db, |tx| inbox::insert(tx, &event(&format!("evt_{number}"), None), NOW));
+        committed!(db, |tx| outbox::insert_mail(tx, &mail(&ada, number), NOW));
+    }
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let db = db.db.clone();
+        crowd.spawn(async move {
+            let mut seen = Vec::new();
+            // On PostgreSQL an empty hand may only mean that others were quicker with these rows.
+            let mut empty_hands = 0;
+            while empty_hands < 10 {
+                let events = committed!(db, |tx| inbox::claim(tx, NOW, later(60), 7));
+                let mails = committed!(db, |tx| outbox::claim(tx, NOW, later(60), 7));
+                empty_hands = if events.is_empty() && mails.is_empty() { empty_hands + 1 } else { 0 };
+                seen.extend(events.into_iter().map(|each| each.event_id));
+                seen.extend(mails.into_iter().map(|each| each.effect_id.to_string()));
+            }
+            seen
+        });
+    }
+    let seen: Vec<String> = crowd.join_all().await.into_iter().flatten().collect();
+    assert_eq!(seen.len(), 120, "each row once");
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 120);
+}
+
+async fn only_what_was_seen_before_the_look_is_finished_by_it(db: &TestDb) {
+    let (ada, bob) = (customer(db, 1).await, customer(db, 2).await);
+    let mut ids = Vec::new();
+    for (event_id, owner) in [("evt_1", &ada), ("evt_2", &ada), ("evt_3", &bob), ("evt_4", &ada)] {
+        if event_id == "evt_4" {
+            assert_eq!(committed!(db, |tx| inbox::mark_seen(tx, &ada, 7)), 2);
+        }
+        committed!(db, |tx| inbox::insert(tx, &event(event_id, None), NOW));
+        let row = committed!(db, |tx| inbox::claim(tx, NOW, later(60), 1)).remove(0);
+        committed!(db, |tx| inbox::assign(tx, row.id, owner));
+        ids.push(row.id);
+    }
+    assert_eq!(committed!(db, |tx| inbox::finish_seen(tx, &ada, 6, later(1))), 0, "another's mark");
+    assert_eq!(committed!(db, |tx| inbox::finish_seen(tx, &ada, 7, later(1))), 2);
+    assert_eq!(inbox_states(db).await, [("pending".to_owned(), 2), ("processed".to_owned(), 2)]);
+    // What is done is done: nothing brings it back or changes why.
+    committed!(db, |tx| inbox::postpone(tx, ids[0], NOW, Some("late")));
+    committed!(db, |tx| inbox::ignore(tx, ids[0], "late", NOW));
+    committed!(db, |tx| inbox::bury(tx, ids[1], "late", NOW));
+    assert_eq!(inbox_states(db).await, [("pending".to_owned(), 2), ("processed".to_owned(), 2)]);
+    committed!(db, |tx| inbox::postpone(tx, ids[3], later(500), Some("why")));
+    committed!(db, |tx| inbox::postpone(tx, ids[3], later(400), None));
+    let row = db.query("select last_error, run_at from webhook_inbox where event_id = 'evt_4'").one().await.unwrap();
+    assert_eq!(
+        (row.get::<String>("last_error").unwrap(), row.get::<Timestamp>("run_at").unwrap()),
+        ("why".into(), later(400))
+    );
+    committed!(db, |tx| inbox::ignore(tx, ids[2], "not ours", NOW));
+    committed!(db, |tx| inbox::bury(tx, ids[3], "given up", NOW));
+    let expected = [("dead".to_owned(), 1), ("ignored".to_owned(), 1), ("processed".to_owned(), 2)];
+    assert_eq!(inbox_states(db).await, expected);
+}
+
+fn mail(customer_id: &CustomerId, number: usize) -> NewMail<'_> {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    NewMail {
+        effect_id: EffectId::from_random(bytes),
+        customer_id,
+        dedupe_key: format!("license:{customer_id}:{number}"),
+        recipient: "c1@example.com",
+        subject: format!("No. {number}"),
+        body_text: "text".to_owned(),
+        message_id: format!("<{number}@localhost>"),
+    }
+}
+
+async fn a_mail_is_owed_once_and_ends_once(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    assert!(committed!(db, |tx| outbox::insert_mail(tx, &mail(&ada, 1), NOW)));
+    let again = NewMail { effect_id: EffectId::from_random([9; 16]), ..mail(&ada, 1) };
+    assert!(!committed!(db, |tx| outbox::insert_mail(tx, &again, NOW)), "the same key is owed once");
+    committed!(db, |tx| outbox::insert_mail(tx, &mail(&ada, 2), NOW));
+    assert_eq!(committed!(db, |tx| outbox::claim(tx, NOW, later(60), 10)).len(), 2);
+    let (first, second) = (mail(&ada, 1).effect_id, mail(&ada, 2).effect_id);
+    committed!(db, |tx| outbox::postpone(tx, &first, later(5), "busy"));
+    assert_eq!(committed!(db, |tx| outbox::claim(tx, later(5), later(60), 10))[0].attempts, 2);
+    committed!(db, |tx| outbox::set_sent(tx, &first, later(6)));
+    committed!(db, |tx| outbox::bury(tx, &second, "refused"));
+    committed!(db, |tx| outbox::bury(tx, &first, "too late"));
+    committed!(db, |tx| outbox::postpone(tx, &second, NOW, "too late"));
+    committed!(db, |tx| outbox::set_sent(tx, &second, NOW));
+    let newest = committed!(db, |tx| outbox::list_newest(tx, 10));
+    let states: Vec<_> = newest.iter().map(|mail| (mail.subject.as_str(), mail.state.as_str(), mail.sent_at)).collect();
+    assert_eq!(states, [("No. 2", "dead", None), ("No. 1", "sent", Some(later(6)))]);
+    assert_eq!(committed!(db, |tx| outbox::list_newest(tx, 1)).len(), 1);
+    assert_eq!(committed!(db, |tx| outbox::find(tx, &first)).unwrap().message_id, "<1@localhost>");
+    assert!(committed!(db, |tx| outbox::find(tx, &EffectId::from_random([8; 16]))).is_none());
+    assert!(committed!(db, |tx| outbox::claim(tx, later(9999), later(10_000), 10)).is_empty());
+}
+
+fn link(customer_id: &CustomerId, generation: i64) -> Link {
+    let instance = InstanceId::from_random([1; 16]);
+    Link {
+        generation,
+        key: IdempotencyKey::customer(&instance, customer_id, generation),
+        email: "c1@example.com".to_owned(),
+        frozen: "email=c1%40example.com".to_owned(),
+        opened_at: NOW,
+        state: LinkState::Creating,
+    }
+}
+
+async fn a_customer_has_one_link_in_use_and_each_counterpart_one_customer(db: &TestDb) {
+    let (ada, bob) = (customer(db, 1).await, customer(db, 2).await);
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let (db, ada) = (db.db.clone(), ada.clone());
+        crowd.spawn(async move { committed!(db, |tx| links::open(tx, &ada, STRIPE, false, &link(&ada, 1))) });
+    }
+    assert_eq!(crowd.join_all().await.into_iter().filter(|opened| *opened).count(), 1);
+    assert!(!committed!(db, |tx| links::open(tx, &ada, STRIPE, false, &link(&ada, 2))), "not beside the first");
+    assert_eq!(committed!(db, |tx| links::find_newest(tx, &ada, STRIPE)), Some(link(&ada, 1)));
+    assert_eq!(committed!(db, |tx| links::list_creating(tx, STRIPE, later(1), 10)), std::slice::from_ref(&ada));
+    assert!(committed!(db, |tx| links::list_creating(tx, STRIPE, NOW, 10)).is_empty(), "not yet long enough");
+    committed!(db, |tx| links::poison(tx, &ada, STRIPE, 1, later(3)));
+    committed!(db, |tx| links::poison(tx, &ada, STRIPE, 1, later(9)));
+    let poisoned = committed!(db, |tx| links::find_newest(tx, &ada, STRIPE)).unwrap().state;
+    assert_eq!(poisoned, LinkState::Poisoned { at: later(3) }, "the first time counts");
+    let (external, other) = (ExternalCustomerId::new("cus_a"), ExternalCustomerId::new("cus_b"));
+    assert!(committed!(db, |tx| links::activate(tx, &ada, STRIPE, 1, &external, later(4))));
+    assert!(!committed!(db, |tx| links::activate(tx, &ada, STRIPE, 1, &other, later(5))), "set once");
+    assert_eq!(
+        committed!(db, |tx| links::find_newest(tx, &ada, STRIPE)).unwrap().state,
+        LinkState::Active(external.clone())
+    );
+    assert_eq!(committed!(db, |tx| links::find_customer(tx, STRIPE, &external)), Some(ada.clone()));
+    committed!(db, |tx| links::open(tx, &bob, STRIPE, false, &link(&bob, 1)));
+    let mut tx = db.begin().await.unwrap();
+    let stolen = links::activate(&mut tx, &bob, STRIPE, 1, &external, NOW).await.unwrap_err();
+    assert!(stolen.is_unique("billing_links.provider,external_id"), "{stolen}");
+    drop(tx);
+    assert!(committed!(db, |tx| links::retire(tx, &ada, STRIPE, 1, later(6))));
+    assert!(!committed!(db, |tx| links::retire(tx, &ada, STRIPE, 1, later(7))));
+    assert!(committed!(db, |tx| links::open(tx, &ada, STRIPE, false, &link(&ada, 2))));
+    assert_eq!(committed!(db, |tx| links::find_newest(tx, &ada, STRIPE)).unwrap().generation, 2);
+    assert_eq!(
+        committed!(db, |tx| links::find_customer(tx, STRIPE, &external)),
+        Some(ada.clone()),
+        "also when retired"
+    );
+    let found = committed!(db, |tx| customers::find_by_external_id(tx, "cus_a"));
+    assert_eq!(found.map(|customer| customer.customer_id), Some(ada));
+}
+
+fn attempt(number: u8) -> OpenAttempt {
+    OpenAttempt {
+        id: AttemptId::from_random([number; 16]),
+        wish: Wish {
+            plan: PlanCode::new("professional"),
+            interval: Interval::Month,
+            price: PriceId::new("price_pro_monthly"),
+            success_url: "http://localhost/{CHECKOUT_SESSION_ID}".to_owned(),
+            cancel_url: "http://localhost/".to_owned(),
+        },
+        frozen: "mode=subscription".to_owned(),
+        session: None,
+    }
+}
+
+async fn an_attempt_is_open_until_it_has_ended_once(db: &TestDb) {
+    let (ada, bob) = (customer(db, 1).await, customer(db, 2).await);
+    for (owner, number, at) in [(&ada, 1, 0), (&ada, 2, 10), (&bob, 3, 5)] {
+        committed!(db, |tx| attempts::insert(tx, owner, STRIPE, &attempt(number), later(at)));
+    }
+    assert_eq!(committed!(db, |tx| attempts::list_open(tx, &ada, STRIPE)), [attempt(1), attempt(2)]);
+    let first = attempt(1).id;
+    let session = ExternalSessionId::new("cs_1");
+    committed!(db, |tx| attempts::set_session(tx, &ada, &first, &session, Some("http://x"), Some(later(99)), later(1)));
+    let state = async || committed!(db, |tx| attempts::find_state(tx, &ada, &first));
+    assert_eq!(state().await, Some((AttemptState::Open, PlanCode::new("professional"))));
+    assert_eq!(committed!(db, |tx| attempts::find_state(tx, &bob, &first)), None, "nobody else's");
+    let waiting = committed!(db, |tx| attempts::list_waiting(tx, STRIPE, later(100), 10));
+    assert_eq!(waiting, [ada.clone(), bob.clone()], "the longest waiting first");
+    committed!(db, |tx| attempts::touch_open(tx, &ada, later(50)));
+    assert_eq!(committed!(db, |tx| attempts::list_waiting(tx, STRIPE, later(100), 1)), std::slice::from_ref(&bob));
+    assert!(committed!(db, |tx| attempts::list_waiting(tx, STRIPE, later(5), 10)).is_empty());
+    committed!(db, |tx| attempts::end(tx, &bob, &first, AttemptState::Failed, later(2)));
+    committed!(db, |tx| attempts::end(tx, &ada, &first, AttemptState::Completed, later(2)));
+    committed!(db, |tx| attempts::end(tx, &ada, &first, AttemptState::Expired, later(3)));
+    committed!(db, |tx| attempts::set_session(tx, &ada, &first, &ExternalSessionId::new("cs_2"), None, None, later(4)));
+    assert_eq!(state().await, Some((AttemptState::Completed, PlanCode::new("professional"))));
+    assert_eq!(committed!(db, |tx| attempts::list_open(tx, &ada, STRIPE)), [attempt(2)]);
+    let mut tx = db.begin().await.unwrap();
+    let twice = attempts::set_session(&mut tx, &bob, &attempt(3).id, &session, None, None, NOW).await.unwrap_err();
+    assert!(twice.is_unique("checkout_attempts.provider,external_id"), "{twice}");
+}
+
+fn terms(customer_id: &CustomerId, version: i64) -> Terms {
+    Terms {
+        license_id: LicenseId::from_random([u8::try_from(version).unwrap(); 16]),
+        customer_id: customer_id.clone(),
+        version,
+        plan: PlanCode::new("professional"),
+        status: "active",
+        trial: false,
+        features: vec!["core".to_owned()],
+        limits: [("seats".to_owned(), 5)].into(),
+        issued_at: NOW,
+        not_before: later(-60),
+        refresh_after: later(100),
+        paid_until: later(200),
+        expires_at: later(300),
+    }
+}
+
+async fn a_version_is_issued_once(db: &TestDb) {
+    let (ada, bob) = (customer(db, 1).await, customer(db, 2).await);
+    for version in 1..=5 {
+        committed!(db, |tx| licenses::insert(tx, &terms(&ada, version), "token", "kid", "renewed", "digest"));
+    }
+    let mut crowd = JoinSet::new();
+    for number in 0..CROWD {
+        let (db, ada) = (db.db.clone(), ada.clone());
+        crowd.spawn(async move {
+            let mut terms = terms(&ada, 6);
+            terms.license_id = LicenseId::from_random([100 + u8::try_from(number).unwrap(); 16]);
+            let mut tx = db.begin().await.unwrap();
+            let result = licenses::insert(&mut tx, &terms, "token", "kid", "renewed", "digest").await;
+            match result {
+                Ok(()) => tx.commit().await.unwrap(),
+                Err(ref error) => assert!(error.is_unique("licenses.customer_id,version"), "{error}"),
+            }
+            result.is_ok()
+        });
+    }
+    assert_eq!(crowd.join_all().await.into_iter().filter(|issued| *issued).count(), 1);
+    let newest = committed!(db, |tx| licenses::find_newest(tx, &ada)).unwrap();
+    assert_eq!(
+        (newest.version, newest.paid_until, newest.expires_at, newest.trial),
+        (6, later(200), later(300), false)
+    );
+    let page = committed!(db, |tx| licenses::list(tx, &ada, 5, 2));
+    assert_eq!(page.iter().map(|each| each.version).collect::<Vec<_>>(), [4, 3]);
+    let one = committed!(db, |tx| licenses::find(tx, &ada, &terms(&ada, 2).license_id)).unwrap();
+    assert_eq!((one.version, one.reason.as_str(), one.facts_digest.as_str()), (2, "renewed", "digest"));
+    assert!(committed!(db, |tx| licenses::find(tx, &bob, &terms(&ada, 2).license_id)).is_none(), "nobody else's");
+    assert!(committed!(db, |tx| licenses::find_newest(tx, &bob)).is_none());
+}
+
+async fn a_person_has_one_trial_however_many_ask_at_once(db: &TestDb) {
+    let entry = |number: usize| Entry { started_at: later(number as i64), ends_at: later(1000 + number as i64) };
+    assert!(committed!(db, |tx| trials::find(tx, "person")).is_none());
+    let mut crowd = JoinSet::new();
+    for number in 0..CROWD {
+        let db = db.db.clone();
+        let plan = PlanCode::new("trial");
+        crowd.spawn(async move {
+            let entry = entry(number);
+            committed!(db, |tx| trials::insert(tx, "person", &id(1), &plan, entry)).then_some(entry)
+        });
+    }
+    let written: Vec<Entry> = crowd.join_all().await.into_iter().flatten().collect();
+    assert_eq!(written.len(), 1);
+    assert_eq!(committed!(db, |tx| trials::find(tx, "person")), Some(written[0]));
+}
+
+async fn subscriptions_come_back_as_they_were_stored(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    let (some, none) = (Some(later(77)), None);
+    let standings = [
+        Standing::Incomplete,
+        Standing::IncompleteExpired,
+        Standing::Trialing { cancel_at: none },
+        Standing::Active { cancel_at: some },
+        Standing::Active { cancel_at: none },
+        Standing::PastDue { cancel_at: some },
+        Standing::Unpaid,
+        Standing::Paused,
+        Standing::Canceled { ended_at: Timestamp::from_micros(1_790_000_000_123_456) },
+    ];
+    for standing in standings {
+        for (attention, interval) in [(None, None), (Some(Attention::SeveralLive), Some(Interval::Year))] {
+            let subscription = Subscription {
+                plan: PlanCode::new("professional"),
+                state: State::Provided(Provided {
+                    id: ExternalSubscriptionId::new("sub_1"),
+                    standing,
+                    interval,
+                    period_ends_at: some,
+                    paid_until: none,
+                    money: counterfoil_core::facts::Money::Kept,
+                    trial_ended_at: some,
+                }),
+                attention,
+            };
+            committed!(db, |tx| subscriptions::update(tx, &ada, &subscription, NOW));
+            assert_eq!(committed!(db, |tx| subscriptions::find(tx, &ada)), Some(subscription));
+        }
+    }
+    assert_eq!(committed!(db, |tx| subscriptions::find(tx, &id(9))), None);
+}
+
+async fn sessions_and_keys_open_doors_until_they_end(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    committed!(db, |tx| sessions::insert(tx, "hash-1", &ada, NOW, later(10)));
+    committed!(db, |tx| sessions::insert(tx, "hash-2", &ada, NOW, later(20)));
+    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-1", later(9))), Some(ada.clone()));
+    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-1", later(10))), None);
+    assert_eq!(committed!(db, |tx| sessions::delete_expired(tx, later(10))), 1);
+    committed!(db, |tx| sessions::delete(tx, "hash-2"));
+    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-2", NOW)), None);
+    committed!(db, |tx| sessions::insert(tx, "hash-3", &ada, NOW, later(20)));
+    db.raw("update customers set deleted_at = created_at").await.unwrap();
+    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-3", NOW)), None, "a deleted customer's session");
+    let key_id = ApiKeyId::from_random([4; 16]);
+    committed!(db, |tx| api_keys::insert(tx, &key_id, "secret-hash", "shop", "checkout", NOW));
+    assert_eq!(committed!(db, |tx| api_keys::find(tx, "secret-hash")), Some((key_id, "checkout".to_owned())));
+    db.raw("update api_keys set revoked_at = created_at").await.unwrap();
+    assert_eq!(committed!(db, |tx| api_keys::find(tx, "secret-hash")), None);
+    for (key, at) in [("kid-b", 0), ("kid-a", 1), ("kid-b", 2)] {
+        committed!(db, |tx| signing_keys::insert(tx, key, &format!("x-{key}"), later(at)));
+    }
+    assert_eq!(committed!(db, |tx| signing_keys::list(tx)), ["x-kid-b", "x-kid-a"], "the oldest first, each once");
+}
+
+async fn of_replicas_that_start_together_one_names_the_installation(db: &TestDb) {
+    assert!(committed!(db, |tx| instance::find(tx)).is_none());
+    let mut crowd = JoinSet::new();
+    for number in 0..CROWD {
+        let db = db.db.clone();
+        crowd.spawn(async move {
+            let own = Instance {
+                instance_id: InstanceId::from_random([u8::try_from(number).unwrap(); 16]),
+                realm: "test".to_owned(),
+                ledger_key: vec![u8::try_from(number).unwrap(); 32],
+            };
+            let mut tx = db.begin().await.unwrap();
+            instance::insert(&mut tx, &own, false, NOW).await.unwrap();
+            let found = instance::find(&mut tx).await.unwrap().expect("somebody's");
+            tx.commit().await.unwrap();
+            (found.instance_id.to_string(), found.ledger_key)
+        });
+    }
+    let found: BTreeSet<(String, Vec<u8>)> = crowd.join_all().await.into_iter().collect();
+    assert_eq!(found.len(), 1);
+}
+
+async fn the_audit_log_keeps_the_order(db: &TestDb) {
+    let ada = customer(db, 1).await;
+    for number in 0..5 {
+        let told = format!("line {number}");
+        committed!(db, |tx| audit::insert(tx, audit::Actor::Sync, "looked", Some(&ada), &told, NOW));
+    }
+    committed!(db, |tx| audit::insert(tx, audit::Actor::Operator, "started", None, "", NOW));
+    let lines = committed!(db, |tx| audit::list(tx, &ada, 3));
+    assert_eq!(lines.iter().map(|line| line.detail.as_str()).collect::<Vec<_>>(), ["line 4", "line 3", "line 2"]);
+    assert_eq!((lines[0].actor.as_str(), lines[0].action.as_str(), lines[0].at), ("sync", "looked", NOW));
+}
+
+on_both_databases!(
+    customers_are_found_by_what_names_them_until_they_are_deleted,
+    a_lease_has_one_holder_and_a_stale_fence_writes_nothing,
+    of_many_who_want_a_lease_one_gets_it,
+    an_event_is_stored_once_and_stays_as_it_is,
+    a_crowd_of_workers_is_handed_each_row_once,
+    only_what_was_seen_before_the_look_is_finished_by_it,
+    a_mail_is_owed_once_and_ends_once,
+    a_customer_has_one_link_in_use_and_each_counterpart_one_customer,
+    an_attempt_is_open_until_it_has_ended_once,
+    a_version_is_issued_once,
+    a_person_has_one_trial_however_many_ask_at_once,
+    subscriptions_come_back_as_they_were_stored,
+    sessions_and_keys_open_doors_until_they_end,
+    of_replicas_that_start_together_one_names_the_installation,
+    the_audit_log_keeps_the_order,
+);

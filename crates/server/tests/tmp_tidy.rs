@@ -1,3 +1,0 @@
-//! Temporary.
-#[path = "it/tidy.rs"]
-mod tidy;
