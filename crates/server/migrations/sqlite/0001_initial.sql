@@ -7,6 +7,8 @@ create table instance (
     -- Which of the provider's modes and accounts this database was first used with; a key of another one is refused.
     livemode boolean,
     provider_account text,
+    -- The provider's own id of the account, once it has told it. Another account knows none of our customers.
+    external_account text,
     -- Keys the hashes of the trial ledger, which must not be reversible by guessing addresses.
     ledger_key blob not null,
     created_at text not null

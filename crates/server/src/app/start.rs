@@ -1,11 +1,14 @@
 //! Taking a database into use: which installation it is, and whether it fits the provider's key.
 
+use std::time::Duration;
+
 use counterfoil_core::{Catalog, InstanceId, Timestamp};
 use counterfoil_license::SigningKey;
 
 use super::{Error, Failure};
 use crate::db::Db;
 use crate::entropy::Entropy;
+use crate::providers::PaymentProvider;
 use crate::store;
 use crate::store::instance::Instance;
 
@@ -46,6 +49,17 @@ pub enum StartError {
         /// The realm of this start.
         wanted: &'static str,
     },
+    /// The key belongs to another account of the provider.
+    #[error(
+        "the API key belongs to the account {wanted} at the payment provider, but this database was used with {used}. There \
+         every customer would look deleted, and subscriptions would be ended. Use the key of {used}, or another database"
+    )]
+    OtherAccount {
+        /// The account that is noted.
+        used: String,
+        /// The account of this start.
+        wanted: String,
+    },
     /// Customers have plans that the catalogue does not know: they would lose what they paid for.
     #[error(
         "customers have plans that the configuration does not know: {}. Put them back; a plan without prices stays valid for \
@@ -84,6 +98,44 @@ pub async fn take_into_use(db: &Db, realm: Realm, entropy: &Entropy, now: Timest
     }
 }
 
+/// How long a start waits for the provider to say whose key this is.
+const ACCOUNT_WAIT: Duration = Duration::from_secs(3);
+
+/// Refuses the key of another account than the one that this database was first used with. A provider that does not answer,
+/// or a key that may not ask, keeps nobody from starting: licences are issued without the provider too.
+///
+/// # Errors
+/// [`StartError::OtherAccount`], or failures of the database.
+pub async fn check_account(db: &Db, provider: &dyn PaymentProvider) -> Result<(), StartError> {
+    let wanted = match tokio::time::timeout(ACCOUNT_WAIT, provider.account_id()).await {
+        Ok(Ok(Some(account))) => account,
+        Ok(Ok(None)) => {
+            tracing::warn!("the API key may not read its account: whether it is the right one was not checked");
+            return Ok(());
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the payment provider did not say whose API key this is; it was not checked");
+            return Ok(());
+        }
+        Err(_elapsed) => {
+            tracing::warn!("the payment provider does not answer; whose API key this is was not checked");
+            return Ok(());
+        }
+    };
+    bind_account(db, wanted).await
+}
+
+/// The first account that a database is used with stays its account.
+async fn bind_account(db: &Db, wanted: String) -> Result<(), StartError> {
+    let mut tx = db.begin().await.map_err(Error::from)?;
+    let used = store::instance::bind_external_account(&mut tx, &wanted).await.map_err(Error::from)?;
+    tx.commit().await.map_err(Error::from)?;
+    match used {
+        Some(used) if used != wanted => Err(StartError::OtherAccount { used, wanted }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Refuses a catalogue that lacks a plan that somebody has.
 ///
 /// # Errors
@@ -119,4 +171,26 @@ pub async fn end_leases_of_earlier_runs(db: &Db, holder: &str, now: Timestamp) -
     store::leases::end_all_but(&mut tx, holder, now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+
+    #[tokio::test]
+    async fn a_database_stays_with_the_account_and_the_mode_it_was_first_used_with() {
+        for engine in testing::engines() {
+            let db = testing::fresh(engine).await;
+            take_into_use(&db, Realm::Test, &Entropy, NOW).await.unwrap();
+            bind_account(&db, "acct_first".to_owned()).await.unwrap();
+            bind_account(&db, "acct_first".to_owned()).await.unwrap();
+            let other = bind_account(&db, "acct_other".to_owned()).await.unwrap_err();
+            assert!(matches!(other, StartError::OtherAccount { used, .. } if used == "acct_first"));
+            let live = take_into_use(&db, Realm::Live, &Entropy, NOW).await.err().unwrap();
+            assert!(matches!(live, StartError::OtherRealm { used, wanted: "live" } if used == "test"));
+        }
+    }
 }

@@ -176,6 +176,10 @@ async fn assemble(
     };
     let instance = start::take_into_use(&db, realm, &entropy, now).await?;
     start::check_catalog(&db, &config.catalog).await?;
+    let provider = provider(config, embedded, entropy)?;
+    if embedded.is_none() {
+        start::check_account(&db, provider.as_ref()).await?;
+    }
     let signing_key = match &config.license_key {
         Some(pem) => keys::from_pem(pem.expose_secret(), "COUNTERFOIL_LICENSE_KEY")?,
         None => keys::load_or_create(&config.data_dir, entropy.bytes())?,
@@ -191,7 +195,7 @@ async fn assemble(
         db,
         clock,
         entropy,
-        provider: provider(config, embedded, entropy)?,
+        provider,
         catalog: Arc::new(config.catalog.clone()),
         signing_key: Arc::new(signing_key),
         hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),

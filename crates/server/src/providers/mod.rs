@@ -236,6 +236,9 @@ pub trait PaymentProvider: Send + Sync {
     /// Whether real money moves.
     fn livemode(&self) -> bool;
 
+    /// The account that the API key belongs to, where the provider tells: a restricted key may not be allowed to ask.
+    fn account_id(&self) -> BoxFuture<'_, Result<Option<String>, ProviderError>>;
+
     /// The exact bytes with which the customer will be created, however often the call is repeated.
     fn freeze_customer(&self, new: &NewCustomer<'_>) -> String;
 

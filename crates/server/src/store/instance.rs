@@ -28,6 +28,16 @@ pub async fn find(tx: &mut Tx) -> Result<Option<Instance>, DbError> {
     .transpose()
 }
 
+/// Notes the provider's account where none is noted yet, and answers the one that is.
+pub async fn bind_external_account(tx: &mut Tx, account: &str) -> Result<Option<String>, DbError> {
+    tx.query("update instance set external_account = $1 where id = 1 and external_account is null")
+        .bind(account)
+        .execute()
+        .await?;
+    let row = tx.query("select external_account from instance where id = 1").optional().await?;
+    row.map_or(Ok(None), |row| row.get("external_account"))
+}
+
 /// Writes the row; where one is there already, it stays.
 pub async fn insert(tx: &mut Tx, instance: &Instance, livemode: bool, now: Timestamp) -> Result<(), DbError> {
     tx.query(

@@ -94,6 +94,16 @@ impl PaymentProvider for Stripe {
         self.livemode
     }
 
+    fn account_id(&self) -> BoxFuture<'_, Result<Option<String>, ProviderError>> {
+        Box::pin(async move {
+            match self.client.get("/v1/account", &form::Form::new()).await {
+                Ok(found) => Ok(json::text(&found.body, &["id"]).map(str::to_owned)),
+                Err(ProviderError::Unauthorized { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     fn freeze_customer(&self, new: &NewCustomer<'_>) -> String {
         objects::customer_form(new).into_string()
     }

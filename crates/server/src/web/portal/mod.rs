@@ -40,7 +40,8 @@ pub fn router() -> Router<WebState> {
         .route("/login", get(entry::log_in_form).post(entry::log_in))
         .route("/logout", post(entry::log_out))
         .route("/account", get(account::overview))
-        .route("/account/upgrade", post(account::upgrade))
+        // A form that was sent cannot be opened again by its address: that leads back to where the form is.
+        .route("/account/upgrade", post(account::upgrade).get(|| async { Redirect::to("/account") }))
         .route("/account/change", get(changes::ask_change).post(changes::change))
         .route("/account/cancel", get(changes::ask_cancel).post(changes::cancel))
         .route("/account/resume", post(changes::resume))
