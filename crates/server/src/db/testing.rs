@@ -4,7 +4,9 @@
 //! SQLite always; PostgreSQL where `COUNTERFOIL_TEST_POSTGRES_URL` names a private server on which the user may create
 //! databases.
 
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr as _};
@@ -35,8 +37,20 @@ enum Remains {
 pub fn engines() -> Vec<Engine> {
     match postgres_server() {
         Some(_) => vec![Engine::Sqlite, Engine::Postgres],
-        None => vec![Engine::Sqlite],
+        None => {
+            say_once_what_is_left_out();
+            vec![Engine::Sqlite]
+        }
     }
+}
+
+/// Straight to standard error: what tests print otherwise is shown only where one fails.
+fn say_once_what_is_left_out() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let words = format!("left out: the tests on PostgreSQL, because {POSTGRES_URL_VARIABLE} is not set\n");
+        let _nobody_listens = std::io::stderr().write_all(words.as_bytes());
+    });
 }
 
 fn postgres_server() -> Option<String> {

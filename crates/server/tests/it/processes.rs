@@ -34,7 +34,6 @@ pub(crate) fn engines(what: &str) -> Vec<Engine> {
     if !engines.contains(&Engine::Postgres) {
         let required = std::env::var("COUNTERFOIL_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
         assert!(!required, "{what}: {POSTGRES_URL_VARIABLE} is not set, and PostgreSQL is required");
-        eprintln!("left out on PostgreSQL, as {POSTGRES_URL_VARIABLE} is not set: {what}");
     }
     engines
 }
