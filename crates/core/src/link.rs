@@ -91,7 +91,7 @@ fn wait_or_look_up(until: Timestamp, now: Timestamp) -> Step {
     if now < until { Step::Wait { until } } else { Step::LookUp }
 }
 
-/// One customer of the provider's list.
+/// One customer at the provider, read to find out whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Its id there.
@@ -100,9 +100,9 @@ pub struct Candidate {
     pub created_at: Timestamp,
     /// Whether it was deleted.
     pub deleted: bool,
-    /// The customer id in its metadata.
+    /// The customer id in its metadata, unchecked.
     pub customer_id: Option<String>,
-    /// The instance in its metadata.
+    /// The instance in its metadata, unchecked.
     pub instance: Option<String>,
 }
 

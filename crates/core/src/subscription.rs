@@ -121,7 +121,9 @@ impl Standing {
         }
     }
 
-    const fn cancel_at(self) -> Option<Timestamp> {
+    /// When it will end, where an end is planned.
+    #[must_use]
+    pub const fn cancel_at(self) -> Option<Timestamp> {
         match self {
             Self::Trialing { cancel_at } | Self::Active { cancel_at } | Self::PastDue { cancel_at } => cancel_at,
             Self::Incomplete | Self::IncompleteExpired | Self::Unpaid | Self::Paused | Self::Canceled { .. } => None,

@@ -3,7 +3,7 @@
 use counterfoil_core::entitlement::entitlement;
 use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription, Timestamp, trial};
 
-use super::licenses::{Issued, Reason};
+use super::licenses::{FIRST_VERSION, Reason};
 use super::sessions::NewSession;
 use super::{App, Error, Failure, secrets};
 use crate::db::Tx;
@@ -87,9 +87,9 @@ impl App {
             created_at: now,
         };
         let license = match entitlement(&subscription, &self.catalog, now) {
-            Ok(grant) => match self.issue_license(&mut tx, &customer, &grant, Reason::TrialStarted, now).await? {
-                Issued::New(license) | Issued::Unchanged(license) => Some(license),
-            },
+            Ok(grant) => {
+                Some(self.issue_license(&mut tx, &customer, &grant, FIRST_VERSION, Reason::TrialStarted, now).await?)
+            }
             // The person had a trial before and it is over: there is an account, and nothing to use until something is paid.
             Err(_ended) => None,
         };

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use counterfoil_core::link::{Candidate, Verdict, judge};
+use counterfoil_core::link::{Verdict, judge};
 use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -182,14 +182,7 @@ impl App {
         };
         let claimed = found.customer_id.as_deref().and_then(|text| text.parse::<CustomerId>().ok());
         let Some(customer_id) = claimed else { return Ok(Owner::Nobody("ignored_foreign")) };
-        let candidate = Candidate {
-            id: found.id,
-            created_at: found.created_at,
-            deleted: found.deleted,
-            customer_id: found.customer_id,
-            instance: found.instance,
-        };
-        if judge(&[candidate], &customer_id, &self.instance.instance_id) == Verdict::None {
+        if judge(std::slice::from_ref(&found), &customer_id, &self.instance.instance_id) == Verdict::None {
             return Ok(Owner::Nobody("ignored_foreign"));
         }
         let mut tx = self.db.begin_read().await?;

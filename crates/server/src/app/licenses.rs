@@ -17,6 +17,9 @@ use crate::store::outbox::NewMail;
 /// Versions in one answer of the history.
 pub const HISTORY_MAX: i64 = 100;
 
+/// The version that a customer begins with.
+pub const FIRST_VERSION: i64 = 1;
+
 /// Why a version was issued: a stable word, and a sentence for the mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -122,12 +125,13 @@ impl App {
             Some(license) if is_unchanged(&license) => Ok(Issued::Unchanged(license)),
             newest => {
                 let reason = Reason::between(newest.as_ref(), grant);
-                self.issue_license(tx, customer, grant, reason, now).await
+                let version = newest.map_or(FIRST_VERSION, |license| license.version + 1);
+                Ok(Issued::New(self.issue_license(tx, customer, grant, version, reason, now).await?))
             }
         }
     }
 
-    /// Issues the next version.
+    /// Issues this version, which is the one after the newest.
     ///
     /// # Errors
     /// Failures of the database.
@@ -136,11 +140,10 @@ impl App {
         tx: &mut Tx,
         customer: &Customer,
         grant: &Grant,
+        version: i64,
         reason: Reason,
         now: Timestamp,
-    ) -> Result<Issued, Error> {
-        let newest = store::licenses::find_newest(tx, &customer.customer_id).await?;
-        let version = newest.map_or(0, |license| license.version) + 1;
+    ) -> Result<License, Error> {
         let license_id = LicenseId::from_random(self.entropy.bytes());
         let terms = Terms::draft(license_id, customer.customer_id.clone(), version, grant, now);
         let token = self.signing_key.sign(&self.claims(&terms));
@@ -163,7 +166,7 @@ impl App {
         };
         self.owe_license_mail(tx, customer, &license, reason, now).await?;
         metrics::counter!("counterfoil_licenses_issued_total", "reason" => reason.word()).increment(1);
-        Ok(Issued::New(license))
+        Ok(license)
     }
 
     fn claims(&self, terms: &Terms) -> Claims {

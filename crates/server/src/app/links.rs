@@ -3,7 +3,7 @@
 //! [`counterfoil_core::link`] decides each step; here it is carried out. A row is committed before every call, and every
 //! result is written with a condition that only one writer can meet, so races and crashes end in the same customer.
 
-use counterfoil_core::link::{Candidate, Link, LinkState, Step, Verdict, judge, next_step};
+use counterfoil_core::link::{Link, LinkState, Step, Verdict, judge, next_step};
 use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey};
 
 use super::{App, Error, Failure};
@@ -105,16 +105,6 @@ impl App {
 
     async fn ask_list(&self, customer: &Customer, link: &Link) -> Result<Verdict, Error> {
         let list = self.provider.find_customers(&link.email).await?;
-        let list: Vec<Candidate> = list
-            .into_iter()
-            .map(|each| Candidate {
-                id: each.id,
-                created_at: each.created_at,
-                deleted: each.deleted,
-                customer_id: each.customer_id,
-                instance: each.instance,
-            })
-            .collect();
         Ok(judge(&list, &customer.customer_id, &self.instance.instance_id))
     }
 

@@ -150,7 +150,7 @@ impl App {
 
     async fn cancel_under(&self, lease: &Lease) -> Result<Shown, Error> {
         let Ready { standing, terms } = self.ready_to_change(lease).await?;
-        if ends(standing) {
+        if standing.cancel_at().is_some() {
             return self.shown_subscription(&lease.customer_id).await;
         }
         let key = self.step_key(lease, "cancel");
@@ -172,7 +172,7 @@ impl App {
     async fn resume_under(&self, lease: &Lease) -> Result<Shown, Error> {
         let Ready { standing, terms } = self.ready_to_change(lease).await?;
         let paused = standing == Standing::Paused;
-        if !paused && !ends(standing) {
+        if !paused && standing.cancel_at().is_none() {
             return Err(Refusal::NothingToResume.into());
         }
         let key = self.step_key(lease, "resume");
@@ -237,20 +237,6 @@ impl App {
 
     fn step_key(&self, lease: &Lease, what: &str) -> IdempotencyKey {
         IdempotencyKey::subscription_change(&self.instance.instance_id, &lease.customer_id, what, lease.fence)
-    }
-}
-
-/// Whether an end is planned.
-fn ends(standing: Standing) -> bool {
-    match standing {
-        Standing::Trialing { cancel_at } | Standing::Active { cancel_at } | Standing::PastDue { cancel_at } => {
-            cancel_at.is_some()
-        }
-        Standing::Incomplete
-        | Standing::IncompleteExpired
-        | Standing::Unpaid
-        | Standing::Paused
-        | Standing::Canceled { .. } => false,
     }
 }
 

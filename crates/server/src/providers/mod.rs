@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use counterfoil_core::facts::{Facts, SessionStatus};
+use counterfoil_core::link::Candidate;
 use counterfoil_core::{
     AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, IdempotencyKey, InstanceId,
     Interval, PlanCode, PriceId, Timestamp,
@@ -55,18 +56,6 @@ impl PaymentRef {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// A customer at the provider, read to find out whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CustomerListing {
-    pub id: ExternalCustomerId,
-    pub created_at: Timestamp,
-    pub deleted: bool,
-    /// `metadata.customer_id` as it stands there, unchecked.
-    pub customer_id: Option<String>,
-    /// `metadata.instance` as it stands there, unchecked.
-    pub instance: Option<String>,
 }
 
 /// A checkout session as the provider answered.
@@ -250,13 +239,13 @@ pub trait PaymentProvider: Send + Sync {
     ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>>;
 
     /// All customers with this e-mail, to the last page, from a consistent list (never a search index).
-    fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<CustomerListing>, ProviderError>>;
+    fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>>;
 
     /// One customer, `None` where the provider does not know the id.
     fn find_customer<'a>(
         &'a self,
         id: &'a ExternalCustomerId,
-    ) -> BoxFuture<'a, Result<Option<CustomerListing>, ProviderError>>;
+    ) -> BoxFuture<'a, Result<Option<Candidate>, ProviderError>>;
 
     /// The customer who made this payment, `None` where the provider knows of none.
     fn find_customer_of_payment<'a>(

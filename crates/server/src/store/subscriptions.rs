@@ -3,7 +3,7 @@
 use counterfoil_core::subscription::{Record, Subscription};
 use counterfoil_core::{CustomerId, ExternalSubscriptionId, PlanCode, Timestamp};
 
-use crate::db::{DbError, Row, Tx};
+use crate::db::{DbError, Query, Row, Tx};
 
 fn from_row(row: &Row) -> Result<Subscription, DbError> {
     let record = Record {
@@ -22,6 +22,30 @@ fn from_row(row: &Row) -> Result<Subscription, DbError> {
     Subscription::from_record(record).map_err(|corrupt| DbError::other(corrupt.to_string()))
 }
 
+/// Binds a customer and its state, in the one order that both statements below number them.
+fn bind_state<'q>(
+    statement: Query<'q>,
+    customer_id: &CustomerId,
+    subscription: &Subscription,
+    now: Timestamp,
+) -> Query<'q> {
+    let record = subscription.to_record();
+    statement
+        .bind(customer_id)
+        .bind(record.external_id)
+        .bind(record.plan)
+        .bind(record.status)
+        .bind(record.interval)
+        .bind(record.trial_ends_at)
+        .bind(record.current_period_ends_at)
+        .bind(record.paid_until)
+        .bind(record.money_back)
+        .bind(record.cancel_at)
+        .bind(record.ended_at)
+        .bind(record.attention)
+        .bind(now)
+}
+
 /// Writes the first state of a customer's subscription.
 pub async fn insert(
     tx: &mut Tx,
@@ -29,27 +53,12 @@ pub async fn insert(
     subscription: &Subscription,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let record = subscription.to_record();
-    tx.query(
+    let statement = tx.query(
         "insert into subscriptions (customer_id, stripe_subscription_id, plan, status, billing_interval, trial_ends_at, \
          current_period_ends_at, paid_until, money_back, cancel_at, ended_at, needs_attention, created_at, updated_at) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
-    )
-    .bind(customer_id)
-    .bind(record.external_id)
-    .bind(record.plan)
-    .bind(record.status)
-    .bind(record.interval)
-    .bind(record.trial_ends_at)
-    .bind(record.current_period_ends_at)
-    .bind(record.paid_until)
-    .bind(record.money_back)
-    .bind(record.cancel_at)
-    .bind(record.ended_at)
-    .bind(record.attention)
-    .bind(now)
-    .execute()
-    .await?;
+    );
+    bind_state(statement, customer_id, subscription, now).execute().await?;
     Ok(())
 }
 
@@ -60,27 +69,12 @@ pub async fn update(
     subscription: &Subscription,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    let record = subscription.to_record();
-    tx.query(
+    let statement = tx.query(
         "update subscriptions set stripe_subscription_id = $2, plan = $3, status = $4, billing_interval = $5, \
          trial_ends_at = $6, current_period_ends_at = $7, paid_until = $8, money_back = $9, cancel_at = $10, \
          ended_at = $11, needs_attention = $12, updated_at = $13 where customer_id = $1",
-    )
-    .bind(customer_id)
-    .bind(record.external_id)
-    .bind(record.plan)
-    .bind(record.status)
-    .bind(record.interval)
-    .bind(record.trial_ends_at)
-    .bind(record.current_period_ends_at)
-    .bind(record.paid_until)
-    .bind(record.money_back)
-    .bind(record.cancel_at)
-    .bind(record.ended_at)
-    .bind(record.attention)
-    .bind(now)
-    .execute()
-    .await?;
+    );
+    bind_state(statement, customer_id, subscription, now).execute().await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::csrf::CsrfLayer;
+use tower_http::csrf::{CsrfLayer, ProtectionError};
 use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument as _;
 
@@ -34,12 +34,12 @@ pub fn request_id() -> String {
 /// Puts all layers around the routes.
 pub fn wrap(router: Router<WebState>, state: &WebState) -> Router<WebState> {
     router
-        .layer(middleware::from_fn_with_state(state.clone(), refuse_cross_site))
+        .layer(refuse_cross_site(state))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(|_panic| Problem::internal().into_response()))
         .layer(middleware::from_fn_with_state(state.clone(), problems_as_pages))
         .layer(CompressionLayer::new())
-        .layer(middleware::from_fn_with_state(state.clone(), safe_headers))
+        .layer(middleware::from_fn_with_state(SafeHeaders::of(state), safe_headers))
         .layer(middleware::from_fn_with_state(state.clone(), observe))
 }
 
@@ -82,27 +82,18 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// A form on another site must not act in a customer's name. Programs, which send neither `Origin` nor `Sec-Fetch-Site`, pass.
-async fn refuse_cross_site(State(state): State<WebState>, request: Request, next: Next) -> Response {
-    use tower::ServiceExt as _;
-    let Ok(layer) = CsrfLayer::new().add_trusted_origin(&state.app.settings.public_url) else {
-        return Problem::internal().into_response();
-    };
-    let layer = layer.with_rejection_response(|_error| {
-        Problem::new(
-            StatusCode::FORBIDDEN,
-            "cross_site_request",
-            "This request came from another site. Go to the page itself and try again.",
-        )
-        .into_response()
-    });
-    let service = tower::ServiceBuilder::new().layer(layer).service(tower::service_fn(move |request: Request| {
-        let next = next.clone();
-        async move { Ok::<_, std::convert::Infallible>(next.run(request).await) }
-    }));
-    match service.oneshot(request).await {
-        Ok(response) => response.into_response(),
-        Err(never) => match never {},
-    }
+fn refuse_cross_site(state: &WebState) -> CsrfLayer<impl Fn(ProtectionError) -> Response + Clone + use<>> {
+    CsrfLayer::new()
+        .add_trusted_origin(&state.app.settings.public_url)
+        .expect("the configuration takes an origin only as the public URL")
+        .with_rejection_response(|_error| {
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "cross_site_request",
+                "This request came from another site. Go to the page itself and try again.",
+            )
+            .into_response()
+        })
 }
 
 /// A problem that came up around the handlers is JSON for a program, and a page at the address of a page.
@@ -125,21 +116,35 @@ async fn problems_as_pages(State(state): State<WebState>, request: Request, next
     if program { problem.into_response() } else { super::portal::problem_page(&state.app, problem) }
 }
 
-async fn safe_headers(State(state): State<WebState>, request: Request, next: Next) -> Response {
+/// What is the same in every answer, put together once.
+#[derive(Clone)]
+struct SafeHeaders {
+    policy: HeaderValue,
+    docs_policy: HeaderValue,
+    https: bool,
+}
+
+impl SafeHeaders {
+    fn of(state: &WebState) -> Self {
+        let policy = |is_docs| {
+            HeaderValue::try_from(content_security_policy(state, is_docs)).expect("origins are visible ASCII")
+        };
+        Self { policy: policy(false), docs_policy: policy(true), https: state.options.https }
+    }
+}
+
+async fn safe_headers(State(safe): State<SafeHeaders>, request: Request, next: Next) -> Response {
     let is_docs = request.uri().path().starts_with("/api/docs");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let policy = content_security_policy(&state, is_docs);
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, if is_docs { safe.docs_policy } else { safe.policy });
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // Not `no-referrer`: with it Chromium sends our own forms with `Origin: null`, which no check can tell from a foreign one.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    if state.options.https {
+    if safe.https {
         headers
             .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
     }

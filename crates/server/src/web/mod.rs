@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tracing::Instrument as _;
 
-use crate::app::App;
+use self::problem::Problem;
+use crate::app::{App, Error};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -34,6 +36,19 @@ pub struct WebOptions {
     pub form_targets: Vec<String>,
     /// The sender of our mails, as the mailbox page shows it.
     pub mail_from: String,
+}
+
+/// Work under a customer's lease runs to its end even where the caller hangs up: half of it would leave the lease to run out.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(result) => Ok(result?),
+        Err(error) => {
+            tracing::error!(%error, "work for a customer broke off");
+            Err(Problem::internal())
+        }
+    }
 }
 
 /// The whole service.

@@ -3,6 +3,7 @@
 use counterfoil_core::facts::{
     Facts, Money, PlannedPrice, ProviderStatus, SessionFacts, SessionStatus, SubscriptionFacts,
 };
+use counterfoil_core::link::Candidate;
 use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, Timestamp};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::error::unreadable;
 use super::form::{Form, path_segment};
 use super::subscriptions::{self, Paid};
 use super::{changes, json, list, money, objects};
-use crate::providers::{CheckoutSession, CustomerListing, ProviderError};
+use crate::providers::{CheckoutSession, ProviderError};
 
 /// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
 const PAID_INVOICES_MAX: i64 = 20;
@@ -53,7 +54,7 @@ pub(super) async fn fetch(
 pub(super) async fn find_customer(
     client: &Client,
     id: &ExternalCustomerId,
-) -> Result<Option<CustomerListing>, ProviderError> {
+) -> Result<Option<Candidate>, ProviderError> {
     match client.get(&resource("/v1/customers", id.as_str())?, &Form::new()).await {
         Ok(found) => objects::customer(&found.body)
             .map(Some)
@@ -175,7 +176,7 @@ async fn session_status(client: &Client, id: &ExternalSessionId) -> Result<Sessi
 }
 
 /// All customers with an e-mail.
-pub(super) async fn find_customers(client: &Client, email: &str) -> Result<Vec<CustomerListing>, ProviderError> {
+pub(super) async fn find_customers(client: &Client, email: &str) -> Result<Vec<Candidate>, ProviderError> {
     let found = list::all(client, "/v1/customers", &Form::new().field("email", email)).await?;
     let read = |object: &Value| objects::customer(object).ok_or_else(|| unreadable("a customer without id", None));
     found.iter().map(read).collect()

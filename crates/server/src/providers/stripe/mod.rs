@@ -23,6 +23,7 @@ mod subscriptions;
 mod tests;
 
 use counterfoil_core::facts::Facts;
+use counterfoil_core::link::Candidate;
 use counterfoil_core::{
     AttemptId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, IdempotencyKey, PriceId, Timestamp,
 };
@@ -31,8 +32,8 @@ use secrecy::SecretString;
 use self::client::Client;
 use self::error::unreadable;
 use super::{
-    BoxFuture, Change, ChangePreview, CheckoutSession, CustomerListing, NewCheckout, NewCustomer, Notice,
-    PaymentProvider, PaymentRef, ProviderError, Terms, WebhookRefusal,
+    BoxFuture, Change, ChangePreview, CheckoutSession, NewCheckout, NewCustomer, Notice, PaymentProvider, PaymentRef,
+    ProviderError, Terms, WebhookRefusal,
 };
 
 pub use self::client::API_VERSION;
@@ -119,14 +120,14 @@ impl PaymentProvider for Stripe {
         })
     }
 
-    fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<CustomerListing>, ProviderError>> {
+    fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>> {
         Box::pin(facts::find_customers(&self.client, email))
     }
 
     fn find_customer<'a>(
         &'a self,
         id: &'a ExternalCustomerId,
-    ) -> BoxFuture<'a, Result<Option<CustomerListing>, ProviderError>> {
+    ) -> BoxFuture<'a, Result<Option<Candidate>, ProviderError>> {
         Box::pin(facts::find_customer(&self.client, id))
     }
 

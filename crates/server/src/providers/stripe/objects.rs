@@ -1,12 +1,13 @@
 //! Stripe's customers and checkout sessions, and the bytes from which they are made.
 
 use counterfoil_core::facts::SessionStatus;
+use counterfoil_core::link::Candidate;
 use counterfoil_core::{ExternalCustomerId, ExternalSessionId, Timestamp};
 use serde_json::Value;
 
 use super::form::Form;
 use super::json;
-use crate::providers::{CheckoutSession, CustomerListing, NewCheckout, NewCustomer};
+use crate::providers::{CheckoutSession, NewCheckout, NewCustomer};
 
 /// `metadata.app`, by which objects of other programs on the same account are told apart.
 const APP: &str = "counterfoil";
@@ -43,8 +44,8 @@ pub(super) fn checkout_form(new: &NewCheckout<'_>) -> Form {
 }
 
 /// A customer, or the stub of a deleted one. `None` where it has no id.
-pub(super) fn customer(object: &Value) -> Option<CustomerListing> {
-    Some(CustomerListing {
+pub(super) fn customer(object: &Value) -> Option<Candidate> {
+    Some(Candidate {
         id: ExternalCustomerId::new(json::text(object, &["id"])?),
         // The stub of a deleted customer tells no date; nothing is ever chosen by it.
         created_at: json::instant(object, &["created"]).unwrap_or(Timestamp::from_unix_seconds(0)),

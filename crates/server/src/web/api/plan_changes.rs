@@ -5,16 +5,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::{Interval, PlanCode, Timestamp};
 use serde::{Deserialize, Serialize};
-use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use super::subscriptions::SubscriptionBody;
-use crate::app::Error;
 use crate::app::plan_changes::{ChangeWish, Preview, Shown};
 use crate::web::WebState;
 use crate::web::caller::SignedIn;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::to_its_end;
 
 /// What a caller sends to change the plan.
 #[derive(Deserialize, ToSchema)]
@@ -85,19 +84,6 @@ pub struct PortalBody {
 pub struct PortalOpenedBody {
     /// A short-lived page on which the customer manages cards and invoices.
     portal_url: String,
-}
-
-/// A change runs to its end even where the caller hangs up: half of it would leave the customer's lease to run out.
-pub(in crate::web) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::spawn(work.in_current_span()).await {
-        Ok(result) => Ok(result?),
-        Err(error) => {
-            tracing::error!(%error, "a change of a subscription broke off");
-            Err(Problem::internal())
-        }
-    }
 }
 
 fn body(shown: Shown) -> Json<SubscriptionBody> {

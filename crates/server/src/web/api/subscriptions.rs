@@ -13,6 +13,7 @@ use crate::web::WebState;
 use crate::web::caller::{SignedIn, Who};
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::to_its_end;
 
 /// A subscription as its customer sees it.
 #[derive(Serialize, ToSchema)]
@@ -134,25 +135,8 @@ pub async fn checkout(
         success_url: body.success_url,
         cancel_url: body.cancel_url,
     };
-    let started = start_to_its_end(state, caller, request).await?;
+    let started = to_its_end(async move { state.app.start_checkout(&caller, request).await }).await?;
     Ok(Json(CheckoutStartedBody { checkout_url: started.checkout_url }))
-}
-
-/// A checkout runs to its end even where the caller hangs up: half of it would leave the customer's lease to run out.
-pub(in crate::web) async fn start_to_its_end(
-    state: WebState,
-    caller: crate::app::sessions::Caller,
-    request: CheckoutRequest,
-) -> Result<crate::app::checkout::CheckoutStarted, Problem> {
-    use tracing::Instrument as _;
-    let task = async move { state.app.start_checkout(&caller, request).await };
-    match tokio::spawn(task.in_current_span()).await {
-        Ok(result) => Ok(result?),
-        Err(error) => {
-            tracing::error!(%error, "a checkout broke off");
-            Err(Problem::internal())
-        }
-    }
 }
 
 /// The subscription of the session's customer.

@@ -18,7 +18,7 @@ use crate::app::customers::Account;
 use crate::app::sessions::Caller;
 use crate::store::licenses::License;
 use crate::web::WebState;
-use crate::web::api::subscriptions::start_to_its_end;
+use crate::web::to_its_end;
 use crate::web::views::{AccountView, Frame, LicenseStub, MainAction, PlanCard};
 
 /// The form behind each price.
@@ -102,6 +102,6 @@ pub async fn upgrade(
         success_url: back,
     };
     let caller = Caller::Customer(member.customer_id);
-    let started = start_to_its_end(state, caller, request).await.on(&member.frame)?;
+    let started = to_its_end(async move { state.app.start_checkout(&caller, request).await }).await.on(&member.frame)?;
     Ok(Redirect::to(&started.checkout_url).into_response())
 }

@@ -14,8 +14,8 @@ use super::page::{Member, OnPage, PageProblem, show};
 use crate::app::App;
 use crate::app::plan_changes::{ChangeWish, Preview};
 use crate::web::WebState;
-use crate::web::api::plan_changes::to_its_end;
 use crate::web::problem::Problem;
+use crate::web::to_its_end;
 use crate::web::views::{ConfirmView, Frame, Notice, Running, Tone, words};
 
 /// A plan that is wished for: the query of the question, and the form of its answer.
