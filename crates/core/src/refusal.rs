@@ -30,6 +30,11 @@ pub enum Refusal {
     /// No session or key came with the request, or it has ended.
     #[error("Log in first: send the session cookie, or the token as `Authorization: Bearer …`.")]
     NotSignedIn,
+    /// No operator's key came with the request, or it was revoked.
+    #[error(
+        "Send an operator's API key as `Authorization: Bearer …`. `counterfoil admin create-key --scope read` makes one."
+    )]
+    OperatorKeyMissing,
     /// The key may not do this.
     #[error("This API key has no permission for this call.")]
     ScopeMissing,
@@ -123,6 +128,7 @@ impl Refusal {
             Self::EmailTaken => "email_taken",
             Self::InvalidCredentials => "invalid_credentials",
             Self::NotSignedIn => "not_signed_in",
+            Self::OperatorKeyMissing => "operator_key_missing",
             Self::ScopeMissing => "scope_missing",
             Self::CustomerUnknown => "customer_not_found",
             Self::PlanUnknown { .. } => "plan_unknown",
@@ -156,6 +162,7 @@ impl Refusal {
             Self::LicenseInvalid => Some("token"),
             Self::InvalidCredentials
             | Self::NotSignedIn
+            | Self::OperatorKeyMissing
             | Self::ScopeMissing
             | Self::AlreadySubscribed
             | Self::PaymentPending

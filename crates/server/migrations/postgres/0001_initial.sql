@@ -221,6 +221,8 @@ create table audit_log (
     actor text not null,
     action text not null,
     customer_id text,
-    detail text not null
+    detail text not null,
+    -- Why an operator did it; null where nobody decided.
+    reason text
 );
 create index audit_log_customer on audit_log (customer_id, id);

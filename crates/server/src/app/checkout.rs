@@ -12,9 +12,10 @@ use counterfoil_core::{
 
 use super::customers::find_subscription;
 use super::leases::Lease;
+use super::operators::Scope;
 use super::sessions::Caller;
 use super::settings::CheckoutAuth;
-use super::{App, Error, Failure, api_keys};
+use super::{App, Error, Failure};
 use crate::providers::{CheckoutSession, NewCheckout, ProviderError};
 use crate::store;
 use crate::store::attempts::AttemptState;
@@ -78,7 +79,7 @@ impl App {
                 wanted.filter(|wanted| wanted == own).ok_or(Refusal::CustomerUnknown)
             }
             (CheckoutAuth::Required, Caller::Backend { scope, .. }) => {
-                if scope == api_keys::SCOPE_CHECKOUT {
+                if scope.allows(Scope::Checkout) {
                     wanted.ok_or(Refusal::CustomerUnknown)
                 } else {
                     Err(Refusal::ScopeMissing)

@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod leases;
 pub mod licenses;
 pub mod links;
+pub mod operators;
 pub mod outbox;
 pub mod plan_changes;
 pub mod secrets;

@@ -2,7 +2,8 @@
 
 use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, Timestamp};
 
-use super::{App, Error, secrets};
+use super::operators::Scope;
+use super::{App, Error, Failure, secrets};
 use crate::db::Tx;
 use crate::store;
 
@@ -29,12 +30,12 @@ pub enum Caller {
     Anonymous,
     /// A customer with a session.
     Customer(CustomerId),
-    /// A vendor's backend with an API key.
+    /// A vendor's backend, or an operator, with an API key.
     Backend {
         /// The key.
         key_id: ApiKeyId,
         /// What it may do.
-        scope: String,
+        scope: Scope,
     },
 }
 
@@ -111,9 +112,15 @@ impl App {
         let hash = secrets::hash_token(token);
         let mut tx = self.db.begin_read().await?;
         let caller = if token.starts_with(API_KEY_PREFIX) {
-            store::api_keys::find(&mut tx, &hash)
-                .await?
-                .map_or(Caller::Anonymous, |(key_id, scope)| Caller::Backend { key_id, scope })
+            match store::api_keys::find(&mut tx, &hash).await? {
+                Some((key_id, word)) => {
+                    let unknown =
+                        || Failure::Corrupt(format!("the API key {key_id} has the unknown scope `{word}`").into());
+                    let scope = Scope::parse(&word).ok_or_else(unknown)?;
+                    Caller::Backend { key_id, scope }
+                }
+                None => Caller::Anonymous,
+            }
         } else {
             store::sessions::find_customer(&mut tx, &hash, self.now())
                 .await?

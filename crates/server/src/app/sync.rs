@@ -18,6 +18,7 @@ use counterfoil_core::{
 use super::customers::find_subscription;
 use super::leases::Lease;
 use super::licenses::Issued;
+use super::operators::By;
 use super::{App, Error};
 use crate::db::Tx;
 use crate::store;
@@ -83,6 +84,22 @@ impl App {
     /// As [`App::sync_customer`].
     pub async fn sync_and_keep(&self, lease: &Lease) -> Result<bool, Error> {
         self.sync_under(lease, Afterwards::Keep).await
+    }
+
+    /// The same because an operator wants it, whoever else is looking.
+    ///
+    /// # Errors
+    /// As [`App::sync_customer`], and [`Failure::CustomerBusy`](super::Failure::CustomerBusy).
+    pub async fn sync_by(&self, customer_id: &CustomerId, by: &By) -> Result<bool, Error> {
+        let lease = self.lease(customer_id).await?;
+        let result = self.sync_and_keep(&lease).await;
+        self.release(lease).await;
+        let changed = result?;
+        let told = if changed { "something had changed" } else { "nothing had changed" };
+        let mut tx = self.db.begin().await?;
+        store::audit::insert_by(&mut tx, by.entry(), "looked_at_provider", Some(customer_id), told, self.now()).await?;
+        tx.commit().await?;
+        Ok(changed)
     }
 
     async fn sync_under(&self, lease: &Lease, afterwards: Afterwards) -> Result<bool, Error> {

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use counterfoil_core::Timestamp;
 use counterfoil_core::subscription::Record;
+use counterfoil_core::{CustomerId, Timestamp};
 use serde_json::{Value, json};
 
+use super::operator::{Why, open_app};
 use super::output::{self, coded, table};
 use super::{Common, database, log_quietly};
+use crate::app::App;
 use crate::app::status::find_customer_by_any;
 use crate::clock::Clock;
 use crate::db::Tx;
@@ -29,25 +31,60 @@ pub enum CustomerCommand {
         /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
         customer: String,
     },
+    /// Look at the payment provider for a customer now, as a webhook would make us do.
+    Sync {
+        /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
+        customer: String,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 /// Runs one of them; works beside a running service.
 pub async fn run(common: &Common, command: CustomerCommand) -> anyhow::Result<ExitCode> {
     log_quietly();
-    let CustomerCommand::Show { customer: wanted } = command;
+    match command {
+        CustomerCommand::Show { customer } => show(common, &customer).await,
+        CustomerCommand::Sync { customer, why } => sync(common, &customer, &why).await,
+    }
+}
+
+async fn show(common: &Common, wanted: &str) -> anyhow::Result<ExitCode> {
     let config = common.load_config()?;
     let db = database::open_to_read(&config).await?;
     let mut tx = db.begin_read().await?;
     let found = load(&mut tx, wanted.trim(), Clock::system().now()).await?;
     tx.rollback().await?;
-    let file = found.ok_or_else(|| {
-        coded(
-            "customer_not_found",
-            "there is no such customer: give the id (cust_…), the e-mail address, or the id at Stripe (cus_…)",
-        )
-    })?;
+    let file = found.ok_or_else(no_such_customer)?;
     output::show(common.json, &file.to_json(), || file.in_words());
     Ok(ExitCode::SUCCESS)
+}
+
+async fn sync(common: &Common, wanted: &str, why: &Why) -> anyhow::Result<ExitCode> {
+    let by = why.by()?;
+    let (_config, app) = open_app(common).await?;
+    let customer_id = find_id(&app, wanted).await?;
+    let changed = app.sync_by(&customer_id, &by).await?;
+    output::show(common.json, &json!({ "customer_id": customer_id, "changed": changed }), || {
+        let what = if changed { "what changed is written" } else { "nothing had changed" };
+        format!("looked at {customer_id}: {what}")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The customer that an operator means.
+pub async fn find_id(app: &App, wanted: &str) -> anyhow::Result<CustomerId> {
+    let mut tx = app.db.begin_read().await?;
+    let found = find_customer_by_any(&mut tx, wanted.trim()).await?;
+    tx.rollback().await?;
+    Ok(found.ok_or_else(no_such_customer)?.customer_id)
+}
+
+fn no_such_customer() -> anyhow::Error {
+    coded(
+        "customer_not_found",
+        "there is no such customer: give the id (cust_…), the e-mail address, or the id at Stripe (cus_…)",
+    )
 }
 
 /// Everything about one customer.
@@ -88,7 +125,7 @@ impl CustomerFile {
                 "issued_at": each.issued_at, "expires_at": each.expires_at, "reason": each.reason,
             })
         };
-        let line = |each: &audit::Entry| json!({ "at": each.at, "actor": each.actor, "action": each.action, "detail": each.detail });
+        let line = |each: &audit::Entry| json!({ "at": each.at, "actor": each.actor, "action": each.action, "detail": each.detail, "reason": each.reason });
         json!({
             "customer_id": self.customer.customer_id,
             "email": self.customer.email,

@@ -9,6 +9,7 @@ mod database;
 mod demo;
 mod license;
 mod migrate;
+mod operator;
 mod output;
 mod sandbox;
 mod serve;
@@ -57,7 +58,7 @@ enum Command {
     /// Read and verify licenses.
     #[command(subcommand)]
     License(license::LicenseCommand),
-    /// Look customers up.
+    /// Look customers up, and after them.
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
     /// Manage access for programs.

@@ -74,8 +74,13 @@ pub struct Service {
 struct Embedded {
     sandbox: Sandbox,
     listener: TcpListener,
-    address: SocketAddr,
-    webhook_secret: SecretString,
+    access: SandboxAccess,
+}
+
+/// How to reach a sandbox, and how it signs.
+pub struct SandboxAccess {
+    pub address: SocketAddr,
+    pub webhook_secret: SecretString,
 }
 
 impl Service {
@@ -94,10 +99,13 @@ impl Service {
         };
         let clock =
             embedded.as_ref().map_or_else(Clock::system, |each| Clock::with_offset(each.sandbox.clock_offset()));
-        let app = assemble(config, db, clock, entropy, embedded.as_ref()).await?;
+        let app = assemble(config, db, clock, embedded.as_ref().map(|each| &each.access)).await?;
+        if app.db.engine() == Engine::Sqlite {
+            start::end_leases_of_earlier_runs(&app.db, &app.holder, app.now()).await?;
+        }
 
         let (sandbox_tasks, sandbox_shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let sandbox_address = embedded.as_ref().map(|each| each.address);
+        let sandbox_address = embedded.as_ref().map(|each| each.access.address);
         let form_targets = sandbox_address.iter().map(|address| format!("http://{address}")).collect();
         if let Some(embedded) = embedded {
             serve_sandbox(embedded, &sandbox_tasks, &sandbox_shutdown);
@@ -161,14 +169,9 @@ async fn open_database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-async fn assemble(
-    config: &Config,
-    db: Db,
-    clock: Clock,
-    entropy: Entropy,
-    embedded: Option<&Embedded>,
-) -> anyhow::Result<App> {
-    let now = clock.now();
+/// The application on this database: for the service itself, and for commands beside it.
+pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&SandboxAccess>) -> anyhow::Result<App> {
+    let (now, entropy) = (clock.now(), Entropy);
     let realm = match &config.mode {
         Mode::Sandbox => Realm::Sandbox,
         Mode::Stripe { livemode: false, .. } => Realm::Test,
@@ -176,8 +179,8 @@ async fn assemble(
     };
     let instance = start::take_into_use(&db, realm, &entropy, now).await?;
     start::check_catalog(&db, &config.catalog).await?;
-    let provider = provider(config, embedded, entropy)?;
-    if embedded.is_none() {
+    let provider = provider(config, sandbox, entropy)?;
+    if sandbox.is_none() {
         start::check_account(&db, provider.as_ref()).await?;
     }
     let signing_key = match &config.license_key {
@@ -186,11 +189,6 @@ async fn assemble(
     };
     start::publish_key(&db, &signing_key, now).await?;
     let holder: Arc<str> = format!("run_{}", hex::encode(entropy.bytes::<8>())).into();
-    if db.engine() == Engine::Sqlite {
-        start::end_leases_of_earlier_runs(&db, &holder, now).await?;
-    }
-    let mut origins = config.allowed_return_origins.clone();
-    origins.push(config.public_url.origin().clone());
     Ok(App {
         db,
         clock,
@@ -199,38 +197,44 @@ async fn assemble(
         catalog: Arc::new(config.catalog.clone()),
         signing_key: Arc::new(signing_key),
         hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
-        settings: Arc::new(Settings {
-            public_url: config.public_url.as_str().to_owned(),
-            product: config.product.clone(),
-            product_name: config.product_name.clone(),
-            return_urls: ReturnUrls::new(origins, config.mode.is_sandbox()),
-            checkout_auth: config.checkout_auth,
-            dispute_policy: config.dispute_policy,
-            duplicate_policy: config.duplicate_policy,
-            sandbox: config.mode.is_sandbox(),
-        }),
+        settings: Arc::new(settings(config)),
         instance: Arc::new(instance),
         holder,
         signals: Arc::new(Signals::default()),
     })
 }
 
+fn settings(config: &Config) -> Settings {
+    let mut origins = config.allowed_return_origins.clone();
+    origins.push(config.public_url.origin().clone());
+    Settings {
+        public_url: config.public_url.as_str().to_owned(),
+        product: config.product.clone(),
+        product_name: config.product_name.clone(),
+        return_urls: ReturnUrls::new(origins, config.mode.is_sandbox()),
+        checkout_auth: config.checkout_auth,
+        dispute_policy: config.dispute_policy,
+        duplicate_policy: config.duplicate_policy,
+        sandbox: config.mode.is_sandbox(),
+    }
+}
+
 fn provider(
     config: &Config,
-    embedded: Option<&Embedded>,
+    sandbox: Option<&SandboxAccess>,
     entropy: Entropy,
 ) -> anyhow::Result<Arc<dyn PaymentProvider>> {
-    let stripe = match (&config.mode, embedded) {
+    let stripe = match (&config.mode, sandbox) {
         (Mode::Stripe { secret_key, webhook_secrets, livemode, api_base }, _) => {
             StripeConfig::new(api_base.clone(), secret_key.clone(), webhook_secrets.clone(), *livemode)
         }
-        (Mode::Sandbox, Some(embedded)) => StripeConfig::new(
-            format!("http://{}", embedded.address),
+        (Mode::Sandbox, Some(sandbox)) => StripeConfig::new(
+            format!("http://{}", sandbox.address),
             SecretString::from(counterfoil_stripe_sandbox::API_KEY),
-            vec![embedded.webhook_secret.clone()],
+            vec![sandbox.webhook_secret.clone()],
             false,
         ),
-        (Mode::Sandbox, None) => anyhow::bail!("sandbox mode runs with its embedded sandbox"),
+        (Mode::Sandbox, None) => anyhow::bail!("sandbox mode needs a sandbox"),
     };
     let jitter = Box::new(move || entropy.fraction());
     Ok(Arc::new(Stripe::new(stripe, jitter).context("the payment provider cannot be used")?))
@@ -268,16 +272,11 @@ pub fn seed_prices(config: &Config) -> Vec<SeedPrice> {
 async fn embed_sandbox(config: &Config, server: SocketAddr, entropy: &Entropy) -> anyhow::Result<Embedded> {
     let listener = bind(config.sandbox_listen, "COUNTERFOIL_SANDBOX_LISTEN").await?;
     let address = listener.local_addr()?;
-    let secret_path = config.data_dir.join(SANDBOX_SECRET_FILE);
-    let secret = match std::fs::read_to_string(&secret_path) {
-        Ok(text) => text.trim().to_owned(),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{} cannot be read", secret_path.display()));
-        }
-        Err(_missing) => {
-            let secret = secrets::new_token("whsec_", entropy);
-            keys::write_secret(&secret_path, &secret)
-                .with_context(|| format!("{} cannot be written", secret_path.display()))?;
+    let secret = match read_sandbox_secret(config)? {
+        Some(secret) => secret,
+        None => {
+            let (secret, path) = (secrets::new_token("whsec_", entropy), config.data_dir.join(SANDBOX_SECRET_FILE));
+            keys::write_secret(&path, &secret).with_context(|| format!("{} cannot be written", path.display()))?;
             secret
         }
     };
@@ -289,7 +288,17 @@ async fn embed_sandbox(config: &Config, server: SocketAddr, entropy: &Entropy) -
         webhook: Some(SeedWebhook { url: format!("http://{server}/api/webhooks/stripe"), secret: secret.clone() }),
     })
     .context("the sandbox does not start")?;
-    Ok(Embedded { sandbox, listener, address, webhook_secret: secret.into() })
+    Ok(Embedded { sandbox, listener, access: SandboxAccess { address, webhook_secret: secret.into() } })
+}
+
+/// The secret with which the sandbox of this data directory signs; `None` before its first start.
+pub fn read_sandbox_secret(config: &Config) -> anyhow::Result<Option<String>> {
+    let path = config.data_dir.join(SANDBOX_SECRET_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
 }
 
 fn serve_sandbox(embedded: Embedded, tasks: &TaskTracker, shutdown: &CancellationToken) {

@@ -13,8 +13,6 @@ pub enum Actor {
     Sync,
     /// The payment provider, in a request of its own.
     Provider,
-    /// An operator at the command line.
-    Operator,
 }
 
 impl Actor {
@@ -23,7 +21,6 @@ impl Actor {
             Self::Customer => "customer",
             Self::Sync => "sync",
             Self::Provider => "provider",
-            Self::Operator => "operator",
         }
     }
 }
@@ -35,6 +32,8 @@ pub struct Entry {
     pub actor: String,
     pub action: String,
     pub detail: String,
+    /// Why an operator did it.
+    pub reason: Option<String>,
 }
 
 /// Adds a line. `detail` is a short sentence without secrets or addresses.
@@ -57,10 +56,34 @@ pub async fn insert(
     Ok(())
 }
 
+/// Adds a line about what an operator did.
+pub async fn insert_by(
+    tx: &mut Tx,
+    by: (&str, &str),
+    action: &str,
+    customer_id: Option<&CustomerId>,
+    detail: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    let (actor, reason) = by;
+    tx.query("insert into audit_log (at, actor, action, customer_id, detail, reason) values ($1, $2, $3, $4, $5, $6)")
+        .bind(now)
+        .bind(actor)
+        .bind(action)
+        .bind(customer_id)
+        .bind(detail)
+        .bind(reason)
+        .execute()
+        .await?;
+    Ok(())
+}
+
 /// The newest lines of a customer.
 pub async fn list(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<Vec<Entry>, DbError> {
     let rows = tx
-        .query("select at, actor, action, detail from audit_log where customer_id = $1 order by id desc limit $2")
+        .query(
+            "select at, actor, action, detail, reason from audit_log where customer_id = $1 order by id desc limit $2",
+        )
         .bind(customer_id)
         .bind(limit)
         .all()
@@ -72,6 +95,7 @@ pub async fn list(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<V
                 actor: row.get("actor")?,
                 action: row.get("action")?,
                 detail: row.get("detail")?,
+                reason: row.get("reason")?,
             })
         })
         .collect()

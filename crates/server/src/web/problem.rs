@@ -144,7 +144,10 @@ impl From<Refusal> for Problem {
             | Refusal::NothingToResume
             | Refusal::NoBilling => StatusCode::CONFLICT,
             Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
-            Refusal::InvalidCredentials | Refusal::NotSignedIn | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
+            Refusal::InvalidCredentials
+            | Refusal::NotSignedIn
+            | Refusal::OperatorKeyMissing
+            | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
             Refusal::ScopeMissing => StatusCode::FORBIDDEN,
             Refusal::CustomerUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -62,7 +62,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 14] = [
     &[],
     &["serve"],
     &["demo"],
@@ -73,6 +73,7 @@ const COMMANDS: [&[&str]; 13] = [
     &["license", "inspect"],
     &["customer"],
     &["customer", "show"],
+    &["customer", "sync"],
     &["admin"],
     &["admin", "create-key"],
     &["version"],
@@ -142,7 +143,7 @@ fn wrong_usage_exits_with_2_and_a_suggestion() {
     run(&[], &["serve", "--roles", "wep"]).refused(2, &["web", "worker"]);
     run(&[], &["license", "verify"]).refused(2, &["<TOKEN>"]);
     run(&[], &["admin", "create-key"]).refused(2, &["--name"]);
-    run(&[], &["admin", "create-key", "--name", "x", "--scope", "all"]).refused(2, &["checkout"]);
+    run(&[], &["admin", "create-key", "--name", "x", "--scope", "all"]).refused(2, &["--scope"]);
     run(&[], &["sandbox", "--webhook-url", "http://127.0.0.1:1"]).refused(2, &["--webhook-secret"]);
 }
 
@@ -302,6 +303,8 @@ impl Beside {
             ("COUNTERFOIL_PUBLIC_URL", world.servers[0].url.clone()),
             ("STRIPE_SECRET_KEY", STRIPE_KEY.to_owned()),
             ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+            ("STRIPE_API_BASE", world.stripe.url.clone()),
+            ("COUNTERFOIL_DATA_DIR", world.folder.path().join("data-0").display().to_string()),
         ];
         Self { world, settings }
     }
@@ -418,6 +421,49 @@ async fn an_api_key_is_made_beside_the_running_service_and_starts_checkouts() {
         assert!(words.contains("Authorization: Bearer") && words.contains("not shown again"), "{words}");
         let listing = "select cast(count(*) as bigint) as n from api_keys where secret_hash = $1";
         assert_eq!(beside.world.count(listing, secret).await, 0, "only a hash is kept");
+    }
+}
+
+#[tokio::test]
+async fn an_operators_key_opens_what_its_scope_allows() {
+    for engine in engines("operators' keys") {
+        let beside = Beside::of(engine).await;
+        let api = beside.world.api(0);
+        let key = |scope: &str| {
+            let made = beside.run(&["admin", "create-key", "--name", scope, "--scope", scope, "--json"]).json();
+            beside.world.keep_secret("an operator's key", text(&made, "secret"));
+            text(&made, "secret").to_owned()
+        };
+        let (status, answer) = api.get("/api/admin/who", Some(&key("read"))).await;
+        assert_eq!((status, &answer["scope"]), (200, &json!("read")), "{answer}");
+        let (status, answer) = api.get("/api/admin/who", Some(&key("checkout"))).await;
+        assert_eq!((status, &answer["code"]), (403, &json!("scope_missing")));
+        let (status, answer) = api.get("/api/admin/who", None).await;
+        assert_eq!((status, &answer["code"]), (401, &json!("operator_key_missing")));
+        let ada = api.sign_up().await;
+        let (status, answer) = api.get("/api/admin/who", Some(&ada.token)).await;
+        assert_eq!((status, &answer["code"]), (403, &json!("scope_missing")));
+    }
+}
+
+#[tokio::test]
+async fn an_operator_looks_at_the_provider_and_says_why() {
+    for engine in engines("customer sync") {
+        let beside = Beside::of(engine).await;
+        let ada = beside.world.api(0).sign_up().await;
+        let url = beside.world.api(0).checkout(&ada).await;
+        beside.world.stripe.pay(&url).await;
+        beside.world.paid(&ada.id).await;
+        beside.run(&["customer", "sync", &ada.id]).refused(2, &["--reason"]);
+        beside.run(&["customer", "sync", &ada.id, "--reason", " "]).refused(1, &["audit log"]);
+        let told = beside.run(&["customer", "sync", &ada.email, "--reason", "asked by phone", "--json"]).json();
+        assert_eq!((text(&told, "customer_id"), &told["changed"]), (ada.id.as_str(), &json!(false)));
+        let shown = beside.run(&["customer", "show", &ada.id, "--json"]).json();
+        let line = &shown["history"][0];
+        assert_eq!(
+            (text(line, "actor"), text(line, "action"), text(line, "reason")),
+            ("operator:cli", "looked_at_provider", "asked by phone")
+        );
     }
 }
 

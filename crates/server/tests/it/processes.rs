@@ -492,6 +492,16 @@ impl Api {
         Some((status, answer.json().await.ok()?))
     }
 
+    /// The same for what is read.
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> (u16, Value) {
+        let mut request = self.http.get(format!("{}{path}", self.url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
     pub(crate) async fn try_sign_up(&self, email: &str) -> Option<(u16, Value)> {
         let body = json!({ "email": email, "password": PASSWORD, "company_name": COMPANY });
         self.post("/api/customers/signup", None, &body).await

@@ -541,10 +541,13 @@ async fn the_audit_log_keeps_the_order(db: &TestDb) {
         let told = format!("line {number}");
         committed!(db, |tx| audit::insert(tx, audit::Actor::Sync, "looked", Some(&ada), &told, NOW));
     }
-    committed!(db, |tx| audit::insert(tx, audit::Actor::Operator, "started", None, "", NOW));
+    committed!(db, |tx| audit::insert(tx, audit::Actor::Provider, "started", None, "", NOW));
+    committed!(db, |tx| audit::insert_by(tx, ("operator:cli", "asked"), "helped", Some(&ada), "line 5", NOW));
     let lines = committed!(db, |tx| audit::list(tx, &ada, 3));
-    assert_eq!(lines.iter().map(|line| line.detail.as_str()).collect::<Vec<_>>(), ["line 4", "line 3", "line 2"]);
-    assert_eq!((lines[0].actor.as_str(), lines[0].action.as_str(), lines[0].at), ("sync", "looked", NOW));
+    assert_eq!(lines.iter().map(|line| line.detail.as_str()).collect::<Vec<_>>(), ["line 5", "line 4", "line 3"]);
+    assert_eq!((lines[1].actor.as_str(), lines[1].action.as_str(), lines[1].at), ("sync", "looked", NOW));
+    assert_eq!((lines[0].actor.as_str(), lines[0].reason.as_deref()), ("operator:cli", Some("asked")));
+    assert_eq!(lines[1].reason, None);
 }
 
 on_both_databases!(

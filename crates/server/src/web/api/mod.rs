@@ -1,6 +1,7 @@
 //! The JSON API. One file a resource; what each call takes and answers is described beside its handler, and that description
 //! is the OpenAPI document.
 
+pub mod admin;
 pub mod customers;
 pub mod licenses;
 pub mod operations;
@@ -63,6 +64,7 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(operations::livez))
         .routes(routes!(operations::readyz))
         .routes(routes!(operations::metrics))
+        .merge(admin::described())
 }
 
 /// The API document as it is served.

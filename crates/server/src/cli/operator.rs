@@ -1,0 +1,70 @@
+//! What commands of operators share: the reason that the audit log wants, and the application beside a running service.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::output::coded;
+use super::service::{self, SandboxAccess};
+use super::{Common, database};
+use crate::app::App;
+use crate::app::operators::By;
+use crate::clock::Clock;
+use crate::config::Config;
+
+/// How long the sandbox may take to tell its time.
+const SANDBOX_WAIT: Duration = Duration::from_secs(5);
+
+/// Why something is changed by hand.
+#[derive(Clone, Debug, Args)]
+pub struct Why {
+    /// Why, in a few words, for the audit log.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+impl Why {
+    /// Who does it, and why.
+    pub fn by(&self) -> anyhow::Result<By> {
+        Ok(By::command_line(&self.reason).map_err(crate::app::Error::from)?)
+    }
+}
+
+/// The application as the running service has it, on the same database and with the same provider; it starts no worker.
+///
+/// In sandbox mode the provider is the sandbox of the running service, and the time is that sandbox's time.
+pub async fn open_app(common: &Common) -> anyhow::Result<(Config, App)> {
+    let config = common.load_config()?;
+    let db = database::open_to_write(&config).await?;
+    let sandbox = if config.mode.is_sandbox() { Some(running_sandbox(&config).await?) } else { None };
+    let (access, clock) = match sandbox {
+        Some((access, offset)) => (Some(access), Clock::with_offset(Arc::new(AtomicI64::new(offset)))),
+        None => (None, Clock::system()),
+    };
+    let app = service::assemble(&config, db, clock, access.as_ref()).await?;
+    Ok((config, app))
+}
+
+/// The sandbox of the running service, and how far its clock is ahead.
+async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)> {
+    let address = config.sandbox_listen;
+    let asleep = || {
+        coded(
+            "sandbox_not_running",
+            format!(
+                "the sandbox at {address} does not answer: start the service with `counterfoil serve`, and give this command \
+                 the same COUNTERFOIL_SANDBOX_LISTEN"
+            ),
+        )
+    };
+    let client = reqwest::Client::builder().timeout(SANDBOX_WAIT).build()?;
+    let answer = client.get(format!("http://{address}/_sandbox/clock")).send().await.map_err(|_silent| asleep())?;
+    let told = answer.bytes().await.map_err(|_broken| asleep())?;
+    let told: serde_json::Value = serde_json::from_slice(&told).map_err(|_other| asleep())?;
+    let offset = told["offset_seconds"].as_i64().ok_or_else(asleep)?;
+    let secret = service::read_sandbox_secret(config)?.context("the sandbox of another data directory runs there")?;
+    Ok((SandboxAccess { address, webhook_secret: secret.into() }, offset))
+}

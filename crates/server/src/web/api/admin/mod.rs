@@ -1,0 +1,62 @@
+//! `/api/admin/*`: what the command line does, for operators with a key. One file a noun.
+//!
+//! Every handler takes an [`Operator`] and says first which scope it needs. What changes something takes a reason, which the audit
+//! log keeps. Answers may carry the provider's ids: operators may see them.
+
+pub mod who;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use counterfoil_core::{ApiKeyId, Refusal};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::operators::{By, Scope};
+use crate::app::sessions::Caller;
+use crate::web::WebState;
+use crate::web::caller::Who;
+use crate::web::problem::Problem;
+
+/// Somebody with an API key of a scope that still has to be asked for.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    key_id: ApiKeyId,
+    scope: Scope,
+}
+
+impl Operator {
+    /// Goes on only where the key may do this.
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeMissing`].
+    pub fn require(&self, needed: Scope) -> Result<(), Problem> {
+        if self.scope.allows(needed) { Ok(()) } else { Err(Refusal::ScopeMissing.into()) }
+    }
+
+    /// The same for what changes something: who does it, and why.
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeMissing`]; [`Refusal::InvalidField`] for a reason that says nothing.
+    pub fn acts(&self, needed: Scope, reason: &str) -> Result<By, Problem> {
+        self.require(needed)?;
+        Ok(By::key(&self.key_id, reason)?)
+    }
+}
+
+impl FromRequestParts<WebState> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Self, Problem> {
+        match Who::from_request_parts(parts, state).await?.0 {
+            Caller::Backend { key_id, scope } => Ok(Self { key_id, scope }),
+            Caller::Anonymous => Err(Refusal::OperatorKeyMissing.into()),
+            // A customer's session opens nothing here, whoever the customer is.
+            Caller::Customer(_) => Err(Refusal::ScopeMissing.into()),
+        }
+    }
+}
+
+/// All calls of operators, with their descriptions.
+pub fn described() -> OpenApiRouter<WebState> {
+    OpenApiRouter::new().routes(routes!(who::who))
+}
