@@ -114,8 +114,7 @@ impl App {
         let caller = if token.starts_with(API_KEY_PREFIX) {
             match store::api_keys::find(&mut tx, &hash).await? {
                 Some((key_id, word)) => {
-                    let unknown =
-                        || Failure::Corrupt(format!("the API key {key_id} has the unknown scope `{word}`").into());
+                    let unknown = || Failure::Corrupt(format!("the API key {key_id} has the unknown scope `{word}`"));
                     let scope = Scope::parse(&word).ok_or_else(unknown)?;
                     Caller::Backend { key_id, scope }
                 }

@@ -18,7 +18,7 @@ pub enum AdminCommand {
         /// What the key is for, for your own lists.
         #[arg(long)]
         name: String,
-        /// `checkout` for a backend; `read`, `support`, `billing`, `admin` for operators.
+        /// `checkout` (a backend), or `read`, `support`, `billing`, `admin`.
         #[arg(long, default_value = "checkout", value_parser = SCOPES, hide_possible_values = true)]
         scope: String,
     },
