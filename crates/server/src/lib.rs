@@ -4,10 +4,10 @@
 //! `{web, cli, worker} → app → {store, providers, mail, keys} → db`, and a test reads the tree to keep it so.
 
 pub mod app;
+pub mod checks;
 pub mod cli;
 pub mod clock;
 pub mod config;
-
 pub mod db;
 pub mod entropy;
 pub mod keys;
