@@ -46,6 +46,7 @@ mod plan_changes;
 mod processes;
 mod races;
 mod recovery;
+mod sequences;
 mod shapes;
 mod sql;
 mod states;
