@@ -71,7 +71,7 @@ fn tree() -> Vec<Source> {
             let kind = entry.file_type().expect("a type");
             if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
                 folders.push(entry.path());
-            } else if kind.is_file() && name != "Cargo.lock" {
+            } else if kind.is_file() && ![".git", "Cargo.lock"].contains(&name.as_str()) {
                 // What is no UTF-8 is a picture.
                 let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
                 let path = entry.path().strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
