@@ -41,6 +41,9 @@ pub enum Refusal {
     /// No such customer, or not one of the caller's.
     #[error("There is no customer with this customer_id.")]
     CustomerUnknown,
+    /// No such API key.
+    #[error("There is no API key with this key_id. `counterfoil admin list-keys` lists them.")]
+    ApiKeyUnknown,
     /// No such plan.
     #[error("There is no plan `{asked}`. Plans that can be bought: {}.", known.join(", "))]
     PlanUnknown {
@@ -131,6 +134,7 @@ impl Refusal {
             Self::OperatorKeyMissing => "operator_key_missing",
             Self::ScopeMissing => "scope_missing",
             Self::CustomerUnknown => "customer_not_found",
+            Self::ApiKeyUnknown => "api_key_not_found",
             Self::PlanUnknown { .. } => "plan_unknown",
             Self::PlanNotForSale { .. } => "plan_not_for_sale",
             Self::IntervalUnavailable { .. } => "interval_unavailable",
@@ -159,6 +163,7 @@ impl Refusal {
             Self::PlanUnknown { .. } | Self::PlanNotForSale { .. } => Some("plan"),
             Self::IntervalUnavailable { .. } => Some("interval"),
             Self::CustomerUnknown => Some("customer_id"),
+            Self::ApiKeyUnknown => Some("key_id"),
             Self::LicenseInvalid => Some("token"),
             Self::InvalidCredentials
             | Self::NotSignedIn

@@ -19,8 +19,10 @@ fn all() -> Vec<Refusal> {
         Refusal::EmailTaken,
         Refusal::InvalidCredentials,
         Refusal::NotSignedIn,
+        Refusal::OperatorKeyMissing,
         Refusal::ScopeMissing,
         Refusal::CustomerUnknown,
+        Refusal::ApiKeyUnknown,
         Refusal::PlanUnknown { asked: "gold".into(), known: known() },
         Refusal::PlanNotForSale { plan: "trial".into(), known: known() },
         Refusal::IntervalUnavailable {
@@ -69,10 +71,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::NothingToResume => 20,
         Refusal::PaymentDeclined => 21,
         Refusal::NoBilling => 22,
+        Refusal::OperatorKeyMissing => 23,
+        Refusal::ApiKeyUnknown => 24,
     }
 }
 
-const VARIANTS: usize = 23;
+const VARIANTS: usize = 25;
 
 #[test]
 fn codes_are_unique_plain_words() {

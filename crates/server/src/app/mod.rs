@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 pub mod checkout;
+pub mod customer_files;
 pub mod customers;
 mod duplicates;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, Timestamp};
 
+use super::api_keys::is_use_to_be_noted;
 use super::operators::Scope;
 use super::{App, Error, Failure, secrets};
 use crate::db::Tx;
@@ -110,23 +111,29 @@ impl App {
     /// Failures of the database.
     pub async fn identify(&self, token: &str) -> Result<Caller, Error> {
         let hash = secrets::hash_token(token);
+        if token.starts_with(API_KEY_PREFIX) {
+            return self.identify_key(&hash).await;
+        }
         let mut tx = self.db.begin_read().await?;
-        let caller = if token.starts_with(API_KEY_PREFIX) {
-            match store::api_keys::find(&mut tx, &hash).await? {
-                Some((key_id, word)) => {
-                    let unknown = || Failure::Corrupt(format!("the API key {key_id} has the unknown scope `{word}`"));
-                    let scope = Scope::parse(&word).ok_or_else(unknown)?;
-                    Caller::Backend { key_id, scope }
-                }
-                None => Caller::Anonymous,
-            }
-        } else {
-            store::sessions::find_customer(&mut tx, &hash, self.now())
-                .await?
-                .map_or(Caller::Anonymous, Caller::Customer)
-        };
+        let customer = store::sessions::find_customer(&mut tx, &hash, self.now()).await?;
         tx.rollback().await?;
-        Ok(caller)
+        Ok(customer.map_or(Caller::Anonymous, Caller::Customer))
+    }
+
+    async fn identify_key(&self, secret_hash: &str) -> Result<Caller, Error> {
+        let now = self.now();
+        let mut tx = self.db.begin_read().await?;
+        let key = store::api_keys::find(&mut tx, secret_hash).await?;
+        tx.rollback().await?;
+        let Some(key) = key else { return Ok(Caller::Anonymous) };
+        let unknown = || Failure::Corrupt(format!("the API key {} has the unknown scope `{}`", key.key_id, key.scope));
+        let scope = Scope::parse(&key.scope).ok_or_else(unknown)?;
+        if is_use_to_be_noted(&key, now) {
+            let mut tx = self.db.begin().await?;
+            store::api_keys::touch(&mut tx, &key.key_id, now).await?;
+            tx.commit().await?;
+        }
+        Ok(Caller::Backend { key_id: key.key_id, scope })
     }
 
     /// Writes a session for a customer that has just proved who it is.

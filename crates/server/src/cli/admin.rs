@@ -1,14 +1,20 @@
-//! `counterfoil admin`: access for programs.
+//! `counterfoil admin`: access for programs and for other operators.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use counterfoil_core::{ApiKeyId, Refusal, Timestamp};
+use serde_json::json;
 
+use super::operator::Why;
 use super::{Common, database, log_quietly, output};
-use crate::app::api_keys::create_api_key;
+use crate::app::api_keys::{create_api_key, list_api_keys, revoke_api_key};
 use crate::app::operators::{By, Scope};
 use crate::clock::Clock;
 use crate::entropy::Entropy;
+use crate::store::api_keys::ApiKey;
+use crate::web::api::admin::keys::ApiKeyBody;
 
 /// Commands of `admin`.
 #[derive(Debug, Subcommand)]
@@ -22,6 +28,15 @@ pub enum AdminCommand {
         #[arg(long, default_value = "checkout", value_parser = SCOPES, hide_possible_values = true)]
         scope: String,
     },
+    /// List all API keys, with what they may do and when they were last used.
+    ListKeys,
+    /// Take an API key back: it opens nothing from now on.
+    RevokeKey {
+        /// The id of the key, as `list-keys` shows it; not its secret.
+        key_id: String,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 /// The words of [`Scope`].
@@ -30,13 +45,20 @@ const SCOPES: [&str; 5] = ["checkout", "read", "support", "billing", "admin"];
 /// Runs one of them; safe beside a running service.
 pub async fn run(common: &Common, command: AdminCommand) -> anyhow::Result<ExitCode> {
     log_quietly();
+    match command {
+        AdminCommand::CreateKey { name, scope } => create(common, &name, &scope).await,
+        AdminCommand::ListKeys => list(common).await,
+        AdminCommand::RevokeKey { key_id, why } => revoke(common, &key_id, &why).await,
+    }
+}
+
+async fn create(common: &Common, name: &str, scope: &str) -> anyhow::Result<ExitCode> {
     let config = common.load_config()?;
-    let AdminCommand::CreateKey { name, scope } = command;
-    let wanted = Scope::parse(&scope).ok_or_else(|| anyhow::anyhow!("there is no scope `{scope}`"))?;
+    let wanted = Scope::parse(scope).ok_or_else(|| anyhow::anyhow!("there is no scope `{scope}`"))?;
     let by = By::command_line(&format!("a key for {name}"))?;
     let db = database::open_to_write(&config).await?;
-    let key = create_api_key(&db, &Clock::system(), &Entropy, &name, wanted, &by).await?;
-    let value = serde_json::json!({ "key_id": key.key_id, "secret": key.secret, "scope": scope });
+    let key = create_api_key(&db, &Clock::system(), &Entropy, name, wanted, &by).await?;
+    let value = json!({ "key_id": key.key_id, "secret": key.secret, "scope": scope });
     output::show(common.json, &value, || {
         format!(
             "{}\n\nSend it as `Authorization: Bearer …`. It is not shown again; only its hash is kept (key {}).",
@@ -44,4 +66,39 @@ pub async fn run(common: &Common, command: AdminCommand) -> anyhow::Result<ExitC
         )
     });
     Ok(ExitCode::SUCCESS)
+}
+
+async fn list(common: &Common) -> anyhow::Result<ExitCode> {
+    let db = database::open_to_read(&common.load_config()?).await?;
+    let keys = list_api_keys(&db).await?;
+    let value = json!({ "keys": keys.iter().map(ApiKeyBody::from).collect::<Vec<_>>() });
+    output::show(common.json, &value, || match keys.as_slice() {
+        [] => "there is no API key yet; `counterfoil admin create-key --name NAME` makes one".to_owned(),
+        keys => keys.iter().map(in_words).collect::<Vec<_>>().join("\n"),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(common: &Common, key_id: &str, why: &Why) -> anyhow::Result<ExitCode> {
+    let by = why.by()?;
+    let unknown = |_| crate::app::Error::from(Refusal::ApiKeyUnknown);
+    let key_id: ApiKeyId = key_id.trim().parse().map_err(unknown)?;
+    let db = database::open_to_write(&common.load_config()?).await?;
+    let key = revoke_api_key(&db, &Clock::system(), &key_id, &by).await?;
+    output::show(common.json, &json!(ApiKeyBody::from(&key)), || in_words(&key));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_words(key: &ApiKey) -> String {
+    let used = key.last_used_at.map_or_else(|| "never used".to_owned(), |at| format!("last used {}", words(at)));
+    let mut line = format!("{}  {:<8}  {}, made {}, {used}", key.key_id, key.scope, key.name, words(key.created_at));
+    if let Some(at) = key.revoked_at {
+        // Writing into a text cannot fail.
+        let _ = write!(line, ", revoked {}", words(at));
+    }
+    line
+}
+
+fn words(at: Timestamp) -> String {
+    at.date_time_in_words()
 }

@@ -149,7 +149,7 @@ impl From<Refusal> for Problem {
             | Refusal::OperatorKeyMissing
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
             Refusal::ScopeMissing => StatusCode::FORBIDDEN,
-            Refusal::CustomerUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
+            Refusal::CustomerUnknown | Refusal::ApiKeyUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };
         let retry_after_seconds = match &refusal {

@@ -62,7 +62,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 16] = [
     &[],
     &["serve"],
     &["demo"],
@@ -76,6 +76,8 @@ const COMMANDS: [&[&str]; 14] = [
     &["customer", "sync"],
     &["admin"],
     &["admin", "create-key"],
+    &["admin", "list-keys"],
+    &["admin", "revoke-key"],
     &["version"],
 ];
 

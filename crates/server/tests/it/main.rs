@@ -28,6 +28,7 @@ macro_rules! both_engines {
 
 mod acceptance;
 mod actors;
+mod admin_routes;
 mod authorization;
 mod bad_input;
 mod checkout;

@@ -504,9 +504,15 @@ async fn sessions_and_keys_open_doors_until_they_end(db: &TestDb) {
     assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-3", NOW)), None, "a deleted customer's session");
     let key_id = ApiKeyId::from_random([4; 16]);
     committed!(db, |tx| api_keys::insert(tx, &key_id, "secret-hash", "shop", "checkout", NOW));
-    assert_eq!(committed!(db, |tx| api_keys::find(tx, "secret-hash")), Some((key_id, "checkout".to_owned())));
-    db.raw("update api_keys set revoked_at = created_at").await.unwrap();
-    assert_eq!(committed!(db, |tx| api_keys::find(tx, "secret-hash")), None);
+    let key = committed!(db, |tx| api_keys::find(tx, "secret-hash")).unwrap();
+    assert_eq!((key.key_id, key.scope.as_str(), key.last_used_at), (key_id.clone(), "checkout", None));
+    committed!(db, |tx| api_keys::touch(tx, &key_id, later(1)));
+    assert_eq!(committed!(db, |tx| api_keys::list(tx))[0].last_used_at, Some(later(1)));
+    assert!(committed!(db, |tx| api_keys::revoke(tx, &key_id, later(2))));
+    assert!(!committed!(db, |tx| api_keys::revoke(tx, &key_id, later(3))));
+    let revoked = committed!(db, |tx| api_keys::find_by_id(tx, &key_id)).unwrap();
+    assert_eq!(revoked.revoked_at, Some(later(2)), "the first time stays");
+    assert!(committed!(db, |tx| api_keys::find(tx, "secret-hash")).is_none());
     for (key, at) in [("kid-b", 0), ("kid-a", 1), ("kid-b", 2)] {
         committed!(db, |tx| signing_keys::insert(tx, key, &format!("x-{key}"), later(at)));
     }

@@ -18,6 +18,9 @@ const PREFIXES: [&str; 23] = [
 /// The shortest random part of an id.
 const RANDOM_CHARS_MIN: usize = 8;
 
+/// The reader who may see the provider's ids: somebody with an operator's key. Secrets and sessions stay hidden from it, too.
+pub const OPERATOR: &str = "an operator";
+
 /// What must not be shown, beside what looks like a provider's id.
 #[derive(Default)]
 pub struct Tap {
@@ -43,7 +46,7 @@ impl Tap {
     /// # Panics
     /// Where it holds what the reader may not see; `place` says where it came from.
     pub fn look(&self, place: &str, reader: &str, text: &str) {
-        if let Some(id) = provider_id(text) {
+        if let Some(id) = provider_id(text).filter(|_| reader != OPERATOR) {
             panic!("{place} shows a provider's id: {id}");
         }
         for secret in self.secrets.lock().unwrap_or_else(PoisonError::into_inner).iter() {

@@ -58,6 +58,7 @@ impl From<&License> for LicenseBody {
 /// Which part of the history.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
     /// Only versions before this one: the last `version` of the page before.
     before: Option<i64>,

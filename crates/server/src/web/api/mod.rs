@@ -85,7 +85,9 @@ fn with_common_problems(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::O
         .content("application/problem+json", problem)
         .build();
     for item in api.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in
+            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+        {
             operation.responses.responses.entry("default".to_owned()).or_insert_with(|| RefOr::T(any.clone()));
         }
     }

@@ -2,12 +2,19 @@
 //!
 //! Every handler takes an [`Operator`] and says first which scope it needs. What changes something takes a reason, which the audit
 //! log keeps. Answers may carry the provider's ids: operators may see them.
+//!
+//! The scope also stands in the description, as `x-scope`. A test takes every call from there and sees that it refuses what it has
+//! to and leaves its line in the audit log.
 
+pub mod customers;
+pub mod keys;
 pub mod who;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use counterfoil_core::{ApiKeyId, Refusal};
+use counterfoil_core::{ApiKeyId, CustomerId, Refusal};
+use serde::Deserialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,6 +23,38 @@ use crate::app::sessions::Caller;
 use crate::web::WebState;
 use crate::web::caller::Who;
 use crate::web::problem::Problem;
+
+/// Why something is changed, where nothing else has to be said.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReasonRequest {
+    /// Why, in a few words, for the audit log.
+    #[schema(example = "asked by phone")]
+    pub reason: String,
+}
+
+/// The one variable part of an address.
+#[derive(Clone, Debug)]
+pub struct Segment(pub String);
+
+impl Segment {
+    /// The customer that it names.
+    ///
+    /// # Errors
+    /// [`Refusal::CustomerUnknown`]: what is no id is nobody's.
+    pub fn customer(&self) -> Result<CustomerId, Refusal> {
+        self.0.parse().map_err(|_| Refusal::CustomerUnknown)
+    }
+}
+
+impl FromRequestParts<WebState> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Self, Problem> {
+        let Path(text) = Path::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
+        Ok(Self(text))
+    }
+}
 
 /// Somebody with an API key of a scope that still has to be asked for.
 #[derive(Clone, Debug)]
@@ -58,5 +97,11 @@ impl FromRequestParts<WebState> for Operator {
 
 /// All calls of operators, with their descriptions.
 pub fn described() -> OpenApiRouter<WebState> {
-    OpenApiRouter::new().routes(routes!(who::who))
+    OpenApiRouter::new()
+        .routes(routes!(who::who))
+        .routes(routes!(customers::find))
+        .routes(routes!(customers::show))
+        .routes(routes!(customers::sync))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
 }

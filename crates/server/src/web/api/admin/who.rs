@@ -20,7 +20,7 @@ pub struct WhoBody {
 
 /// Whose key this is.
 #[utoipa::path(
-    get, path = "/api/admin/who", tag = "operators", security(("token" = [])),
+    get, path = "/api/admin/who", tag = "operators", security(("token" = [])), extensions(("x-scope" = json!("read"))),
     responses(
         (status = 200, body = WhoBody),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),

@@ -1,0 +1,252 @@
+//! Customers as operators see them: found, shown, and looked after.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use counterfoil_core::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Operator, ReasonRequest, Segment};
+use crate::app::customer_files::CustomerFile;
+use crate::app::operators::Scope;
+use crate::store::audit;
+use crate::store::customers::Customer;
+use crate::store::licenses::License;
+use crate::web::WebState;
+use crate::web::json::JsonBody;
+use crate::web::problem::{Problem, ProblemBody};
+
+/// What to find a customer by: one of the two.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FindQuery {
+    /// The e-mail address.
+    #[param(example = "test@example.com")]
+    email: Option<String>,
+    /// The id at the payment provider.
+    external_id: Option<String>,
+}
+
+/// A customer in a list.
+#[derive(Serialize, ToSchema)]
+pub struct FoundCustomerBody {
+    customer_id: String,
+    email: String,
+    company_name: Option<String>,
+    #[schema(value_type = String)]
+    created_at: Timestamp,
+    stripe_customer_id: Option<String>,
+}
+
+impl From<&Customer> for FoundCustomerBody {
+    fn from(customer: &Customer) -> Self {
+        Self {
+            customer_id: customer.customer_id.to_string(),
+            email: customer.email.to_string(),
+            company_name: customer.company_name.clone(),
+            created_at: customer.created_at,
+            stripe_customer_id: customer.external_id.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// Who was found: nobody, or one.
+#[derive(Serialize, ToSchema)]
+pub struct FoundCustomersBody {
+    customers: Vec<FoundCustomerBody>,
+}
+
+/// The subscription as it is stored.
+#[derive(Serialize, ToSchema)]
+pub struct StoredSubscriptionBody {
+    plan: String,
+    status: String,
+    stripe_subscription_id: Option<String>,
+    #[schema(value_type = Option<String>)]
+    trial_ends_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    current_period_ends_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    paid_until: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    cancel_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>)]
+    ended_at: Option<Timestamp>,
+    /// What an operator has to look at.
+    needs_attention: Option<String>,
+}
+
+/// A version of the license, without the token.
+#[derive(Serialize, ToSchema)]
+pub struct VersionBody {
+    license_id: String,
+    version: i64,
+    plan: String,
+    #[schema(value_type = String)]
+    issued_at: Timestamp,
+    #[schema(value_type = String)]
+    expires_at: Timestamp,
+    reason: String,
+}
+
+impl From<&License> for VersionBody {
+    fn from(license: &License) -> Self {
+        Self {
+            license_id: license.license_id.to_string(),
+            version: license.version,
+            plan: license.plan.to_string(),
+            issued_at: license.issued_at,
+            expires_at: license.expires_at,
+            reason: license.reason.clone(),
+        }
+    }
+}
+
+/// A line of the audit log.
+#[derive(Serialize, ToSchema)]
+pub struct HistoryLineBody {
+    #[schema(value_type = String)]
+    at: Timestamp,
+    actor: String,
+    action: String,
+    detail: String,
+    /// Why an operator did it.
+    reason: Option<String>,
+}
+
+impl From<&audit::Entry> for HistoryLineBody {
+    fn from(entry: &audit::Entry) -> Self {
+        Self {
+            at: entry.at,
+            actor: entry.actor.clone(),
+            action: entry.action.clone(),
+            detail: entry.detail.clone(),
+            reason: entry.reason.clone(),
+        }
+    }
+}
+
+/// Everything about one customer.
+#[derive(Serialize, ToSchema)]
+pub struct CustomerFileBody {
+    #[serde(flatten)]
+    customer: FoundCustomerBody,
+    subscription: Option<StoredSubscriptionBody>,
+    /// The newest first.
+    licenses: Vec<VersionBody>,
+    /// The newest first.
+    history: Vec<HistoryLineBody>,
+}
+
+impl From<&CustomerFile> for CustomerFileBody {
+    fn from(file: &CustomerFile) -> Self {
+        let subscription = file.subscription.as_ref().map(|subscription| {
+            let record = subscription.to_record();
+            StoredSubscriptionBody {
+                plan: record.plan.to_string(),
+                status: subscription.status_word(file.now).to_owned(),
+                stripe_subscription_id: record.external_id.map(|id| id.to_string()),
+                trial_ends_at: record.trial_ends_at,
+                current_period_ends_at: record.current_period_ends_at,
+                paid_until: record.paid_until,
+                cancel_at: record.cancel_at,
+                ended_at: record.ended_at,
+                needs_attention: record.attention,
+            }
+        });
+        Self {
+            customer: (&file.customer).into(),
+            subscription,
+            licenses: file.licenses.iter().map(Into::into).collect(),
+            history: file.history.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// What a look at the provider came to.
+#[derive(Serialize, ToSchema)]
+pub struct SyncedBody {
+    customer_id: String,
+    /// Whether subscription or license changed.
+    changed: bool,
+}
+
+/// Find a customer by its address or by its id at the payment provider.
+#[utoipa::path(
+    get, path = "/api/admin/customers", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("read"))), params(FindQuery),
+    responses(
+        (status = 200, body = FoundCustomersBody),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_request`"),
+    )
+)]
+pub async fn find(
+    operator: Operator,
+    State(state): State<WebState>,
+    query: Result<Query<FindQuery>, QueryRejection>,
+) -> Result<Json<FoundCustomersBody>, Problem> {
+    operator.require(Scope::Read)?;
+    let wanted = match query {
+        Ok(Query(
+            FindQuery { email: Some(text), external_id: None } | FindQuery { email: None, external_id: Some(text) },
+        )) => text,
+        Ok(_) | Err(_) => {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_request",
+                "Say who is wanted with one of the parameters `email` and `external_id`.",
+            ));
+        }
+    };
+    let found = state.app.find_customer(&wanted).await?;
+    Ok(Json(FoundCustomersBody { customers: found.iter().map(Into::into).collect() }))
+}
+
+/// Everything about one customer: subscription, licenses and history.
+#[utoipa::path(
+    get, path = "/api/admin/customers/{customer_id}", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("read"))), params(("customer_id" = String, Path)),
+    responses(
+        (status = 200, body = CustomerFileBody),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+    )
+)]
+pub async fn show(
+    operator: Operator,
+    State(state): State<WebState>,
+    customer: Segment,
+) -> Result<Json<CustomerFileBody>, Problem> {
+    operator.require(Scope::Read)?;
+    Ok(Json((&state.app.customer_file(&customer.customer()?).await?).into()))
+}
+
+/// Look at the payment provider for a customer now, as a webhook would make us do.
+#[utoipa::path(
+    post, path = "/api/admin/customers/{customer_id}/sync", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("support"))), params(("customer_id" = String, Path)), request_body = ReasonRequest,
+    responses(
+        (status = 200, body = SyncedBody),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`"),
+    )
+)]
+pub async fn sync(
+    operator: Operator,
+    State(state): State<WebState>,
+    customer: Segment,
+    JsonBody(request): JsonBody<ReasonRequest>,
+) -> Result<Json<SyncedBody>, Problem> {
+    let by = operator.acts(Scope::Support, &request.reason)?;
+    let customer_id = customer.customer()?;
+    let changed = state.app.sync_by(&customer_id, &by).await?;
+    Ok(Json(SyncedBody { customer_id: customer_id.to_string(), changed }))
+}
