@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         paid_until: issued_at + 30 * DAY,
         grace_until: issued_at + 37 * DAY,
         refresh_after: issued_at + 23 * DAY,
+        status_list: None,
     });
     println!("{}\n{token}", KeySet::new([key.public()])?.to_jwks());
     Ok(())

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::encoding;
 use crate::token::Reason;
 
-/// Every claim that a license carries, in the order in which they stand in the token.
+/// Every claim that a license must carry, in the order in which they stand in the token.
 const NAMES: [&str; 17] = [
     "iss",
     "sub",
@@ -67,6 +67,25 @@ pub struct Claims {
     pub grace_until: i64,
     /// From when the product should ask for a newer license.
     pub refresh_after: i64,
+    /// Where the license's revocation can be looked up; licenses of servers that keep no status list have none.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub status_list: Option<StatusReference>,
+}
+
+/// A license's place in a status list, with the members of `status.status_list` of draft-ietf-oauth-status-list.
+///
+/// It is a claim of its own because the claim `status` is a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReference {
+    /// The license's entry, counted from 0.
+    pub idx: u64,
+    /// The list: its `sub`, and where it can be fetched.
+    pub uri: String,
+}
+
+/// A member that may be left out, yet is no `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StatusReference>, D::Error> {
+    StatusReference::deserialize(deserializer).map(Some)
 }
 
 impl Claims {
@@ -131,6 +150,21 @@ mod tests {
         let mut value = sample();
         value["vendor"] = serde_json::json!({"x": [1]});
         assert_eq!(parse(&value), parse(&sample()));
+    }
+
+    #[test]
+    fn the_place_in_a_status_list_may_be_left_out_and_nothing_else() {
+        assert_eq!(parse(&sample()).unwrap().status_list, None);
+        assert!(!serde_json::to_string(&parse(&sample()).unwrap()).unwrap().contains("status_list"));
+        let mut value = sample();
+        value["status_list"] = serde_json::json!({"idx": 7, "uri": "u", "x": 1});
+        let claims = parse(&value).unwrap();
+        assert_eq!(claims.status_list, Some(StatusReference { idx: 7, uri: "u".to_owned() }));
+        assert_eq!(parse(&serde_json::to_value(&claims).unwrap()), Ok(claims));
+        for wrong in ["null", "7", "{}", r#"{"idx":7}"#, r#"{"idx":-1,"uri":"u"}"#, r#"{"idx":"7","uri":"u"}"#] {
+            value["status_list"] = serde_json::from_str(wrong).unwrap();
+            assert_eq!(parse(&value), Err(Reason::Malformed), "{wrong}");
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct PublicKey {
 
 impl PublicKey {
     /// Keys of small order verify anything, and a point with two encodings would have two ids; both are refused.
-    fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeySetError> {
+    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeySetError> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| KeySetError::InvalidKey)?;
         if key.is_weak() || key.to_edwards().compress().as_bytes() != bytes {
             return Err(KeySetError::InvalidKey);
@@ -73,6 +73,10 @@ impl PublicKey {
     /// The key's RFC 7638 thumbprint: the `kid` of the licenses it verifies.
     pub fn key_id(&self) -> &str {
         &self.key_id
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
     }
 
     /// The key as a JSON Web Key.

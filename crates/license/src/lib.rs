@@ -13,6 +13,7 @@
 //! #     aud: "acme-editor".into(), iat: 1_000, nbf: 940, exp: 9_000, jti: "lic_1".into(), ver: 1,
 //! #     plan: "professional".into(), status: "active".into(), trial: false, features: vec!["export".into()],
 //! #     limits: [("seats".to_owned(), 5)].into(), paid_until: 8_000, grace_until: 9_000, refresh_after: 7_000,
+//! #     status_list: None,
 //! # });
 //! # let now_unix = 2_000;
 //! let keys = KeySet::from_jwks(&jwks)?;
@@ -24,6 +25,9 @@
 //! # Ok::<(), counterfoil_license::KeySetError>(())
 //! ```
 //!
+//! [`Verifier`] adds what a product may know beyond that: a status list, so that a refunded license stops offline
+//! ([`StatusList`]), the latest time it has seen, and keys that a pinned root vouches for ([`SignedKeySet`]).
+//!
 //! # Why no general JWT library
 //!
 //! A license is a compact JWS with exactly one algorithm, Ed25519. A general library lets the token's own header take part
@@ -34,7 +38,8 @@
 //! # Invariants
 //!
 //! - Claims are handed out as verified only when the signature is good under a key of the caller's own set.
-//! - [`verify`] is total: no input and no time makes it panic, and its work is bounded by [`TOKEN_BYTES_MAX`].
+//! - [`verify`] is total: no input and no time makes it panic, and its work is bounded by [`TOKEN_BYTES_MAX`]; key sets by
+//!   [`JWKS_BYTES_MAX`], status lists by [`STATUS_LIST_TOKEN_BYTES_MAX`] and [`STATUS_LIST_ENTRIES_MAX`].
 //! - Any standard JWT library can verify the same token with the same key set.
 
 #![warn(missing_docs)]
@@ -42,17 +47,27 @@
 mod claims;
 mod encoding;
 mod keys;
+mod rooted;
 #[cfg(feature = "sign")]
 mod sign;
+mod state;
+mod status_list;
 mod token;
 mod verify;
+#[cfg(test)]
+mod wycheproof_tests;
 
-pub use claims::Claims;
+pub use claims::{Claims, StatusReference};
 pub use keys::{JWKS_BYTES_MAX, KEYS_MAX, KeySet, KeySetError, PublicKey};
+pub use rooted::{KeyState, ListedKey, RootKeyError, RootPublicKey, SignedKeySet, SignedKeySetError};
 #[cfg(feature = "sign")]
-pub use sign::{PemError, SecretPem, SigningKey};
+pub use sign::{PemError, RootKey, SecretPem, SigningKey};
+pub use state::State;
+pub use status_list::{
+    STATUS_LIST_ENTRIES_MAX, STATUS_LIST_TOKEN_BYTES_MAX, Status, StatusEntries, StatusList, StatusListError,
+};
 pub use token::{Reason, TOKEN_BYTES_MAX};
-pub use verify::{Expectations, ISSUED_AHEAD_SECONDS_MAX, State, Verified, inspect, verify};
+pub use verify::{Expectations, ISSUED_AHEAD_SECONDS_MAX, Trust, Verified, Verifier, inspect, verify};
 
 /// Compiles the Rust code of the page for vendors.
 #[cfg_attr(doctest, doc = include_str!("../../../docs/verify-license.md"))]

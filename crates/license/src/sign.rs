@@ -12,7 +12,9 @@ use ed25519_dalek::pkcs8::spki::der::zeroize::Zeroizing;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, KeypairBytes};
 
 use crate::encoding::to_base64url;
-use crate::token::{ALGORITHM, TOKEN_BYTES_MAX, TYPE};
+use crate::rooted::{KEY_SET, RootPublicKey, SignedKeySet};
+use crate::status_list::{STATUS_LIST, StatusList};
+use crate::token::{ALGORITHM, Kind, LICENSE};
 use crate::{Claims, PublicKey};
 
 /// The text is not an unencrypted Ed25519 private key in PKCS#8 PEM form.
@@ -94,14 +96,58 @@ impl SigningKey {
     /// The claims are written as they are. Whether they should be is the caller's decision, and claims that contradict
     /// each other make a token that [`crate::verify`] refuses.
     pub fn sign(&self, claims: &Claims) -> String {
-        let payload = serde_json::to_vec(claims).expect("claims are plain JSON");
-        let header = format!(r#"{{"alg":"{ALGORITHM}","typ":"{TYPE}","kid":"{}"}}"#, self.key_id());
-        let mut token = format!("{}.{}", to_base64url(header.as_bytes()), to_base64url(&payload));
+        self.sign_as(&LICENSE, &serde_json::to_vec(claims).expect("claims are plain JSON"))
+    }
+
+    /// Signs a status list. What it says is the caller's decision, as with [`SigningKey::sign`].
+    pub fn sign_status_list(&self, list: &StatusList) -> String {
+        self.sign_as(&STATUS_LIST, &list.to_payload())
+    }
+
+    fn sign_as(&self, kind: &Kind, payload: &[u8]) -> String {
+        let header = format!(r#"{{"alg":"{ALGORITHM}","typ":"{}","kid":"{}"}}"#, kind.typ, self.key_id());
+        let mut token = format!("{}.{}", to_base64url(header.as_bytes()), to_base64url(payload));
         let signature = self.key.sign(token.as_bytes());
         token.push('.');
         token.push_str(&to_base64url(&signature.to_bytes()));
-        debug_assert!(token.len() <= TOKEN_BYTES_MAX, "a license that every verifier refuses as too large");
+        debug_assert!(token.len() <= kind.bytes_max, "a text that every verifier refuses as too large");
         token
+    }
+}
+
+/// The key that signs key sets: the one that products pin. Keep it offline; no server needs it.
+///
+/// It signs nothing else. A type of its own keeps it from being used for licenses by mistake.
+#[derive(Clone, Debug)]
+pub struct RootKey(SigningKey);
+
+impl RootKey {
+    /// The key of a 32-byte secret seed. The seed must come from a cryptographic source of randomness.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_seed(seed))
+    }
+
+    /// Reads an unencrypted PKCS#8 PEM; see [`SigningKey::from_pem`].
+    ///
+    /// # Errors
+    /// When the text is anything else. The error repeats nothing of it.
+    pub fn from_pem(pem: &str) -> Result<Self, PemError> {
+        SigningKey::from_pem(pem).map(Self)
+    }
+
+    /// The key as PKCS#8 PEM, for safe keeping.
+    pub fn to_pem(&self) -> SecretPem {
+        self.0.to_pem()
+    }
+
+    /// The public half, for products to pin.
+    pub fn public(&self) -> RootPublicKey {
+        RootPublicKey(self.0.public())
+    }
+
+    /// Signs a key set. What it says is the caller's decision, as with [`SigningKey::sign`].
+    pub fn sign(&self, keys: &SignedKeySet) -> String {
+        self.0.sign_as(&KEY_SET, &keys.to_payload())
     }
 }
 
@@ -170,7 +216,8 @@ mod tests {
     #[test]
     fn nothing_prints_the_secret() {
         let key = SigningKey::from_seed(&SEED);
-        let shown = format!("{key:?} {:?} {:?}", key.to_pem(), key.public());
+        let root = RootKey::from_seed(&SEED);
+        let shown = format!("{key:?} {:?} {:?} {root:?}", key.to_pem(), key.public());
         assert!(shown.contains(key.key_id()));
         let body = key.to_pem().lines().nth(1).unwrap().to_owned();
         for secret in [&body[20..], "07, 7", "7, 7, 7", "0707", &to_base64url(&SEED)[..20]] {

@@ -1,15 +1,11 @@
 //! Tokens that must not pass: another algorithm, another key, another type, another's product, altered bytes.
 
 use counterfoil_license::{Claims, Reason, SigningKey, State, TOKEN_BYTES_MAX, inspect};
-use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
-use curve25519_dalek::edwards::EdwardsPoint;
-use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::forge::{
-    DAY, ISSUED, claims, decode, encode, forge, forge_claims, forge_header, header, key, refused, refused_unread,
-    verify_at,
+    ISSUED, claims, decode, encode, forge, forge_claims, forge_header, forged_with_s_plus_order, forged_with_small_r,
+    header, hmac_sha256, key, refused, refused_unread, verify_at,
 };
 
 fn header_with(name: &str, value: Value) -> String {
@@ -67,12 +63,6 @@ fn our_public_key_is_no_hmac_secret() {
         let tag = encode(hmac_sha256(&public, signed.as_bytes()));
         assert!(!verify_at(&format!("{signed}.{tag}"), ISSUED).entitled());
     }
-}
-
-fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    let pad = |byte: u8| (0..64).map(|index| key.get(index).unwrap_or(&0) ^ byte).collect::<Vec<u8>>();
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
 }
 
 #[test]
@@ -145,7 +135,6 @@ fn a_signed_license_with_wrong_claims_is_refused() {
         ("exp", json!(ISSUED), Reason::InvalidClaim("exp")),
         ("exp", json!(ISSUED - 1), Reason::InvalidClaim("exp")),
         ("exp", json!(i64::MIN), Reason::InvalidClaim("exp")),
-        ("iat", json!(ISSUED + DAY + 1), Reason::IssuedInFuture),
     ] {
         let verified = refused(&forge_claims(|claims| claims[name] = value), reason);
         assert!(verified.claims.is_some(), "we signed them, so they may be shown");
@@ -219,40 +208,16 @@ fn the_last_character_of_a_signature_has_one_spelling() {
 
 #[test]
 fn a_signature_with_s_above_the_group_order_is_refused() {
-    const ORDER: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
-    ];
     let token = key().sign(&claims());
-    let (signed, signature) = token.rsplit_once('.').unwrap();
-    let mut signature = decode(signature);
-    let mut carry = 0_u16;
-    for (byte, order) in signature[32..].iter_mut().zip(ORDER) {
-        let sum = u16::from(*byte) + u16::from(order) + carry;
-        *byte = sum.to_le_bytes()[0];
-        carry = sum >> 8;
-    }
-    assert_eq!(carry, 0, "S plus the order still fits: the equation holds, the form is wrong");
-    refused_unread(&format!("{signed}.{}", encode(&signature)), Reason::BadSignature);
+    let signed = token.rsplit_once('.').unwrap().0;
+    refused_unread(&format!("{signed}.{}", encode(forged_with_s_plus_order(&token))), Reason::BadSignature);
 }
 
 #[test]
 fn a_signature_with_r_of_small_order_is_refused() {
     let token = key().sign(&claims());
     let signed = token.rsplit_once('.').unwrap().0;
-    let secret = Scalar::from_bytes_mod_order(clamp_integer(Sha512::digest([7; 32])[..32].try_into().unwrap()));
-    let public = (ED25519_BASEPOINT_POINT * secret).compress();
-    assert_eq!(encode(public.as_bytes()), key().public().to_jwk()["x"], "the forger holds the secret");
-
-    // With R the neutral point, S = k·secret satisfies the equation, and only the strict rule refuses it.
-    let neutral = EdwardsPoint::default().compress();
-    let digest =
-        Sha512::new().chain_update(neutral.as_bytes()).chain_update(public.as_bytes()).chain_update(signed).finalize();
-    let k = Scalar::from_bytes_mod_order_wide(digest.as_slice().try_into().unwrap());
-    let s = k * secret;
-    assert_eq!(ED25519_BASEPOINT_POINT * s, public.decompress().unwrap() * k, "the equation holds");
-    let signature = [*neutral.as_bytes(), s.to_bytes()].concat();
-    refused_unread(&format!("{signed}.{}", encode(signature)), Reason::BadSignature);
+    refused_unread(&format!("{signed}.{}", encode(forged_with_small_r(signed))), Reason::BadSignature);
 }
 
 #[test]
@@ -279,9 +244,26 @@ fn codes_are_words_of_their_own() {
         Reason::InvalidClaim("sub"),
         Reason::WrongIssuer,
         Reason::WrongAudience,
-        Reason::IssuedInFuture,
+        Reason::KeyCompromised,
+        Reason::KeyRetired,
+        Reason::KeyNotActive,
+        Reason::KeySetInvalid,
+        Reason::KeySetExpired,
+        Reason::StatusIndexOutOfRange,
+        Reason::StatusListMissing,
+        Reason::StatusListExpired,
     ];
-    let states = [State::Valid, State::RefreshDue, State::InGrace, State::Expired, State::NotYetValid];
+    let states = [
+        State::Valid,
+        State::RefreshDue,
+        State::InGrace,
+        State::Superseded,
+        State::Suspended,
+        State::NotYetValid,
+        State::Expired,
+        State::Revoked,
+        State::ClockBehind,
+    ];
     let all: Vec<State> = states.into_iter().chain(reasons.map(State::Invalid)).collect();
     let codes: std::collections::BTreeSet<&str> = all.iter().map(State::code).collect();
     assert_eq!(codes.len(), all.len());

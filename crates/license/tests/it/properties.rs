@@ -1,6 +1,6 @@
 //! What holds for every license, every time and every text.
 
-use counterfoil_license::{Claims, Expectations, KeySet, SigningKey, State, inspect, verify};
+use counterfoil_license::{Claims, Expectations, KeySet, SigningKey, State, StatusReference, inspect, verify};
 use proptest::prelude::*;
 
 use crate::forge::{ISSUED, claims, encode, forge, header, key, keys, verify_at};
@@ -11,13 +11,14 @@ fn any_claims() -> impl Strategy<Value = Claims> {
     let rights = (
         any::<i64>(),
         any::<bool>(),
+        prop::option::of((any::<u64>(), any::<String>()).prop_map(|(idx, uri)| StatusReference { idx, uri })),
         prop::collection::vec(any::<String>(), 0..4),
         prop::collection::btree_map(any::<String>(), any::<i64>(), 0..4),
     );
     (texts, times, rights).prop_map(|(texts, times, rights)| {
         let (iss, customer_id, aud, jti, plan, status) = texts;
         let (iat, nbf, exp, paid_until, grace_until, refresh_after) = times;
-        let (ver, trial, features, limits) = rights;
+        let (ver, trial, status_list, features, limits) = rights;
         let sub = customer_id.clone();
         Claims {
             iss,
@@ -37,6 +38,7 @@ fn any_claims() -> impl Strategy<Value = Claims> {
             paid_until,
             grace_until,
             refresh_after,
+            status_list,
         }
     })
 }

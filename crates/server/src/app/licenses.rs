@@ -188,6 +188,7 @@ impl App {
             paid_until: terms.paid_until.as_unix_seconds(),
             grace_until: terms.expires_at.as_unix_seconds(),
             refresh_after: terms.refresh_after.as_unix_seconds(),
+            status_list: None,
         }
     }
 
