@@ -62,6 +62,7 @@ need_node() {
   fi
   # The foreign verifier reads as a vendor's own program, and Node looks for its packages beside it.
   ln -sfn ../npm/node_modules "$ROOT/tests/foreign/node_modules"
+  ln -sfn ../../tests/npm/node_modules "$ROOT/sdks/js/node_modules"
 }
 
 # need_python makes target/venv with the packages of tests/foreign/requirements.txt.
