@@ -27,6 +27,12 @@ pub enum Refusal {
     /// E-mail and password do not belong together; which one is wrong is not told.
     #[error("E-mail address or password is wrong.")]
     InvalidCredentials,
+    /// The password that was given to confirm a change is not the account's.
+    #[error("The current password is wrong. Nothing was changed.")]
+    WrongPassword,
+    /// The link from a mail was used, has run out, or a newer one took its place; which of these is not told.
+    #[error("The link does not work any more: it was used, has run out, or a newer one was sent. Ask for a new one.")]
+    LinkInvalid,
     /// No session or key came with the request, or it has ended.
     #[error("Log in first: send the session cookie, or the token as `Authorization: Bearer …`.")]
     NotSignedIn,
@@ -130,6 +136,8 @@ impl Refusal {
             Self::InvalidField { .. } => "invalid_field",
             Self::EmailTaken => "email_taken",
             Self::InvalidCredentials => "invalid_credentials",
+            Self::WrongPassword => "wrong_password",
+            Self::LinkInvalid => "link_invalid",
             Self::NotSignedIn => "not_signed_in",
             Self::OperatorKeyMissing => "operator_key_missing",
             Self::ScopeMissing => "scope_missing",
@@ -164,7 +172,8 @@ impl Refusal {
             Self::IntervalUnavailable { .. } => Some("interval"),
             Self::CustomerUnknown => Some("customer_id"),
             Self::ApiKeyUnknown => Some("key_id"),
-            Self::LicenseInvalid => Some("token"),
+            Self::WrongPassword => Some("current_password"),
+            Self::LicenseInvalid | Self::LinkInvalid => Some("token"),
             Self::InvalidCredentials
             | Self::NotSignedIn
             | Self::OperatorKeyMissing

@@ -18,6 +18,8 @@ fn all() -> Vec<Refusal> {
         Refusal::InvalidField { field: "company_name", reason: "use at most 200 characters" },
         Refusal::EmailTaken,
         Refusal::InvalidCredentials,
+        Refusal::WrongPassword,
+        Refusal::LinkInvalid,
         Refusal::NotSignedIn,
         Refusal::OperatorKeyMissing,
         Refusal::ScopeMissing,
@@ -73,10 +75,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::NoBilling => 22,
         Refusal::OperatorKeyMissing => 23,
         Refusal::ApiKeyUnknown => 24,
+        Refusal::WrongPassword => 25,
+        Refusal::LinkInvalid => 26,
     }
 }
 
-const VARIANTS: usize = 25;
+const VARIANTS: usize = 27;
 
 #[test]
 fn codes_are_unique_plain_words() {

@@ -160,13 +160,16 @@ create table outbox (
     id bigint generated always as identity primary key,
     effect_id text not null unique,
     customer_id text,
-    kind text not null check (kind in ('mail')),
+    kind text not null check (kind in ('mail', 'password_forgot')),
     dedupe_key text not null unique,
+    -- What is no mail has no subject and no text; a recipient only where an address is what it is about.
     recipient text not null,
     subject text not null,
     body_text text not null,
     body_html text,
     message_id text not null,
+    -- Once the mail server has it, recipient and text are taken out: a link in it opens the account.
+    forget_when_sent boolean not null default false,
     state text not null check (state in ('pending', 'sent', 'dead')),
     attempts bigint not null default 0,
     run_at timestamptz not null,
@@ -195,6 +198,20 @@ create table sessions (
 );
 create index sessions_customer on sessions (customer_id);
 create index sessions_expires_at on sessions (expires_at);
+
+-- Links that went out by mail. Each works once; a newer one of the same purpose, or a change of what it is about, ends it.
+create table account_tokens (
+    token_hash text primary key,
+    customer_id text not null references customers (customer_id) on delete cascade,
+    purpose text not null check (purpose in ('reset_password')),
+    payload text,
+    created_at timestamptz not null,
+    expires_at timestamptz not null,
+    -- When it was used, or something else ended it.
+    used_at timestamptz
+);
+create index account_tokens_customer on account_tokens (customer_id, purpose, created_at);
+create index account_tokens_expires_at on account_tokens (expires_at);
 
 create table api_keys (
     id bigint generated always as identity primary key,

@@ -2,17 +2,17 @@
 
 use counterfoil_core::entitlement::{Grant, entitlement};
 use counterfoil_core::license::{Terms, facts_digest};
-use counterfoil_core::{CustomerId, EffectId, LicenseId, PlanCode, Refusal, Timestamp};
+use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal, Timestamp};
 use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, State, Verified, verify};
 
 use super::customers::find_subscription;
+use super::outbox::OwedMail;
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::mail::texts::{LicenseMail, WelcomeMail};
 use crate::store;
 use crate::store::customers::Customer;
 use crate::store::licenses::License;
-use crate::store::outbox::NewMail;
 
 /// Versions in one answer of the history.
 pub const HISTORY_MAX: i64 = 100;
@@ -238,19 +238,15 @@ impl App {
                 (mail.subject(), mail.body())
             }
         };
-        let effect_id = EffectId::from_random(self.entropy.bytes());
-        let host = public_url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next()).unwrap_or("localhost");
-        let mail = NewMail {
-            message_id: format!("<{effect_id}@{host}>"),
-            effect_id,
+        let owed = OwedMail {
             customer_id: &customer.customer_id,
-            dedupe_key: format!("license:{}:{}", customer.customer_id, license.version),
+            dedupe_key: Some(format!("license:{}:{}", customer.customer_id, license.version)),
             recipient: customer.email.as_str(),
             subject,
             body_text,
+            forget_when_sent: false,
         };
-        store::outbox::insert_mail(tx, &mail, now).await?;
-        Ok(())
+        self.owe_mail(tx, owed, now).await
     }
 
     /// The name that people read for a plan; its code where the plan is gone from the catalogue.

@@ -8,14 +8,17 @@ pub mod checkout;
 pub mod customer_files;
 pub mod customers;
 mod duplicates;
+pub mod effects;
 pub mod error;
 pub mod hasher;
 pub mod inbox;
 pub mod leases;
 pub mod licenses;
 pub mod links;
+pub mod mail_links;
 pub mod operators;
 pub mod outbox;
+pub mod passwords;
 pub mod plan_changes;
 pub mod secrets;
 pub mod sessions;
@@ -67,6 +70,8 @@ pub struct Signals {
     pub inbox: Notify,
     /// A mail is waiting.
     pub outbox: Notify,
+    /// Something else that we owe is waiting.
+    pub effects: Notify,
 }
 
 impl App {

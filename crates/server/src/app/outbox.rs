@@ -1,12 +1,13 @@
 //! Sending what is owed. A row is claimed, handed to the mail server, and only then marked; what fails comes back later.
 
-use counterfoil_core::{EffectId, Timestamp};
+use counterfoil_core::{CustomerId, EffectId, Timestamp};
 
 use super::inbox::GIVE_UP_TRIES;
 use super::{App, Error};
+use crate::db::Tx;
 use crate::mail::{Letter, MailError, Mailer};
 use crate::store;
-use crate::store::outbox::Mail;
+use crate::store::outbox::{Mail, NewMail};
 
 /// Mails claimed at once: so few that even a mail server that takes each attempt to its time-out is through before the last
 /// of them comes back and is sent by somebody else, too.
@@ -18,7 +19,40 @@ const HIDDEN_SECONDS: i64 = 300;
 /// How long a mail is tried before it is set aside for an operator.
 const GIVE_UP_DAYS: i64 = 3;
 
+/// A mail that is owed to a customer.
+pub struct OwedMail<'a> {
+    pub customer_id: &'a CustomerId,
+    /// Names what it is for, where that must not be mailed twice.
+    pub dedupe_key: Option<String>,
+    pub recipient: &'a str,
+    pub subject: String,
+    pub body_text: String,
+    /// Recipient and text are not kept once the mail server has them.
+    pub forget_when_sent: bool,
+}
+
 impl App {
+    /// Puts a mail into the outbox, in the transaction of what it tells of.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn owe_mail(&self, tx: &mut Tx, owed: OwedMail<'_>, now: Timestamp) -> Result<(), Error> {
+        let effect_id = EffectId::from_random(self.entropy.bytes());
+        let host = self.settings.public_url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next());
+        let mail = NewMail {
+            message_id: format!("<{effect_id}@{}>", host.unwrap_or("localhost")),
+            dedupe_key: owed.dedupe_key.unwrap_or_else(|| format!("mail:{effect_id}")),
+            effect_id,
+            customer_id: owed.customer_id,
+            recipient: owed.recipient,
+            subject: owed.subject,
+            body_text: owed.body_text,
+            forget_when_sent: owed.forget_when_sent,
+        };
+        store::outbox::insert_mail(tx, &mail, now).await?;
+        Ok(())
+    }
+
     /// Claims due mails and sends them. Answers how many there were.
     ///
     /// # Errors
@@ -36,17 +70,20 @@ impl App {
                 message_id: &mail.message_id,
             };
             let result = mailer.send(&letter).await;
-            self.settle_mail(mail, result).await?;
+            self.settle_mail(mailer, mail, result).await?;
         }
         Ok(claimed.len())
     }
 
-    async fn settle_mail(&self, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
+    async fn settle_mail(&self, mailer: &Mailer, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         match result {
             Ok(()) => {
                 store::outbox::set_sent(&mut tx, &mail.effect_id, now).await?;
+                if !mailer.keeps() {
+                    store::outbox::forget_sent(&mut tx, &mail.effect_id).await?;
+                }
                 metrics::counter!("counterfoil_mails_sent_total").increment(1);
             }
             Err(error) if error.is_permanent() || is_given_up(mail, now) => {

@@ -53,6 +53,11 @@ impl Caller {
     }
 }
 
+/// A password that is longer than any that can be chosen is not hashed at its length.
+pub(super) fn bounded(password: &str) -> String {
+    password.chars().take(counterfoil_core::password::PASSWORD_CHARS_MAX + 1).collect()
+}
+
 impl App {
     /// Logs in. One password hash on every path, and one answer for a wrong password and an unknown address.
     ///
@@ -69,15 +74,17 @@ impl App {
             Err(_invalid) => None,
         };
         let (customer_id, stored) = known.map_or((None, None), |(id, hash)| (Some(id), Some(hash)));
-        // A password that is longer than any that can be chosen is not hashed at its length.
-        let bounded: String = password.chars().take(counterfoil_core::password::PASSWORD_CHARS_MAX + 1).collect();
-        let matches = self.hasher.verify(&bounded, stored).await?;
-        let Some(customer_id) = customer_id.filter(|_| matches) else {
+        let matches = self.hasher.verify(&bounded(password), stored.clone()).await?;
+        let (Some(customer_id), Some(stored), true) = (customer_id, stored, matches) else {
             metrics::counter!("counterfoil_logins_refused_total").increment(1);
             return Err(Refusal::InvalidCredentials.into());
         };
         let now = self.now();
         let mut tx = self.db.begin().await?;
+        // A reset that ended all sessions in between must not be outlived by one that the old password opened.
+        if !store::customers::hold_password(&mut tx, &customer_id, &stored).await? {
+            return Err(Refusal::InvalidCredentials.into());
+        }
         let session = self.insert_session(&mut tx, &customer_id, now).await?;
         tx.commit().await?;
         Ok((customer_id, session))

@@ -1,5 +1,6 @@
 //! Mails: their texts, and the transports that carry them.
 
+pub mod account;
 pub mod texts;
 mod transport;
 

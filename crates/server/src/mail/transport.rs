@@ -84,6 +84,15 @@ impl Mailer {
         Ok(Self::Smtp { transport: Box::new(transport), from })
     }
 
+    /// Whether the outbox itself is the mailbox.
+    #[must_use]
+    pub const fn keeps(&self) -> bool {
+        match self {
+            Self::Kept => true,
+            Self::Smtp { .. } => false,
+        }
+    }
+
     /// Hands one mail over; `Ok` means that the server has taken responsibility for it.
     ///
     /// # Errors

@@ -95,6 +95,48 @@ pub async fn find_credentials(tx: &mut Tx, email: &EmailAddress) -> Result<Optio
     row.map(|row| Ok((row.parse("customer_id")?, row.get("password_hash")?))).transpose()
 }
 
+/// The password hash of a signed-in customer.
+pub async fn find_password_hash(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<String>, DbError> {
+    let row = tx
+        .query("select password_hash from customers where customer_id = $1 and deleted_at is null")
+        .bind(customer_id)
+        .optional()
+        .await?;
+    row.map(|row| row.get("password_hash")).transpose()
+}
+
+/// Holds the customer's row to the end of the transaction if the password is still this one. Whoever changes it at the same
+/// time comes before, and this says false, or after, and finds what was written here.
+pub async fn hold_password(tx: &mut Tx, customer_id: &CustomerId, password_hash: &str) -> Result<bool, DbError> {
+    let held = tx
+        .query(
+            "update customers set updated_at = updated_at \
+             where customer_id = $1 and password_hash = $2 and deleted_at is null",
+        )
+        .bind(customer_id)
+        .bind(password_hash)
+        .execute()
+        .await?;
+    Ok(held == 1)
+}
+
+/// Sets another password.
+pub async fn set_password(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    password_hash: &str,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let changed = tx
+        .query("update customers set password_hash = $2, updated_at = $3 where customer_id = $1 and deleted_at is null")
+        .bind(customer_id)
+        .bind(password_hash)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
 /// Shows the provider's id in the customer's row; says whether the row changed.
 pub async fn project_external_id(
     tx: &mut Tx,

@@ -3,6 +3,7 @@
 //! Every function takes the caller's transaction; none decides anything, reads a clock or draws a random number. Statements
 //! are constants, one text for both engines. Where a row belongs to a customer, its customer id is part of the condition.
 
+pub mod account_tokens;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;

@@ -7,6 +7,51 @@ use counterfoil_core::{CustomerId, EffectId, Timestamp};
 
 use crate::db::{DbError, Row, Tx};
 
+/// What is owed beside mails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Somebody has forgotten the password of the account with this address, if there is such an account.
+    PasswordForgot,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::PasswordForgot => "password_forgot",
+        }
+    }
+
+    fn parse(word: &str) -> Result<Self, DbError> {
+        match word {
+            "password_forgot" => Ok(Self::PasswordForgot),
+            _ => Err(DbError::other("the outbox holds something of an unknown kind")),
+        }
+    }
+}
+
+/// Something to be owed that is no mail.
+#[derive(Clone, Debug)]
+pub struct NewEffect<'a> {
+    pub effect_id: &'a EffectId,
+    pub kind: Kind,
+    pub customer_id: Option<&'a CustomerId>,
+    pub dedupe_key: &'a str,
+    /// The address that it is about; empty where it is about none.
+    pub address: &'a str,
+}
+
+/// A claimed row that is no mail.
+#[derive(Clone, Debug)]
+pub struct Effect {
+    pub effect_id: EffectId,
+    pub kind: Kind,
+    pub customer_id: Option<CustomerId>,
+    pub address: String,
+    /// How often it was claimed.
+    pub attempts: i64,
+    pub created_at: Timestamp,
+}
+
 /// A mail to be owed.
 #[derive(Clone, Debug)]
 pub struct NewMail<'a> {
@@ -17,6 +62,8 @@ pub struct NewMail<'a> {
     pub subject: String,
     pub body_text: String,
     pub message_id: String,
+    /// Recipient and text are taken out once the mail server has it.
+    pub forget_when_sent: bool,
 }
 
 /// A mail in the outbox.
@@ -52,8 +99,9 @@ fn from_row(row: &Row) -> Result<Mail, DbError> {
 pub async fn insert_mail(tx: &mut Tx, mail: &NewMail<'_>, now: Timestamp) -> Result<bool, DbError> {
     let inserted = tx
         .query(
-            "insert into outbox (effect_id, customer_id, kind, dedupe_key, recipient, subject, body_text, message_id, state, \
-             attempts, run_at, created_at) values ($1, $2, 'mail', $3, $4, $5, $6, $7, 'pending', 0, $8, $8) \
+            "insert into outbox (effect_id, customer_id, kind, dedupe_key, recipient, subject, body_text, message_id, \
+             forget_when_sent, state, attempts, run_at, created_at) \
+             values ($1, $2, 'mail', $3, $4, $5, $6, $7, $9, 'pending', 0, $8, $8) \
              on conflict (dedupe_key) do nothing",
         )
         .bind(&mail.effect_id)
@@ -64,6 +112,7 @@ pub async fn insert_mail(tx: &mut Tx, mail: &NewMail<'_>, now: Timestamp) -> Res
         .bind(&mail.body_text)
         .bind(&mail.message_id)
         .bind(now)
+        .bind(mail.forget_when_sent)
         .execute()
         .await?;
     Ok(inserted == 1)
@@ -74,7 +123,7 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
     let rows = tx
         .query(
             "update outbox set run_at = $2, attempts = attempts + 1 where id in \
-             (select id from outbox where state = 'pending' and run_at <= $1 order by run_at limit $3) \
+             (select id from outbox where state = 'pending' and kind = 'mail' and run_at <= $1 order by run_at limit $3) \
              and state = 'pending' and run_at <= $1 \
              returning effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at",
         )
@@ -84,6 +133,80 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
         .all()
         .await?;
     rows.iter().map(from_row).collect()
+}
+
+/// Owes what is no mail. A second one with the same key is not owed.
+pub async fn insert(tx: &mut Tx, effect: &NewEffect<'_>, now: Timestamp) -> Result<bool, DbError> {
+    let inserted = tx
+        .query(
+            "insert into outbox (effect_id, customer_id, kind, dedupe_key, recipient, subject, body_text, message_id, state, \
+             attempts, run_at, created_at) values ($1, $2, $3, $4, $5, '', '', '', 'pending', 0, $6, $6) \
+             on conflict (dedupe_key) do nothing",
+        )
+        .bind(effect.effect_id)
+        .bind(effect.customer_id)
+        .bind(effect.kind.as_str())
+        .bind(effect.dedupe_key)
+        .bind(effect.address)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// Claims due rows that are no mails until `hidden_until`.
+pub async fn claim_effects(
+    tx: &mut Tx,
+    now: Timestamp,
+    hidden_until: Timestamp,
+    limit: i64,
+) -> Result<Vec<Effect>, DbError> {
+    let rows = tx
+        .query(
+            "update outbox set run_at = $2, attempts = attempts + 1 where id in \
+             (select id from outbox where state = 'pending' and kind <> 'mail' and run_at <= $1 order by run_at limit $3) \
+             and state = 'pending' and run_at <= $1 \
+             returning effect_id, kind, customer_id, recipient, attempts, created_at",
+        )
+        .bind(now)
+        .bind(hidden_until)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(effect_from_row).collect()
+}
+
+fn effect_from_row(row: &Row) -> Result<Effect, DbError> {
+    let customer_id: Option<String> = row.get("customer_id")?;
+    Ok(Effect {
+        effect_id: row.parse("effect_id")?,
+        kind: Kind::parse(&row.get::<String>("kind")?)?,
+        customer_id: match customer_id {
+            Some(_) => Some(row.parse("customer_id")?),
+            None => None,
+        },
+        address: row.get("recipient")?,
+        attempts: row.get("attempts")?,
+        created_at: row.get("created_at")?,
+    })
+}
+
+/// Takes recipient and text out of a mail that is gone, where they are not to be kept.
+pub async fn forget_sent(tx: &mut Tx, effect_id: &EffectId) -> Result<(), DbError> {
+    tx.query(
+        "update outbox set recipient = '', body_text = '', body_html = null \
+         where effect_id = $1 and forget_when_sent and state = 'sent'",
+    )
+    .bind(effect_id)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Removes a row that is done and worth no memory.
+pub async fn delete(tx: &mut Tx, effect_id: &EffectId) -> Result<(), DbError> {
+    tx.query("delete from outbox where effect_id = $1 and state = 'pending'").bind(effect_id).execute().await?;
+    Ok(())
 }
 
 /// The mail server took it.

@@ -44,6 +44,20 @@ pub async fn delete(tx: &mut Tx, token_hash: &str) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Ends the customer's sessions on all replicas, but for the one with this hash.
+pub async fn delete_others(tx: &mut Tx, customer_id: &CustomerId, kept_hash: &str) -> Result<u64, DbError> {
+    tx.query("delete from sessions where customer_id = $1 and token_hash <> $2")
+        .bind(customer_id)
+        .bind(kept_hash)
+        .execute()
+        .await
+}
+
+/// Ends all of the customer's sessions.
+pub async fn delete_all(tx: &mut Tx, customer_id: &CustomerId) -> Result<u64, DbError> {
+    tx.query("delete from sessions where customer_id = $1").bind(customer_id).execute().await
+}
+
 /// Removes what has run out; says how many.
 pub async fn delete_expired(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
     tx.query("delete from sessions where expires_at <= $1").bind(now).execute().await

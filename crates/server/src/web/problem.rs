@@ -134,6 +134,7 @@ impl From<Refusal> for Problem {
             | Refusal::PlanUnknown { .. }
             | Refusal::PlanNotForSale { .. }
             | Refusal::IntervalUnavailable { .. }
+            | Refusal::LinkInvalid
             | Refusal::ReturnUrlNotAllowed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::EmailTaken
             | Refusal::AlreadySubscribed
@@ -148,7 +149,7 @@ impl From<Refusal> for Problem {
             | Refusal::NotSignedIn
             | Refusal::OperatorKeyMissing
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
-            Refusal::ScopeMissing => StatusCode::FORBIDDEN,
+            Refusal::ScopeMissing | Refusal::WrongPassword => StatusCode::FORBIDDEN,
             Refusal::CustomerUnknown | Refusal::ApiKeyUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };

@@ -51,6 +51,14 @@ pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &Cancella
         };
         work("outbox", &outbox.signals.outbox, &stop, round).await;
     });
+    let (effects, stop) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        let round = || {
+            let app = effects.clone();
+            async move { app.work_effects().await }
+        };
+        work("effects", &effects.signals.effects, &stop, round).await;
+    });
     let (sweep_app, stop) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { sweep(&sweep_app, &stop).await });
 }
@@ -129,6 +137,8 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         finish("sweep", stop, async move { sweeping.sweep_open(older_than).await }).await;
         let forgetting = app.clone();
         finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
+        let forgetting = app.clone();
+        finish("links", stop, async move { forgetting.forget_ended_links().await }).await;
     }
 }
 

@@ -43,6 +43,7 @@ mod operations;
 mod orders;
 mod outages;
 mod pages;
+mod passwords;
 mod plan_changes;
 mod processes;
 mod races;

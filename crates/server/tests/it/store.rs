@@ -261,6 +261,7 @@ fn mail(customer_id: &CustomerId, number: usize) -> NewMail<'_> {
         subject: format!("No. {number}"),
         body_text: "text".to_owned(),
         message_id: format!("<{number}@localhost>"),
+        forget_when_sent: false,
     }
 }
 

@@ -324,6 +324,17 @@ impl World {
         self.app.newest_mails(1000).await.expect("mails")
     }
 
+    /// The token in the newest mail to this address that has a link to this page of ours.
+    pub async fn link_token(&self, email: &str, path: &str) -> String {
+        let start = format!("{}{path}?token=", self.config.public_url.as_str());
+        let mails = self.mails().await;
+        let found = mails.iter().filter(|mail| mail.recipient == email).find_map(|mail| {
+            let (_, rest) = mail.body_text.split_once(&start)?;
+            rest.split_whitespace().next().map(str::to_owned)
+        });
+        found.unwrap_or_else(|| panic!("no mail to {email} has a link to {path}: {mails:#?}"))
+    }
+
     /// Mails to one address.
     pub async fn mails_to(&self, email: &str) -> usize {
         self.mails().await.iter().filter(|mail| mail.recipient == email).count()

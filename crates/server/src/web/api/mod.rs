@@ -5,6 +5,7 @@ pub mod admin;
 pub mod customers;
 pub mod licenses;
 pub mod operations;
+pub mod passwords;
 pub mod plan_changes;
 pub mod subscriptions;
 pub mod webhooks;
@@ -49,6 +50,9 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::log_in))
         .routes(routes!(customers::log_out))
         .routes(routes!(customers::me))
+        .routes(routes!(passwords::forgot))
+        .routes(routes!(passwords::reset))
+        .routes(routes!(passwords::change))
         .routes(routes!(subscriptions::checkout))
         .routes(routes!(subscriptions::current))
         .routes(routes!(plan_changes::change))

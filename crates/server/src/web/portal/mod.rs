@@ -13,8 +13,11 @@ mod entry;
 mod form;
 mod home;
 mod license;
+mod mail_links;
 mod mailbox;
 mod page;
+mod password;
+mod settings;
 mod trouble;
 mod wording;
 
@@ -39,6 +42,8 @@ pub fn router() -> Router<WebState> {
         .route("/signup", get(entry::sign_up_form).post(entry::sign_up))
         .route("/login", get(entry::log_in_form).post(entry::log_in))
         .route("/logout", post(entry::log_out))
+        .route("/password/forgot", get(password::forgot_form).post(password::forgot))
+        .route("/password/reset", get(password::reset_form).post(password::reset))
         .route("/account", get(account::overview))
         // A form that was sent cannot be opened again by its address: that leads back to where the form is.
         .route("/account/upgrade", post(account::upgrade).get(|| async { Redirect::to("/account") }))
@@ -48,6 +53,8 @@ pub fn router() -> Router<WebState> {
         .route("/account/portal", post(changes::portal))
         .route("/account/license", get(license::show_license))
         .route("/account/license/download", get(license::download))
+        .route("/account/settings", get(settings::show_settings))
+        .route("/account/password", post(settings::change_password).get(settings::to_settings))
         .route("/checkout/return", get(checkout::back_from_payment))
         .route("/sandbox/mailbox", get(mailbox::list))
         .route("/sandbox/mailbox/{effect_id}", get(mailbox::read))

@@ -9,7 +9,6 @@ use crate::web::views::{FormProblem, Frame, Link, ProblemView};
 /// A problem as a page.
 #[must_use]
 pub fn problem_view(problem: &Problem, frame: Frame, request_id: String) -> ProblemView {
-    let plans = Link { label: "See the plans".to_owned(), href: "/account#plans".to_owned() };
     let base = match problem.status.as_u16() {
         403 => ProblemView::forbidden(frame, request_id),
         404 => ProblemView::not_found(frame, request_id),
@@ -25,13 +24,18 @@ pub fn problem_view(problem: &Problem, frame: Frame, request_id: String) -> Prob
             ProblemView { title: "This did not work".to_owned(), sentence: problem.detail.clone(), ..base }
         }
     };
-    let base = ProblemView { status: problem.status.as_u16(), code: problem.code.to_owned(), ..base };
+    told_by_code(ProblemView { status: problem.status.as_u16(), code: problem.code.to_owned(), ..base }, problem.code)
+}
+
+/// What there is more to tell than the status does.
+fn told_by_code(base: ProblemView, code: &str) -> ProblemView {
+    let plans = Link { label: "See the plans".to_owned(), href: "/account#plans".to_owned() };
     let told = |title: &str, sentence: &str| ProblemView {
         title: title.to_owned(),
         sentence: sentence.to_owned(),
         ..base.clone()
     };
-    match problem.code {
+    match code {
         "already_subscribed" => told(
             "You have a plan already",
             "Your subscription is running, and a second one would be charged as well. Nothing was ordered.",
@@ -65,6 +69,13 @@ pub fn problem_view(problem: &Problem, frame: Frame, request_id: String) -> Prob
             "Our payment provider does not answer at the moment. Nothing was charged and nothing is lost; try again in a \
              minute.",
         ),
+        "link_invalid" => ProblemView {
+            action: Link { label: "Log in".to_owned(), href: "/login".to_owned() },
+            ..told(
+                "This link does not work any more",
+                "It was used already, has run out, or a newer one was sent since. Ask for a new one where you got it.",
+            )
+        },
         "method_not_allowed" => told(
             "This page cannot be opened like that",
             "It only works by way of a form or a link on another page. Start from there.",

@@ -11,7 +11,10 @@ mod confirm;
 mod home;
 mod license;
 mod mailbox;
+mod password;
 mod problem;
+mod said;
+mod settings;
 pub mod words;
 
 #[cfg(test)]
@@ -26,7 +29,10 @@ pub use confirm::ConfirmView;
 pub use home::HomeView;
 pub use license::{CheckoutDoneView, LicenseCard, LicenseVersion, LicenseView};
 pub use mailbox::{BodyPart, MailRow, MailView, MailboxView};
+pub use password::{ForgotView, ResetView};
 pub use problem::ProblemView;
+pub use said::SaidView;
+pub use settings::{FormState, SettingsView};
 
 /// What every page has around its content: header, sandbox bar, footer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod entry;
+
 const NASTY: &str = "<script>alert('x')</script> \"Quotes\" & Sons";
 const CUSTOMER: &str = "cust_0f5b6c1d9e8a47b3a2c4d5e6f7081920";
 
@@ -347,7 +349,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
     };
     let signed_in_home = HomeView { frame: extreme_frame(), plans: extreme_plans(), tagline: String::new(), ..home() };
     let request_id = "01JD3Z8K5Q7W9X2Y4V6T8R0P1M";
-    vec![
+    let mut pages = vec![
         ("home", render(&home())),
         ("home-extreme", render(&signed_in_home)),
         ("signup", render(&SignupView::empty(frame(false), 14))),
@@ -377,5 +379,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("mailbox-empty", render(&MailboxView { frame: frame(false), mails: Vec::new() })),
         ("mail", render(&mail(&license_mail_body()))),
         ("mail-nasty", render(&mail(NASTY))),
-    ]
+    ];
+    pages.extend(entry::pages());
+    pages
 }

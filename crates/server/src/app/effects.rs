@@ -1,0 +1,62 @@
+//! What we owe the world beside mails: rows of the outbox that are worked off in their own loop, so that a provider that is
+//! down holds up no mail.
+
+use counterfoil_core::Timestamp;
+
+use super::inbox::GIVE_UP_TRIES;
+use super::{App, Error};
+use crate::store;
+use crate::store::outbox::{Effect, Kind};
+
+/// Rows claimed at once.
+const CLAIM_MAX: i64 = 8;
+
+/// A claimed row comes back after this long where its worker died.
+const HIDDEN_SECONDS: i64 = 300;
+
+/// How long a row is tried before it is set aside for an operator.
+const GIVE_UP_DAYS: i64 = 3;
+
+impl App {
+    /// Claims what is due and does it. Answers how many rows there were.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn work_effects(&self) -> Result<usize, Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let claimed = store::outbox::claim_effects(&mut tx, now, now.plus_seconds(HIDDEN_SECONDS), CLAIM_MAX).await?;
+        tx.commit().await?;
+        for effect in &claimed {
+            let result = match effect.kind {
+                Kind::PasswordForgot => self.answer_forgotten_password(effect).await,
+            };
+            if let Err(error) = result {
+                self.put_effect_back(effect, &error).await?;
+            }
+        }
+        Ok(claimed.len())
+    }
+
+    async fn put_effect_back(&self, effect: &Effect, error: &Error) -> Result<(), Error> {
+        let (now, text) = (self.now(), error.to_string());
+        let mut tx = self.db.begin().await?;
+        if is_given_up(effect, now) {
+            store::outbox::bury(&mut tx, &effect.effect_id, &text).await?;
+            metrics::counter!("counterfoil_effects_dead_total").increment(1);
+            tracing::error!(effect_id = %effect.effect_id, error = text, "something owed was given up; an operator has to look");
+        } else {
+            let run_at = now.plus_millis(self.backoff_millis(effect.attempts));
+            store::outbox::postpone(&mut tx, &effect.effect_id, run_at, &text).await?;
+            tracing::warn!(
+                effect_id = %effect.effect_id, attempts = effect.attempts, error = text, "something owed has to wait"
+            );
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn is_given_up(effect: &Effect, now: Timestamp) -> bool {
+    effect.attempts >= GIVE_UP_TRIES && now >= effect.created_at.plus_days(GIVE_UP_DAYS)
+}

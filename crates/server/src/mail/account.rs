@@ -1,0 +1,98 @@
+//! The mails about the account itself: links that open something, and notices of what was changed.
+//!
+//! Nothing in them was typed by anybody but the vendor and the recipient, so nobody can use them to carry words elsewhere.
+
+use askama::Template;
+
+/// Sent to who has forgotten the password.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/reset.txt")]
+pub struct ResetMail {
+    /// The vendor's product.
+    pub product: String,
+    /// The page with the new password, with its token.
+    pub link: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+}
+
+impl ResetMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Choose a new password for {}", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
+/// Sent after every change of the password.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/password_changed.txt")]
+pub struct PasswordChangedMail {
+    /// The vendor's product.
+    pub product: String,
+    /// A moment in words.
+    pub changed_at: String,
+    /// Where to begin a reset.
+    pub forgot_url: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+}
+
+impl PasswordChangedMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Your {} password was changed", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
+fn text(mail: &impl Template) -> String {
+    mail.render().expect("strings render into memory without fail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUBLIC_URL: &str = "https://billing.example.com";
+
+    fn bodies() -> Vec<(&'static str, String)> {
+        let (product, public_url) = ("Ledgerline".to_owned(), PUBLIC_URL.to_owned());
+        let link = |path: &str| format!("{PUBLIC_URL}{path}?token=cfl_{}", "x".repeat(43));
+        let reset =
+            ResetMail { product: product.clone(), link: link("/password/reset"), public_url: public_url.clone() };
+        let changed = PasswordChangedMail {
+            product,
+            changed_at: "17 November 2026, 09:30 UTC".into(),
+            forgot_url: format!("{PUBLIC_URL}/password/forgot"),
+            public_url,
+        };
+        vec![("reset", reset.body()), ("password_changed", changed.body())]
+    }
+
+    #[test]
+    fn every_mail_reads_well() {
+        insta::assert_snapshot!(bodies().iter().map(|(name, body)| format!("=== {name}\n{body}")).collect::<String>());
+    }
+
+    #[test]
+    fn lines_are_short_but_for_what_cannot_be_broken() {
+        for (name, body) in bodies() {
+            for line in body.lines() {
+                assert!(line.len() <= 76 || !line.contains(' '), "{name}: too long: {line}");
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `/account/settings`: the account itself.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use counterfoil_core::Refusal;
+use serde::Deserialize;
+
+use super::form::FormBody;
+use super::page::{Member, OnPage as _, PageProblem, show};
+use super::trouble;
+use crate::app::Error;
+use crate::web::WebState;
+use crate::web::caller;
+use crate::web::problem::Problem;
+use crate::web::views::{FormState, Notice, SettingsView, Tone};
+
+const SETTINGS: &str = "/account/settings";
+
+/// What was just done, as a word in the address.
+#[derive(Deserialize)]
+pub struct DoneQuery {
+    done: String,
+}
+
+/// The form of the password.
+#[derive(Deserialize)]
+pub struct PasswordForm {
+    #[serde(default)]
+    current_password: String,
+    #[serde(default)]
+    new_password: String,
+    /// For password managers only.
+    #[serde(default, rename = "username")]
+    _username: String,
+}
+
+/// A form that was sent cannot be opened again by its address: that leads back to where the form is.
+pub async fn to_settings() -> Redirect {
+    Redirect::to(SETTINGS)
+}
+
+/// `GET /account/settings`.
+pub async fn show_settings(
+    State(state): State<WebState>,
+    member: Member,
+    query: Result<Query<DoneQuery>, QueryRejection>,
+) -> Result<Html<String>, PageProblem> {
+    let mut view = settings_view(&state, &member).await?;
+    view.notices.extend(query.ok().and_then(|Query(query)| done_notice(&query.done)));
+    show(&view, &member.frame)
+}
+
+async fn settings_view(state: &WebState, member: &Member) -> Result<SettingsView, PageProblem> {
+    let account = state.app.account(&member.customer_id).await.on(&member.frame)?;
+    Ok(SettingsView {
+        frame: member.frame.clone(),
+        email: account.customer.email.to_string(),
+        notices: Vec::new(),
+        password: FormState::default(),
+    })
+}
+
+fn done_notice(word: &str) -> Option<Notice> {
+    let told = |title: &str, text: &str| Notice { tone: Tone::Good, title: title.to_owned(), text: text.to_owned() };
+    match word {
+        "password" => Some(told(
+            "Your password is changed",
+            "Everywhere else you have been logged out. A mail tells you of the change, too.",
+        )),
+        _ => None,
+    }
+}
+
+fn done(word: &str) -> Response {
+    Redirect::to(&format!("{SETTINGS}?done={word}")).into_response()
+}
+
+/// The form with what is wrong beside its field.
+fn refused(refusal: &Refusal, field: &str) -> FormState {
+    FormState {
+        problem: Some(trouble::above_fields(refusal)),
+        error: Some((field.to_owned(), trouble::field_error(refusal))),
+    }
+}
+
+/// `POST /account/password`.
+pub async fn change_password(
+    State(state): State<WebState>,
+    member: Member,
+    headers: HeaderMap,
+    FormBody(form): FormBody<PasswordForm>,
+) -> Result<Response, PageProblem> {
+    let session = caller::token(&headers).unwrap_or_default();
+    let changed =
+        state.app.change_password(&member.customer_id, &session, &form.current_password, form.new_password).await;
+    let (refusal, field) = match changed {
+        Ok(()) => return Ok(done("password")),
+        Err(Error::Refused(refusal @ Refusal::WrongPassword)) => (refusal, "current_password"),
+        Err(Error::Refused(refusal @ Refusal::WeakPassword(_))) => (refusal, "new_password"),
+        Err(error) => return Err(PageProblem::new(error, member.frame)),
+    };
+    let view = SettingsView { password: refused(&refusal, field), ..settings_view(&state, &member).await? };
+    Ok((Problem::from(refusal).status, show(&view, &member.frame)?).into_response())
+}

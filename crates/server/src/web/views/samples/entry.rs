@@ -1,0 +1,69 @@
+//! The pages about the account itself: the way back into it, its settings, and what links in mails lead to.
+
+use super::*;
+
+fn forgot(wrong: bool) -> ForgotView {
+    ForgotView {
+        frame: frame(false),
+        email: if wrong { NASTY.into() } else { String::new() },
+        email_error: wrong.then(|| "This is not an e-mail address.".into()),
+        problem: wrong
+            .then(|| FormProblem { code: "invalid_email".into(), text: "One entry needs another look.".into() }),
+    }
+}
+
+fn reset(wrong: bool) -> ResetView {
+    ResetView {
+        frame: frame(false),
+        password_error: wrong.then(|| "This password is too short.".into()),
+        problem: wrong
+            .then(|| FormProblem { code: "weak_password".into(), text: "One entry needs another look.".into() }),
+    }
+}
+
+fn said() -> SaidView {
+    SaidView {
+        frame: frame(false),
+        title: "Look into your mailbox".into(),
+        sentence: "If there is an account with this address, a link to a new password is on its way.".into(),
+        action: Link { label: "Back to the login".into(), href: "/login".into() },
+        stub_label: "Password".into(),
+        stamp: "Mail sent".into(),
+        tone: Tone::Calm,
+    }
+}
+
+fn settings() -> SettingsView {
+    SettingsView {
+        frame: frame(true),
+        email: "test@example.com".into(),
+        notices: Vec::new(),
+        password: FormState::default(),
+    }
+}
+
+fn extreme_settings() -> SettingsView {
+    let wrong = |field: &str| FormState {
+        problem: Some(FormProblem { code: "wrong_password".into(), text: "One entry needs another look.".into() }),
+        error: Some((field.into(), NASTY.into())),
+    };
+    SettingsView {
+        frame: extreme_frame(),
+        email: long_email(),
+        notices: vec![Notice { tone: Tone::Good, title: "Your password is changed".into(), text: NASTY.into() }],
+        password: wrong("current_password"),
+    }
+}
+
+pub(super) fn pages() -> Vec<(&'static str, String)> {
+    let render = |view: &dyn askama::DynTemplate| view.dyn_render().expect("every view renders");
+    vec![
+        ("forgot", render(&forgot(false))),
+        ("forgot-error", render(&forgot(true))),
+        ("reset", render(&reset(false))),
+        ("reset-error", render(&reset(true))),
+        ("said", render(&said())),
+        ("settings", render(&settings())),
+        ("settings-extreme", render(&extreme_settings())),
+    ]
+}

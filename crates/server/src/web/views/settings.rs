@@ -1,0 +1,36 @@
+//! `/account/settings`: what a customer can change about the account itself.
+
+use askama::Template;
+
+use super::{FormProblem, Frame, Notice};
+
+/// A form that came back.
+#[derive(Clone, Debug, Default)]
+pub struct FormState {
+    /// The refusal as a whole, above the form.
+    pub problem: Option<FormProblem>,
+    /// The field that it is about, and what is wrong with it.
+    pub error: Option<(String, String)>,
+}
+
+impl FormState {
+    /// What is wrong with this field.
+    #[must_use]
+    pub fn error(&self, field: &str) -> Option<&str> {
+        self.error.as_ref().filter(|(name, _)| name == field).map(|(_, text)| text.as_str())
+    }
+}
+
+/// The settings.
+#[derive(Clone, Debug, Template)]
+#[template(path = "settings.html")]
+pub struct SettingsView {
+    /// What is around the page.
+    pub frame: Frame,
+    /// The customer's address.
+    pub email: String,
+    /// What was just done, or what waits for the customer.
+    pub notices: Vec<Notice>,
+    /// The form of the password.
+    pub password: FormState,
+}
