@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::encoding;
@@ -85,7 +86,9 @@ pub struct StatusReference {
 
 /// A member that may be left out, yet is no `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StatusReference>, D::Error> {
-    StatusReference::deserialize(deserializer).map(Some)
+    // By way of the object, because a list of values in the right order would do for the derived reader.
+    let members = serde_json::Map::<String, serde_json::Value>::deserialize(deserializer)?;
+    serde_json::from_value(members.into()).map(Some).map_err(D::Error::custom)
 }
 
 impl Claims {
@@ -161,7 +164,9 @@ mod tests {
         let claims = parse(&value).unwrap();
         assert_eq!(claims.status_list, Some(StatusReference { idx: 7, uri: "u".to_owned() }));
         assert_eq!(parse(&serde_json::to_value(&claims).unwrap()), Ok(claims));
-        for wrong in ["null", "7", "{}", r#"{"idx":7}"#, r#"{"idx":-1,"uri":"u"}"#, r#"{"idx":"7","uri":"u"}"#] {
+        for wrong in
+            ["null", "7", "{}", r#"[7,"u"]"#, r#"{"idx":7}"#, r#"{"idx":-1,"uri":"u"}"#, r#"{"idx":"7","uri":"u"}"#]
+        {
             value["status_list"] = serde_json::from_str(wrong).unwrap();
             assert_eq!(parse(&value), Err(Reason::Malformed), "{wrong}");
         }

@@ -44,6 +44,7 @@
 
 #![warn(missing_docs)]
 
+mod armor;
 mod claims;
 mod encoding;
 mod keys;
@@ -52,11 +53,13 @@ mod rooted;
 mod sign;
 mod state;
 mod status_list;
+mod timeline;
 mod token;
 mod verify;
 #[cfg(test)]
 mod wycheproof_tests;
 
+pub use armor::{LICENSE_FILE_BYTES_MAX, LicenseFile, LicenseFileError};
 pub use claims::{Claims, StatusReference};
 pub use keys::{JWKS_BYTES_MAX, KEYS_MAX, KeySet, KeySetError, PublicKey};
 pub use rooted::{KeyState, ListedKey, RootKeyError, RootPublicKey, SignedKeySet, SignedKeySetError};
@@ -66,6 +69,7 @@ pub use state::State;
 pub use status_list::{
     STATUS_LIST_ENTRIES_MAX, STATUS_LIST_TOKEN_BYTES_MAX, Status, StatusEntries, StatusList, StatusListError,
 };
+pub use timeline::{Phase, state_at, timeline};
 pub use token::{Reason, TOKEN_BYTES_MAX};
 pub use verify::{Expectations, ISSUED_AHEAD_SECONDS_MAX, Trust, Verified, Verifier, inspect, verify};
 

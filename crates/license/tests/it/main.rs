@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers stand outside of test functions")]
 
 mod documents;
+mod files;
 mod forge;
 mod forgeries;
 mod properties;
@@ -10,5 +11,6 @@ mod revocation;
 mod rooted;
 mod times;
 mod vector_cases;
+mod vector_files;
 mod vector_lists;
 mod vectors;

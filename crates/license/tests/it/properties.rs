@@ -1,6 +1,9 @@
 //! What holds for every license, every time and every text.
 
-use counterfoil_license::{Claims, Expectations, KeySet, SigningKey, State, StatusReference, inspect, verify};
+use counterfoil_license::{
+    Claims, Expectations, KeySet, LicenseFile, RootKey, STATUS_LIST_ENTRIES_MAX, SignedKeySet, SigningKey, State,
+    Status, StatusEntries, StatusList, StatusReference, inspect, state_at, timeline, verify,
+};
 use proptest::prelude::*;
 
 use crate::forge::{ISSUED, claims, encode, forge, header, key, keys, verify_at};
@@ -115,5 +118,86 @@ proptest! {
         jwk["x"] = encode(x).into();
         jwk[name] = value.into();
         _ = KeySet::from_jwks(&serde_json::json!({"keys": [jwk]}).to_string());
+    }
+}
+
+/// Texts that are nearly license files: pieces of one, in any order, with noise between.
+fn nearly_a_file() -> impl Strategy<Value = String> {
+    let file =
+        LicenseFile { license: key().sign(&claims()), key_set: Some("a.b.c".into()), status_list: Some("d".into()) };
+    let pieces: Vec<String> = file.to_string().lines().map(str::to_owned).collect();
+    let piece = prop_oneof![3 => prop::sample::select(pieces), 1 => "[-A-Za-z0-9_.:=> ]{0,70}", 1 => any::<String>()];
+    let end = prop::sample::select(vec!["\n", "\r\n", "\r", ""]);
+    prop::collection::vec((piece, end), 0..20)
+        .prop_map(|lines| lines.into_iter().flat_map(|(a, b)| [a, b.to_owned()]).collect())
+}
+
+proptest! {
+    #[test]
+    fn any_file_has_an_answer_and_what_was_written_is_read(
+        text in nearly_a_file(),
+        license in "[A-Za-z0-9_.-]{1,300}",
+        key_set in prop::option::of("[A-Za-z0-9_.-]{1,300}"),
+        status_list in prop::option::of("[A-Za-z0-9_.-]{1,300}"),
+    ) {
+        if let Ok(found) = LicenseFile::parse(&text) {
+            prop_assert!(found.license.len() <= text.len());
+        }
+        let file = LicenseFile { license, key_set, status_list };
+        prop_assert_eq!(LicenseFile::parse(&file.to_string().replace('\n', "\r\n")), Ok(file));
+    }
+
+    #[test]
+    fn any_claims_make_a_file_that_is_read(claims in any_claims()) {
+        let file = LicenseFile { license: key().sign(&claims), key_set: None, status_list: None };
+        prop_assert_eq!(LicenseFile::parse(&file.to_string()), Ok(file));
+        let phases = timeline(&claims);
+        prop_assert!(phases.len() <= 5);
+        for phase in phases {
+            prop_assert_eq!(phase.begins_at.map_or(phase.state, |at| state_at(&claims, at)), phase.state);
+        }
+    }
+
+    #[test]
+    fn any_signed_bytes_are_no_panic_as_a_list_or_a_key_set(
+        payload in any::<String>(),
+        lst in prop::collection::vec(any::<u8>(), 0..200),
+        bits in 0_u64..5,
+        keys in prop::collection::vec(any::<bool>(), 0..4),
+    ) {
+        let typed = |typ: &str| serde_json::json!({"alg": "EdDSA", "typ": typ, "kid": key().key_id()}).to_string();
+        let root = RootKey::from_seed(&[7; 32]).public();
+        let list = serde_json::json!({"sub": "u", "iat": 1, "exp": 2, "status_list": {"bits": bits, "lst": encode(lst)}});
+        let own = key().public().to_jwk();
+        let set = serde_json::json!({"iss": "i", "iat": 1, "exp": 2, "serial": 3, "keys": keys.iter().map(|active| {
+            let mut jwk = own.clone();
+            jwk["state"] = if *active { "active" } else { "retired" }.into();
+            jwk
+        }).collect::<Vec<_>>()});
+        for payload in [payload, list.to_string(), set.to_string()] {
+            if let Ok(list) = StatusList::open(&forge(&typed("statuslist+jwt"), &payload), &crate::forge::keys()) {
+                prop_assert!(list.entries.count() <= STATUS_LIST_ENTRIES_MAX && bits == 2);
+            }
+            if let Ok(set) = SignedKeySet::open(&forge(&typed("keyset+jwt"), &payload), &root, None) {
+                prop_assert_eq!(set.keys.len(), 1);
+            }
+            prop_assert!(StatusList::open(&payload, &crate::forge::keys()).is_err());
+            prop_assert!(SignedKeySet::open(&payload, &root, None).is_err());
+        }
+    }
+
+    #[test]
+    fn entries_are_packed_and_unpacked(statuses in prop::collection::vec(0_usize..4, 0..300)) {
+        const ALL: [Status; 4] = [Status::Valid, Status::Invalid, Status::Suspended, Status::Superseded];
+        let mut entries = StatusEntries::new(statuses.len());
+        for (index, status) in statuses.iter().enumerate() {
+            entries.set(index, ALL[*status]);
+        }
+        let list = StatusList { uri: "u".into(), issued_at: 1, expires_at: 2, ttl_seconds: None, entries };
+        let opened = StatusList::open(&key().sign_status_list(&list), &crate::forge::keys());
+        prop_assert_eq!(opened.as_ref(), Ok(&list));
+        for (index, status) in statuses.iter().enumerate() {
+            prop_assert_eq!(list.entries.get(index as u64), Some(ALL[*status]));
+        }
     }
 }

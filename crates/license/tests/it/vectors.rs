@@ -5,11 +5,13 @@
 
 use std::path::PathBuf;
 
-use counterfoil_license::{Expectations, KeySet, SignedKeySet, State, StatusList, Trust, Verified, Verifier};
+use counterfoil_license::{
+    Expectations, KeySet, LicenseFile, SignedKeySet, State, StatusList, Trust, Verified, Verifier,
+};
 use serde_json::{Map, Value, json};
 
 use crate::forge::{DAY, ISSUED, ISSUER, PRODUCT, claims, keys};
-use crate::{vector_cases, vector_lists};
+use crate::{vector_cases, vector_files, vector_lists};
 
 /// One line of the file.
 pub struct Case(Map<String, Value>);
@@ -58,6 +60,9 @@ fn made() -> Value {
                   highest_time_seen and clock_skew (seconds, else a day). The private keys are made of public seeds and \
                   protect nothing.",
         "cases": cases,
+        "about_files": "Each file is a text that a person may paste or a machine may read: a .lic file, a bundle, or a bare token, with \
+                        the parts that have to be found in it, or the code with which it is refused.",
+        "files": vector_files::all(),
     })
 }
 
@@ -114,6 +119,23 @@ fn our_verifier_passes_its_vectors() {
         let expected = &case["expected"];
         let answer = answer(case);
         assert_eq!(answer, *expected, "{}", case["name"]);
+    }
+}
+
+#[test]
+fn our_parser_reads_the_files() {
+    let stored = stored();
+    let files = stored["files"].as_array().unwrap();
+    assert!(files.len() >= 20);
+    for file in files {
+        let found = match LicenseFile::parse(file["text"].as_str().unwrap()) {
+            Ok(LicenseFile { license, key_set, status_list }) => {
+                let parts = [("license", Some(license)), ("key_set", key_set), ("status_list", status_list)];
+                parts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text?)))).collect()
+            }
+            Err(error) => json!({"code": error.code()}),
+        };
+        assert_eq!(found, file["expected"], "{}", file["name"]);
     }
 }
 

@@ -1,0 +1,53 @@
+//! What a person sees of a license: its file, and its life as a list of phases.
+
+use counterfoil_license::{Claims, LicenseFile, Phase, State, state_at, timeline};
+
+use crate::forge::{DAY, ISSUED, claims, key};
+
+#[test]
+fn a_file_says_in_plain_words_what_it_is() {
+    let text = LicenseFile { license: key().sign(&claims()), key_set: None, status_list: None }.to_string();
+    let head: Vec<&str> = text.lines().take(8).collect();
+    assert_eq!(
+        head,
+        [
+            "-----BEGIN COUNTERFOIL LICENSE-----",
+            "Product: acme-editor",
+            "Customer: cust_0f1e2d3c4b5a69788796a5b4c3d2e1f0",
+            "Plan: professional",
+            "Issued: 2027-01-15",
+            "Paid until: 2027-02-14",
+            "Works until: 2027-02-21",
+            "",
+        ]
+    );
+}
+
+#[test]
+fn a_claim_cannot_break_out_of_its_comment() {
+    let plan = "x\n-----END COUNTERFOIL LICENSE-----\r\u{2028}Zoë".to_owned();
+    let file = LicenseFile { license: key().sign(&Claims { plan, ..claims() }), key_set: None, status_list: None };
+    assert_eq!(LicenseFile::parse(&file.to_string()), Ok(file));
+}
+
+#[test]
+fn a_timeline_has_the_phases_that_are_and_no_others() {
+    let phases = |claims: &Claims| -> Vec<(Option<i64>, State)> {
+        timeline(claims).into_iter().map(|Phase { begins_at, state }| (begins_at, state)).collect()
+    };
+    assert_eq!(
+        phases(&claims()),
+        [
+            (None, State::NotYetValid),
+            (Some(ISSUED - 60), State::Valid),
+            (Some(ISSUED + 23 * DAY), State::RefreshDue),
+            (Some(ISSUED + 30 * DAY), State::InGrace),
+            (Some(ISSUED + 37 * DAY), State::Expired),
+        ]
+    );
+    let end = ISSUED + DAY;
+    let brief = Claims { refresh_after: end, paid_until: end, exp: end, ..claims() };
+    let expected = [(None, State::NotYetValid), (Some(ISSUED - 60), State::Valid), (Some(end), State::Expired)];
+    assert_eq!(phases(&brief), expected);
+    assert_eq!(state_at(&brief, end - 1), State::Valid);
+}
