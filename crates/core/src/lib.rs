@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod checkout;
+pub mod comparison;
 pub mod email;
 pub mod entitlement;
 pub mod facts;

@@ -202,7 +202,8 @@ fn trial_end(current: &Subscription) -> Option<Timestamp> {
     }
 }
 
-fn standing(facts: &SubscriptionFacts, now: Timestamp) -> Option<Standing> {
+/// The standing that the facts speak of; `None` for a word that is not known.
+pub(crate) fn standing(facts: &SubscriptionFacts, now: Timestamp) -> Option<Standing> {
     let cancel_at = facts.cancel_at;
     Some(match &facts.status {
         ProviderStatus::Incomplete => Standing::Incomplete,

@@ -47,7 +47,11 @@ fn begin_at_zero() {
     for (name, what) in [
         ("counterfoil_duplicate_external_customers_total", "Second customers found at the provider for one of ours."),
         ("counterfoil_duplicates_canceled_total", "Second subscriptions that were canceled at the provider."),
-        ("counterfoil_sweep_repairs_total", "Changes that a sweep found and no webhook had brought."),
+        ("counterfoil_events_missed_total", "Events that the sweep found and no webhook had brought."),
+        (
+            "counterfoil_event_log_gaps_total",
+            "Sweeps whose last run lies further back than the provider's log of events.",
+        ),
         ("counterfoil_inbox_failures_total", "Events that could not be worked off at a try."),
         ("counterfoil_webhooks_refused_total", "Webhook requests that were not believed."),
         ("counterfoil_mails_dead_total", "Mails that were given up."),
@@ -61,6 +65,11 @@ fn begin_at_zero() {
     metrics::describe_counter!("counterfoil_attention_total", "Customers who came to need an operator, by reason.");
     for why in counterfoil_core::subscription::Attention::ALL {
         metrics::counter!("counterfoil_attention_total", "why" => why.word()).increment(0);
+    }
+    let repairs = "Customers whom a sweep repaired because no webhook had brought the change, by sweep.";
+    metrics::describe_counter!("counterfoil_sweep_repairs_total", repairs);
+    for sweep in ["open", "events", "comparison"] {
+        metrics::counter!("counterfoil_sweep_repairs_total", "sweep" => sweep).increment(0);
     }
     metrics::describe_gauge!("counterfoil_inbox_rows", "Events in the inbox, by state.");
     metrics::describe_gauge!("counterfoil_outbox_rows", "Mails in the outbox, by state.");

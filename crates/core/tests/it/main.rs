@@ -1,6 +1,7 @@
 //! One binary for all tests of the rules: it links once.
 
 mod checkout;
+mod comparison;
 mod email;
 mod entitlement;
 mod ids;

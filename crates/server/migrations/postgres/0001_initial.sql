@@ -42,6 +42,8 @@ create table subscriptions (
     cancel_at timestamptz,
     ended_at timestamptz,
     needs_attention text,
+    -- When a list of all subscriptions at the provider showed it last.
+    listed_at timestamptz,
     created_at timestamptz not null,
     updated_at timestamptz not null
 );
@@ -141,11 +143,15 @@ create table webhook_inbox (
     claimed_customer text,
     claimed_instance text,
     customer_id text,
+    -- Whether the provider sent it, or a sweep found it in the provider's own log.
+    source text not null check (source in ('webhook', 'sweep')),
     body bytea not null,
     state text not null check (state in ('pending', 'processed', 'ignored', 'dead')),
     ignored_because text,
     attempts bigint not null default 0,
     run_at timestamptz not null,
+    -- Whether the newest error goes away by itself: `transient` or `permanent`.
+    failure text check (failure in ('transient', 'permanent')),
     -- Set by the holder of the customer's lease before it looks at the provider; only such rows does its write finish.
     seen_by_fence bigint,
     last_error text,
@@ -154,6 +160,9 @@ create table webhook_inbox (
     unique (provider, account, event_id)
 );
 create index webhook_inbox_due on webhook_inbox (run_at) where state = 'pending';
+create index webhook_inbox_waiting on webhook_inbox (received_at) where state = 'pending';
+create index webhook_inbox_dead on webhook_inbox (id) where state = 'dead';
+create index webhook_inbox_event on webhook_inbox (event_id);
 create index webhook_inbox_customer_state on webhook_inbox (customer_id, state);
 
 create table outbox (
@@ -170,15 +179,36 @@ create table outbox (
     message_id text not null,
     -- Once the mail server has it, recipient and text are taken out: a link in it opens the account.
     forget_when_sent boolean not null default false,
-    state text not null check (state in ('pending', 'sent', 'dead')),
+    state text not null check (state in ('pending', 'sent', 'dead', 'discarded')),
     attempts bigint not null default 0,
     run_at timestamptz not null,
     last_error text,
+    failure text check (failure in ('transient', 'permanent')),
     created_at timestamptz not null,
     sent_at timestamptz
 );
 create index outbox_due on outbox (run_at) where state = 'pending';
+create index outbox_waiting on outbox (created_at) where state = 'pending';
+create index outbox_dead on outbox (id) where state = 'dead';
 create index outbox_customer on outbox (customer_id);
+
+-- Where each sweep stands. One process holds it at a time, and the next one goes on where that one stopped.
+create table sweeps (
+    sweep text not null check (sweep in ('events', 'comparison')),
+    provider text not null,
+    -- Up to here everything has been looked through.
+    done_until timestamptz not null,
+    -- The end of the run under way, and where in it to go on; null between runs.
+    run_until timestamptz,
+    position text,
+    -- What the run under way has found so far.
+    found bigint not null,
+    due_at timestamptz not null,
+    fence bigint not null,
+    leased_until timestamptz not null,
+    holder text not null,
+    primary key (sweep, provider)
+);
 
 -- One trial per person. No reference to customers: an entry outlives the customer.
 create table trial_ledger (

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use counterfoil_core::link::{Verdict, judge};
-use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
+use counterfoil_core::{CustomerId, ExternalCustomerId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -138,6 +138,9 @@ impl App {
 
     async fn sync_for(&self, customer_id: &CustomerId, rows: &[Claimed]) -> Result<(), Error> {
         match self.sync_customer(customer_id).await {
+            Ok(Synced::Done { changed: true }) if rows.iter().any(|row| row.found_by_sweep) => {
+                self.note_repair("events", customer_id).await
+            }
             Ok(Synced::Done { .. }) => Ok(()),
             Ok(Synced::Busy) => {
                 let run_at = self.now().plus_millis(self.entropy.around_millis(BUSY_MILLIS));
@@ -267,36 +270,6 @@ impl App {
         let doublings = u32::try_from(attempts.clamp(1, 20) - 1).unwrap_or(0);
         let millis = (500_i64 << doublings).min(BACKOFF_SECONDS_MAX * 1000);
         self.entropy.around_millis(millis)
-    }
-
-    /// Looks again at customers whose checkout, or whose creation at the provider, has been open for a while: the safety net
-    /// for a webhook that never comes.
-    ///
-    /// # Errors
-    /// Failures of the database; a customer that fails is tried again in the next round.
-    pub async fn sweep_open(&self, older_than: Timestamp) -> Result<usize, Error> {
-        const SWEEP_MAX: i64 = 100;
-        let provider = self.provider.name();
-        let mut tx = self.db.begin_read().await?;
-        let mut customers = store::attempts::list_waiting(&mut tx, provider, older_than, SWEEP_MAX).await?;
-        customers.extend(store::links::list_creating(&mut tx, provider, older_than, SWEEP_MAX).await?);
-        tx.rollback().await?;
-        customers.sort();
-        customers.dedup();
-        for customer_id in &customers {
-            match self.sync_customer(customer_id).await {
-                Ok(Synced::Done { changed: true }) => {
-                    metrics::counter!("counterfoil_sweep_repairs_total").increment(1);
-                    tracing::warn!(%customer_id, "the sweep found a change that no webhook had brought");
-                }
-                Ok(Synced::Done { changed: false } | Synced::Busy) => {}
-                Err(error) => tracing::warn!(%customer_id, %error, "the sweep could not look at a customer"),
-            }
-            let mut tx = self.db.begin().await?;
-            store::attempts::touch_open(&mut tx, customer_id, self.now()).await?;
-            tx.commit().await?;
-        }
-        Ok(customers.len())
     }
 }
 

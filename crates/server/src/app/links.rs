@@ -4,7 +4,7 @@
 //! result is written with a condition that only one writer can meet, so races and crashes end in the same customer.
 
 use counterfoil_core::link::{Link, LinkState, Step, Verdict, judge, next_step};
-use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey};
+use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal};
 
 use super::{App, Error, Failure};
 use crate::providers::{NewCustomer, ProviderError};
@@ -36,6 +36,31 @@ impl App {
             }
         }
         Err(Failure::CustomerBusy.into())
+    }
+
+    /// Links a customer that has no counterpart to the provider's customer that claims to be it, as after the restore of an
+    /// older backup. A claim is believed only where the provider's customer itself makes it.
+    pub(super) async fn adopt_external_customer(
+        &self,
+        customer_id: &CustomerId,
+        external: &ExternalCustomerId,
+    ) -> Result<(), Error> {
+        let generation = match self.newest_link(customer_id).await? {
+            None => 1,
+            Some(Link { state: LinkState::Retired, generation, .. }) => generation + 1,
+            Some(_current) => return Ok(()),
+        };
+        let Some(found) = self.provider.find_customer(external).await? else { return Ok(()) };
+        if judge(&[found], customer_id, &self.instance.instance_id) == Verdict::None {
+            return Ok(());
+        }
+        let mut tx = self.db.begin_read().await?;
+        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        tx.rollback().await?;
+        self.open_link(&customer, generation).await?;
+        self.activate_link(&customer, generation, external).await?;
+        tracing::warn!(%customer_id, "the provider's customer was found again by its metadata");
+        Ok(())
     }
 
     async fn newest_link(&self, customer_id: &CustomerId) -> Result<Option<Link>, Error> {

@@ -5,6 +5,7 @@
 
 pub mod api_keys;
 pub mod checkout;
+pub mod comparison;
 pub mod customer_files;
 pub mod customers;
 mod duplicates;
@@ -26,6 +27,8 @@ pub mod settings;
 pub mod start;
 pub mod status;
 pub mod subscriptions;
+mod sweep_runs;
+pub mod sweeps;
 pub mod sync;
 #[cfg(test)]
 mod tests;

@@ -169,6 +169,7 @@ pub async fn publish_key(db: &Db, key: &SigningKey, now: Timestamp) -> Result<()
 pub async fn end_leases_of_earlier_runs(db: &Db, holder: &str, now: Timestamp) -> Result<(), Error> {
     let mut tx = db.begin().await?;
     store::leases::end_all_but(&mut tx, holder, now).await?;
+    store::sweeps::end_all_but(&mut tx, holder, now).await?;
     tx.commit().await?;
     Ok(())
 }

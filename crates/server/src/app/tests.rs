@@ -140,6 +140,7 @@ impl World {
     /// An event about this customer, as if it had come in `age_days` ago.
     async fn event(&self, customer_id: &CustomerId, age_days: i64) {
         let event = NewEvent {
+            source: crate::store::inbox::Source::Webhook,
             provider: self.app.provider.name(),
             account: "",
             event_id: "evt_1",

@@ -3,10 +3,11 @@
 use counterfoil_core::Timestamp;
 
 use super::{App, Error};
+use crate::db::Tx;
 use crate::providers::{Notice, PaymentRef, WebhookRefusal};
 use crate::store;
 use crate::store::audit::Actor;
-use crate::store::inbox::NewEvent;
+use crate::store::inbox::{NewEvent, Source};
 
 /// What came of a request that was believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,22 +43,8 @@ impl App {
             Err(refusal) => return Err(self.note_refused_webhook(refusal, body.len(), now).await),
         };
         let ignored_because = self.reason_to_ignore(&notice);
-        let event = NewEvent {
-            provider: self.provider.name(),
-            account: notice.account.as_deref().unwrap_or_default(),
-            event_id: &notice.event_id,
-            event_type: &notice.event_type,
-            livemode: notice.livemode,
-            api_version: notice.api_version.as_deref(),
-            external_customer: notice.external_customer.as_ref(),
-            external_payment: notice.payment.as_ref().map(PaymentRef::as_str),
-            claimed_customer: notice.customer_id.as_deref(),
-            claimed_instance: notice.instance.as_deref(),
-            body,
-            ignored_because,
-        };
         let mut tx = self.db.begin().await.map_err(Error::from)?;
-        let new = store::inbox::insert(&mut tx, &event, now).await.map_err(Error::from)?;
+        let new = self.store_notice(&mut tx, Source::Webhook, &notice, body, now).await?;
         tx.commit().await.map_err(Error::from)?;
         let received = match (new, ignored_because) {
             (false, _) => Received::Duplicate,
@@ -70,6 +57,33 @@ impl App {
             self.signals.inbox.notify_one();
         }
         Ok(received)
+    }
+
+    /// Puts a notification into the inbox. False where it is there already.
+    pub(super) async fn store_notice(
+        &self,
+        tx: &mut Tx,
+        source: Source,
+        notice: &Notice,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        let event = NewEvent {
+            source,
+            provider: self.provider.name(),
+            account: notice.account.as_deref().unwrap_or_default(),
+            event_id: &notice.event_id,
+            event_type: &notice.event_type,
+            livemode: notice.livemode,
+            api_version: notice.api_version.as_deref(),
+            external_customer: notice.external_customer.as_ref(),
+            external_payment: notice.payment.as_ref().map(PaymentRef::as_str),
+            claimed_customer: notice.customer_id.as_deref(),
+            claimed_instance: notice.instance.as_deref(),
+            body,
+            ignored_because: self.reason_to_ignore(notice),
+        };
+        Ok(store::inbox::insert(tx, &event, now).await?)
     }
 
     /// A forged request leaves a number; a well-signed one that is no event is the sender's mistake, and leaves a line.

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use counterfoil_core::facts::{Facts, SessionStatus};
+use counterfoil_core::facts::{Facts, SessionStatus, SubscriptionFacts};
 use counterfoil_core::link::Candidate;
 use counterfoil_core::{
     AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, IdempotencyKey, InstanceId,
@@ -134,6 +134,55 @@ pub struct Notice {
     pub instance: Option<String>,
     /// Whether events of this type can change what a customer is entitled to.
     pub relevant: bool,
+}
+
+/// How far back a provider's log of events reaches.
+pub const EVENT_LOG_DAYS: i64 = 30;
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// A list without anything in it.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { items: Vec::new(), next: None }
+    }
+}
+
+/// A span of the provider's own log of events.
+#[derive(Clone, Debug)]
+pub struct EventSpan<'a> {
+    /// From this instant on.
+    pub since: Timestamp,
+    /// Up to, and without, this one.
+    pub until: Timestamp,
+    /// Where the page begins, as the page before said.
+    pub after: Option<&'a str>,
+}
+
+/// An event from the provider's own log. It was fetched with our key, so nobody else can have written it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    pub notice: Notice,
+    pub body: Vec<u8>,
+}
+
+/// A subscription as a list of all of the account's shows it, ours or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedSubscription {
+    pub external_customer: Option<ExternalCustomerId>,
+    /// Our customer id in its metadata, unchecked.
+    pub customer_id: Option<String>,
+    /// The instance in its metadata, unchecked.
+    pub instance: Option<String>,
+    /// What the list tells; it does not tell how far it is paid.
+    pub facts: SubscriptionFacts,
 }
 
 /// Why a webhook request was not accepted. Nothing of it is stored as an event.
@@ -291,6 +340,16 @@ pub trait PaymentProvider: Send + Sync {
         customer: &'a ExternalCustomerId,
         sessions: &'a [(AttemptId, ExternalSessionId)],
     ) -> BoxFuture<'a, Result<Facts, ProviderError>>;
+
+    /// One page of the provider's log of the events that can change what a customer is entitled to. The log reaches back
+    /// [`EVENT_LOG_DAYS`].
+    fn list_events<'a>(&'a self, span: &'a EventSpan<'a>) -> BoxFuture<'a, Result<Page<LoggedEvent>, ProviderError>>;
+
+    /// One page of all subscriptions of the account, ended ones and those of other programs too.
+    fn list_subscriptions<'a>(
+        &'a self,
+        after: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Page<ListedSubscription>, ProviderError>>;
 
     /// A subscription as it stands now, to change it.
     fn read_terms<'a>(&'a self, id: &'a ExternalSubscriptionId) -> BoxFuture<'a, Result<Terms, ProviderError>>;

@@ -13,6 +13,8 @@ pub enum Actor {
     Sync,
     /// The payment provider, in a request of its own.
     Provider,
+    /// A sweep, which found what nobody had told.
+    Sweep,
 }
 
 impl Actor {
@@ -21,6 +23,7 @@ impl Actor {
             Self::Customer => "customer",
             Self::Sync => "sync",
             Self::Provider => "provider",
+            Self::Sweep => "sweep",
         }
     }
 }

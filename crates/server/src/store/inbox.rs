@@ -7,9 +7,28 @@ use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 
 use crate::db::{DbError, Row, Tx};
 
+/// How an event came to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The provider sent it.
+    Webhook,
+    /// A sweep found it in the provider's own log.
+    Sweep,
+}
+
+impl Source {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
 /// A notification to store.
 #[derive(Clone, Debug)]
 pub struct NewEvent<'a> {
+    pub source: Source,
     pub provider: &'a str,
     pub account: &'a str,
     pub event_id: &'a str,
@@ -40,6 +59,8 @@ pub struct Claimed {
     /// How often it was claimed, this time included.
     pub attempts: i64,
     pub received_at: Timestamp,
+    /// No webhook brought it.
+    pub found_by_sweep: bool,
 }
 
 fn from_row(row: &Row) -> Result<Claimed, DbError> {
@@ -58,6 +79,7 @@ fn from_row(row: &Row) -> Result<Claimed, DbError> {
         },
         attempts: row.get("attempts")?,
         received_at: row.get("received_at")?,
+        found_by_sweep: row.get::<String>("source")? == Source::Sweep.word(),
     })
 }
 
@@ -69,10 +91,10 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
     };
     let inserted = tx
         .query(
-            "insert into webhook_inbox (provider, account, event_id, event_type, livemode, api_version, external_customer, \
+            "insert into webhook_inbox (source, provider, account, event_id, event_type, livemode, api_version, external_customer, \
              external_payment, claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, \
              received_at, processed_at) \
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $14, $15) \
+             values ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $14, $15) \
              on conflict (provider, account, event_id) do nothing",
         )
         .bind(event.provider)
@@ -90,6 +112,7 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
         .bind(event.ignored_because)
         .bind(now)
         .bind(processed_at)
+        .bind(event.source.word())
         .execute()
         .await?;
     Ok(inserted == 1)
@@ -103,7 +126,7 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
              (select id from webhook_inbox where state = 'pending' and run_at <= $1 order by run_at limit $3) \
              and state = 'pending' and run_at <= $1 \
              returning id, event_id, event_type, external_customer, external_payment, claimed_customer, claimed_instance, \
-             customer_id, attempts, received_at",
+             customer_id, attempts, received_at, source",
         )
         .bind(now)
         .bind(hidden_until)

@@ -38,6 +38,12 @@ pub async fn bind_external_account(tx: &mut Tx, account: &str) -> Result<Option<
     row.map_or(Ok(None), |row| row.get("external_account"))
 }
 
+/// When this database was first used.
+pub async fn find_beginning(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
+    let row = tx.query("select created_at from instance where id = 1").optional().await?;
+    row.map(|row| row.get("created_at")).transpose()
+}
+
 /// Writes the row; where one is there already, it stays.
 pub async fn insert(tx: &mut Tx, instance: &Instance, livemode: bool, now: Timestamp) -> Result<(), DbError> {
     tx.query(

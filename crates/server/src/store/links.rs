@@ -174,22 +174,41 @@ pub async fn find_customer(
     row.map(|row| row.parse("customer_id")).transpose()
 }
 
-/// Customers whose link has been in the making since before `opened_before`.
+/// Customers whose link is in the making and was neither opened nor tried since `before`, the longest waiting first.
 pub async fn list_creating(
     tx: &mut Tx,
     provider: &str,
-    opened_before: Timestamp,
+    before: Timestamp,
     limit: i64,
 ) -> Result<Vec<CustomerId>, DbError> {
     let rows = tx
         .query(
-            "select customer_id from billing_links where provider = $1 and state = 'creating' and opened_at < $2 \
-             order by opened_at limit $3",
+            "select customer_id from billing_links where provider = $1 and state = 'creating' and updated_at < $2 \
+             order by updated_at limit $3",
         )
         .bind(provider)
-        .bind(opened_before)
+        .bind(before)
         .bind(limit)
         .all()
         .await?;
     rows.iter().map(|row| row.parse("customer_id")).collect()
+}
+
+/// Puts the customer's link in the making at the end of the queue of those that are looked at. When it was opened stays: the
+/// window protocol goes by that.
+pub async fn touch_creating(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    provider: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.query(
+        "update billing_links set updated_at = $3 where customer_id = $1 and provider = $2 and state = 'creating'",
+    )
+    .bind(customer_id)
+    .bind(provider)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
 }

@@ -18,6 +18,7 @@ pub mod planned_changes;
 pub mod sessions;
 pub mod signing_keys;
 pub mod subscriptions;
+pub mod sweeps;
 pub mod trials;
 
 use counterfoil_core::Interval;

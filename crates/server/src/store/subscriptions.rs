@@ -97,3 +97,38 @@ pub async fn list_plans(tx: &mut Tx) -> Result<Vec<PlanCode>, DbError> {
     let rows = tx.query("select distinct plan from subscriptions order by plan").all().await?;
     rows.iter().map(|row| Ok(PlanCode::new(row.get::<String>("plan")?))).collect()
 }
+
+/// Notes that a list of the provider's showed this subscription.
+pub async fn set_listed(tx: &mut Tx, external_id: &ExternalSubscriptionId, at: Timestamp) -> Result<(), DbError> {
+    tx.query("update subscriptions set listed_at = $2 where stripe_subscription_id = $1")
+        .bind(external_id)
+        .bind(at)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// Customers after `after` with an active link whose live subscription no list has shown since `listed_since`. What changed
+/// since then was looked at since then.
+pub async fn list_unlisted(
+    tx: &mut Tx,
+    provider: &str,
+    listed_since: Timestamp,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<CustomerId>, DbError> {
+    let rows = tx
+        .query(
+            "select s.customer_id from subscriptions s join billing_links l on l.customer_id = s.customer_id \
+             where l.provider = $1 and l.state = 'active' and s.stripe_subscription_id is not null \
+             and s.status not in ('canceled', 'incomplete_expired') and (s.listed_at is null or s.listed_at < $2) \
+             and s.updated_at < $2 and s.customer_id > $3 order by s.customer_id limit $4",
+        )
+        .bind(provider)
+        .bind(listed_since)
+        .bind(after)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(|row| row.parse("customer_id")).collect()
+}

@@ -18,7 +18,7 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 /// The pause after a failure of the database, so that a broken one is not hammered.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// How often open checkouts are looked at again.
+/// How often open checkouts are looked at again, and how often it is asked whether another sweep is due.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How old an open checkout is before it is looked at without a webhook.
@@ -61,6 +61,8 @@ pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &Cancella
     });
     let (sweep_app, stop) = (app.clone(), shutdown.clone());
     tasks.spawn(async move { sweep(&sweep_app, &stop).await });
+    let (compare_app, stop) = (app.clone(), shutdown.clone());
+    tasks.spawn(async move { repair(&compare_app, &stop).await });
 }
 
 async fn work<F, W>(name: &'static str, wake: &Notify, stop: &CancellationToken, round: F)
@@ -139,6 +141,22 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
         let forgetting = app.clone();
         finish("links", stop, async move { forgetting.forget_ended_links().await }).await;
+    }
+}
+
+/// The sweeps that have an appointment: each is run when it is due, so also at once after an outage, and by one process only.
+/// They stand apart, because a comparison of many customers must not hold up those who wait for a checkout.
+async fn repair(app: &App, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        let reading = app.clone();
+        finish("events", stop, async move { reading.sweep_events().await }).await;
+        let comparing = app.clone();
+        finish("comparison", stop, async move { comparing.compare_subscriptions().await }).await;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
     }
 }
 

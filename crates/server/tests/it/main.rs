@@ -53,6 +53,7 @@ mod shapes;
 mod sql;
 mod states;
 mod store;
+mod sweeps;
 mod tap;
 mod tidy;
 mod webhooks;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use counterfoil::db::testing::{self, TestDb};
 use counterfoil::db::{Db, Engine};
 use counterfoil::store::attempts::AttemptState;
-use counterfoil::store::inbox::NewEvent;
+use counterfoil::store::inbox::{NewEvent, Source};
 use counterfoil::store::instance::Instance;
 use counterfoil::store::outbox::NewMail;
 use counterfoil::store::{
@@ -143,6 +143,7 @@ async fn of_many_who_want_a_lease_one_gets_it(db: &TestDb) {
 
 fn event<'a>(event_id: &'a str, external: Option<&'a ExternalCustomerId>) -> NewEvent<'a> {
     NewEvent {
+        source: Source::Webhook,
         provider: STRIPE,
         account: "",
         event_id,

@@ -244,3 +244,26 @@ async fn events_are_listed_by_type_and_webhooks_stay_on_this_machine() {
     assert_eq!(world.get(&path).await.ok()["secret"], Value::Null, "the secret is told once");
     assert_eq!(world.delete(&path).await.ok()["deleted"], true);
 }
+
+#[tokio::test]
+async fn events_are_listed_by_time_and_type_and_from_an_event_on() {
+    let world = World::new().await;
+    world.customer().await;
+    let first = world.get("/v1/events").await.ok()["data"][0].clone();
+    let customer = world.customer().await;
+    world.delete(&format!("/v1/customers/{customer}")).await.ok();
+    let ids = |page: Value| -> Vec<String> {
+        page["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let deleted = world.get("/v1/events?types[]=customer.deleted&types[]=invoice.paid").await.ok();
+    assert_eq!(ids(deleted), ["customer.deleted"]);
+    let after = world.get(&format!("/v1/events?ending_before={}", id(&first))).await.ok();
+    assert_eq!(ids(after), ["customer.deleted", "customer.created"]);
+    let created = first["created"].as_i64().unwrap();
+    let none = world.get(&format!("/v1/events?created[lt]={created}")).await.ok();
+    assert_eq!(none["data"], json!([]));
+    let all = world.get(&format!("/v1/events?created[gte]={created}&created[lt]={}", created + 60)).await.ok();
+    assert_eq!(ids(all).len(), 3);
+    let many: String = (0..21).map(|number| format!("types[]=a{number}&")).collect();
+    world.get(&format!("/v1/events?{many}")).await.refused(400);
+}

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::error::unreadable;
 use super::form::Form;
 use super::json;
-use crate::providers::ProviderError;
+use crate::providers::{Page, ProviderError};
 
 /// Stripe's own limit.
 const PAGE_ITEMS: i64 = 100;
@@ -16,8 +16,7 @@ pub(super) async fn all(client: &Client, path: &str, filter: &Form) -> Result<Ve
     let mut items: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     for _ in 0..client.limits().pages_max {
-        let query = filter.clone().integer("limit", PAGE_ITEMS).optional("starting_after", cursor.as_deref());
-        let page = page(client, path, &query).await?;
+        let page = one(client, path, filter, cursor.as_deref()).await?;
         items.extend(page.items);
         match page.next {
             None => return Ok(items),
@@ -42,13 +41,17 @@ pub(super) async fn newest(
     Ok(page(client, path, &filter.clone().integer("limit", items_max)).await?.items)
 }
 
-struct Page {
-    items: Vec<Value>,
-    /// Where the next page begins.
-    next: Option<String>,
+/// One page, as large as Stripe makes them.
+pub(super) async fn one(
+    client: &Client,
+    path: &str,
+    filter: &Form,
+    after: Option<&str>,
+) -> Result<Page<Value>, ProviderError> {
+    page(client, path, &filter.clone().integer("limit", PAGE_ITEMS).optional("starting_after", after)).await
 }
 
-async fn page(client: &Client, path: &str, query: &Form) -> Result<Page, ProviderError> {
+async fn page(client: &Client, path: &str, query: &Form) -> Result<Page<Value>, ProviderError> {
     let mut answer = client.get(path, query).await?;
     let Some(Value::Array(items)) = answer.body.get_mut("data").map(Value::take) else {
         return Err(unreadable("it is not a list", answer.request_id));

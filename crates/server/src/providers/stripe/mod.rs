@@ -8,6 +8,7 @@ mod changes;
 mod client;
 mod config;
 mod error;
+mod event_log;
 mod facts;
 mod form;
 mod gate;
@@ -32,8 +33,8 @@ use secrecy::SecretString;
 use self::client::Client;
 use self::error::unreadable;
 use super::{
-    BoxFuture, Change, ChangePreview, CheckoutSession, NewCheckout, NewCustomer, Notice, PaymentProvider, PaymentRef,
-    ProviderError, Terms, WebhookRefusal,
+    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, ListedSubscription, LoggedEvent, NewCheckout,
+    NewCustomer, Notice, Page, PaymentProvider, PaymentRef, ProviderError, Terms, WebhookRefusal,
 };
 
 pub use self::client::API_VERSION;
@@ -179,6 +180,17 @@ impl PaymentProvider for Stripe {
         sessions: &'a [(AttemptId, ExternalSessionId)],
     ) -> BoxFuture<'a, Result<Facts, ProviderError>> {
         Box::pin(facts::fetch(&self.client, customer, sessions))
+    }
+
+    fn list_events<'a>(&'a self, span: &'a EventSpan<'a>) -> BoxFuture<'a, Result<Page<LoggedEvent>, ProviderError>> {
+        Box::pin(event_log::page(&self.client, span))
+    }
+
+    fn list_subscriptions<'a>(
+        &'a self,
+        after: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Page<ListedSubscription>, ProviderError>> {
+        Box::pin(subscriptions::list_all(&self.client, after))
     }
 
     fn read_terms<'a>(&'a self, id: &'a ExternalSubscriptionId) -> BoxFuture<'a, Result<Terms, ProviderError>> {

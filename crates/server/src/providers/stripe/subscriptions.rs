@@ -6,13 +6,15 @@
 //! them, then where older ones had them.
 
 use counterfoil_core::facts::{Money, ProviderStatus, SubscriptionFacts};
-use counterfoil_core::{ExternalSubscriptionId, IdempotencyKey, PriceId, Timestamp};
+use counterfoil_core::{ExternalCustomerId, ExternalSubscriptionId, IdempotencyKey, PriceId, Timestamp};
 use serde_json::Value;
 
 use super::client::Client;
+use super::error::unreadable;
 use super::facts::resource;
-use super::{json, money};
-use crate::providers::{PaymentRef, ProviderError};
+use super::form::Form;
+use super::{json, list, money};
+use crate::providers::{ListedSubscription, Page, PaymentRef, ProviderError};
 
 /// How far a subscription is paid, as far as the object itself tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +78,24 @@ pub(super) async fn cancel_now(
         Ok(_) | Err(ProviderError::Missing { .. }) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// One page of all subscriptions of the account. Invoices are not asked for: a page would be as heavy as a hundred looks.
+pub(super) async fn list_all(client: &Client, after: Option<&str>) -> Result<Page<ListedSubscription>, ProviderError> {
+    // Without `status=all` the list leaves the ended ones out.
+    let page = list::one(client, "/v1/subscriptions", &Form::new().field("status", "all"), after).await?;
+    let items = page.items.iter().map(listed).collect::<Result<_, _>>()?;
+    Ok(Page { items, next: page.next })
+}
+
+fn listed(object: &Value) -> Result<ListedSubscription, ProviderError> {
+    let (facts, _) = read(object).ok_or_else(|| unreadable("a subscription without id", None))?;
+    Ok(ListedSubscription {
+        external_customer: json::reference(object, &["customer"]).map(ExternalCustomerId::new),
+        customer_id: json::text(object, &["metadata", "customer_id"]).map(str::to_owned),
+        instance: json::text(object, &["metadata", "instance"]).map(str::to_owned),
+        facts: SubscriptionFacts { paid_until: None, ..facts },
+    })
 }
 
 fn paid(

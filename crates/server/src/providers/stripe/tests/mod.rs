@@ -4,6 +4,7 @@ mod calls;
 mod changes;
 mod double;
 mod frozen;
+mod lists;
 mod look;
 mod notices;
 mod retries;

@@ -1,0 +1,59 @@
+use counterfoil_core::Timestamp;
+use counterfoil_core::facts::ProviderStatus;
+use serde_json::{Value, json};
+
+use super::double::{Double, Reply, ok};
+use super::{cus, stripe};
+use crate::providers::{EventSpan, PaymentProvider};
+
+fn list(data: &[Value], has_more: bool) -> Reply {
+    ok(&json!({"object": "list", "data": data, "has_more": has_more}))
+}
+
+#[tokio::test]
+async fn a_span_of_the_log_is_read_page_by_page() {
+    let event = json!({
+        "id": "evt_2", "object": "event", "type": "invoice.paid", "created": 1_700_000_500, "livemode": false,
+        "data": {"object": {"object": "invoice", "id": "in_1", "customer": "cus_1"}},
+    });
+    let nameless = json!({"object": "event", "type": "invoice.paid", "id": "evt_1", "data": null});
+    let double = Double::playing([list(std::slice::from_ref(&event), true), list(&[nameless], false)]).await;
+    let (since, until) = (Timestamp::from_unix_seconds(1_700_000_000), Timestamp::from_unix_seconds(1_700_003_600));
+    let provider = stripe(&double);
+    let first = provider.list_events(&EventSpan { since, until, after: None }).await.unwrap();
+    assert_eq!(first.next.as_deref(), Some("evt_2"));
+    assert_eq!(first.items[0].notice.external_customer, Some(cus("cus_1")));
+    assert_eq!(serde_json::from_slice::<Value>(&first.items[0].body).unwrap(), event);
+    let last = provider.list_events(&EventSpan { since, until, after: Some("evt_2") }).await.unwrap();
+    assert_eq!((last.items.len(), last.next), (1, None));
+    let lines = double.lines();
+    let asked = "GET /v1/events?created[gte]=1700000000&created[lt]=1700003600&types[]=checkout.session.completed&";
+    assert!(lines.iter().all(|line| line.starts_with(asked)), "{lines:?}");
+    assert_eq!(lines[0].matches("types[]=").count(), 20, "more than twenty are refused");
+    assert!(lines[1].ends_with("&limit=100&starting_after=evt_2"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn all_subscriptions_of_the_account_are_listed_whoevers_they_are() {
+    let ours = json!({
+        "id": "sub_2", "status": "canceled", "customer": {"id": "cus_1"}, "latest_invoice": "in_1",
+        "metadata": {"customer_id": "cust_1", "instance": "inst_1"},
+    });
+    let theirs = json!({"id": "sub_1", "status": "active", "customer": "cus_2", "metadata": {}});
+    let double = Double::playing([list(&[ours], true), list(&[theirs], false)]).await;
+    let provider = stripe(&double);
+    let first = provider.list_subscriptions(None).await.unwrap();
+    assert_eq!(first.items[0].external_customer, Some(cus("cus_1")));
+    assert_eq!(first.items[0].customer_id.as_deref(), Some("cust_1"));
+    assert_eq!(first.items[0].instance.as_deref(), Some("inst_1"));
+    assert_eq!((&first.items[0].facts.status, first.items[0].facts.paid_until), (&ProviderStatus::Canceled, None));
+    let last = provider.list_subscriptions(first.next.as_deref()).await.unwrap();
+    assert_eq!((last.items[0].customer_id.as_deref(), last.next), (None, None));
+    assert_eq!(
+        double.lines(),
+        [
+            "GET /v1/subscriptions?status=all&limit=100",
+            "GET /v1/subscriptions?status=all&limit=100&starting_after=sub_2"
+        ]
+    );
+}

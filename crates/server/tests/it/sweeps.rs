@@ -1,0 +1,292 @@
+//! What happens when no webhook comes: the provider's own log of events, the daily comparison, and who runs them when.
+
+use counterfoil_core::Timestamp;
+use serde_json::json;
+
+use crate::actors::Visitor;
+use crate::world::{Stored, World};
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 86_400;
+
+/// Customers to whom something happened on the day without webhooks, and one to whom nothing did.
+struct Cast {
+    buys: Visitor,
+    upgrades: Visitor,
+    plans_end: Visitor,
+    ends: Visitor,
+    refunded: Visitor,
+    deleted: Visitor,
+    renews: Visitor,
+    fails_to_renew: Visitor,
+    idle: Visitor,
+}
+
+async fn subscriber(world: &World, name: &str) -> Visitor {
+    let mut visitor = world.customer(&format!("{name}@example.com")).await;
+    visitor.subscribe(world, "starter").await;
+    visitor
+}
+
+/// The path of a customer's subscription at the provider.
+async fn at_stripe(world: &World, visitor: &Visitor) -> String {
+    format!("/v1/subscriptions/{}", world.stored(visitor).await.stripe_subscription_id.expect("a subscription"))
+}
+
+async fn external(world: &World, visitor: &Visitor) -> String {
+    world.stored(visitor).await.stripe_customer_id.expect("a counterpart")
+}
+
+async fn audited(world: &World, action: &str) -> Vec<String> {
+    let sql = "select detail from audit_log where action = $1 order by id";
+    let rows = world.app.db.query(sql).bind(action).all().await.unwrap();
+    rows.iter().map(|row| row.get("detail").unwrap()).collect()
+}
+
+async fn until(world: &World, at: Timestamp) {
+    world.sandbox().advance(at.as_unix_seconds() - world.sandbox().now().await).await;
+}
+
+/// A day on which no webhook arrives and much happens.
+async fn a_day_without_webhooks(world: &World) -> Cast {
+    let renews = subscriber(world, "renews").await;
+    let fails_to_renew = subscriber(world, "fails").await;
+    world.sandbox().replace_card(&external(world, &fails_to_renew).await, "declined").await;
+    let renewal = world.stored(&renews).await.current_period_ends_at.expect("a period");
+    until(world, renewal.plus_seconds(-6 * HOUR)).await;
+    let cast = Cast {
+        buys: world.customer("buys@example.com").await,
+        upgrades: subscriber(world, "upgrades").await,
+        plans_end: subscriber(world, "plans").await,
+        ends: subscriber(world, "ends").await,
+        refunded: subscriber(world, "refunded").await,
+        deleted: subscriber(world, "deleted").await,
+        idle: subscriber(world, "idle").await,
+        renews,
+        fails_to_renew,
+    };
+    // While webhooks come, neither sweep finds anything, however far it has to look back.
+    assert_eq!(world.app.sweep_events().await.unwrap().unwrap_or(0), 0);
+    assert_eq!(world.app.compare_subscriptions().await.unwrap().unwrap_or(0), 0);
+    assert_eq!(audited(world, "sweep_repaired").await.len(), 0);
+
+    let stripe = world.sandbox();
+    stripe.drop_webhooks().await;
+    cast.buys.buy(world, "professional").await;
+    let path = at_stripe(world, &cast.upgrades).await;
+    let item = stripe.get(&path).await["items"]["data"][0]["id"].as_str().expect("an item").to_owned();
+    let change = [("items[0][id]", item.as_str()), ("items[0][price]", "price_pro_monthly")];
+    stripe.post(&path, &change).await;
+    stripe.post(&at_stripe(world, &cast.plans_end).await, &[("cancel_at_period_end", "true")]).await;
+    stripe.delete(&at_stripe(world, &cast.ends).await).await;
+    let customer = external(world, &cast.refunded).await;
+    let payment = stripe.list(&format!("/v1/payment_intents?customer={customer}")).await.remove(0);
+    stripe.post("/v1/refunds", &[("payment_intent", payment["id"].as_str().expect("an id"))]).await;
+    stripe.delete(&format!("/v1/customers/{}", external(world, &cast.deleted).await)).await;
+    stripe.advance(DAY).await;
+    assert_eq!(world.stored(&cast.buys).await.licenses, 1, "nobody has told us");
+    cast
+}
+
+/// Status, plan, versions of the licence, and mails: one for each version.
+fn told(stored: &Stored) -> (&str, &str, i64, i64) {
+    (&stored.status, &stored.plan, stored.licenses, stored.mails)
+}
+
+async fn all_is_right(world: &World, cast: &Cast, place: &str) {
+    for (who, status, plan, versions) in [
+        (&cast.buys, "active", "professional", 2),
+        (&cast.upgrades, "active", "professional", 3),
+        (&cast.plans_end, "active", "starter", 2),
+        (&cast.ends, "canceled", "starter", 2),
+        (&cast.deleted, "canceled", "starter", 2),
+        (&cast.renews, "active", "starter", 3),
+        (&cast.fails_to_renew, "past_due", "starter", 3),
+        (&cast.idle, "active", "starter", 2),
+    ] {
+        let stored = world.stored(who).await;
+        assert_eq!(told(&stored), (status, plan, versions, versions), "{place}: {}", who.email);
+    }
+    let planned = world.stored(&cast.plans_end).await;
+    assert_eq!(planned.cancel_at, planned.current_period_ends_at, "{place}");
+    assert_eq!(world.stored(&cast.deleted).await.stripe_customer_id, None, "{place}");
+}
+
+async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world: &World) {
+    let cast = a_day_without_webhooks(world).await;
+    let missed = world.app.sweep_events().await.unwrap().expect("it is due");
+    assert!(missed >= 10, "{missed}");
+    world.worked_off().await;
+    all_is_right(world, &cast, "after the sweep").await;
+    let refunded = world.stored(&cast.refunded).await;
+    assert_eq!(refunded.needs_attention.as_deref(), Some("money_back"));
+    let reports = audited(world, "webhooks_missed").await;
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].starts_with(&format!("{missed} events since ")), "{reports:?}");
+    assert!(audited(world, "sweep_repaired").await.len() >= 7);
+    assert_eq!(world.app.sweep_events().await.unwrap(), None, "it is not due again");
+    world.sandbox().advance(HOUR + 1).await;
+    assert_eq!(world.app.sweep_events().await.unwrap(), Some(0), "the overlap brings nothing twice");
+    assert_eq!(world.app.compare_subscriptions().await.unwrap().unwrap_or(0), 0, "and leaves nothing to be found");
+    world.worked_off().await;
+    all_is_right(world, &cast, "an hour later").await;
+}
+
+async fn scenario_77_a_day_of_dropped_webhooks_and_the_comparison_alone(world: &World) {
+    let cast = a_day_without_webhooks(world).await;
+    let repaired = world.app.compare_subscriptions().await.unwrap().expect("it is due");
+    assert_eq!(repaired, 7, "all but the refund, which no list of subscriptions shows");
+    world.worked_off().await;
+    all_is_right(world, &cast, "after the comparison").await;
+    assert_eq!(audited(world, "sweep_repaired").await.len(), 7);
+    assert_eq!(world.app.compare_subscriptions().await.unwrap(), None, "it is not due again");
+    world.sandbox().advance(DAY).await;
+    assert_eq!(world.app.compare_subscriptions().await.unwrap(), Some(0));
+    world.worked_off().await;
+    all_is_right(world, &cast, "a day later").await;
+}
+
+async fn what_a_webhook_brings_after_the_sweep_is_done_already(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    world.sandbox().drop_webhooks().await;
+    ada.buy(world, "professional").await;
+    world.sandbox().advance(HOUR + 400).await;
+    assert!(world.app.sweep_events().await.unwrap().expect("it is due") > 0);
+    world.worked_off().await;
+    let (before, rows) = (world.stored(&ada).await, world.inbox().await.len());
+    assert_eq!((before.status.as_str(), before.licenses, before.mails), ("active", 2, 2));
+    for kind in ["checkout.session.completed", "customer.subscription.created", "invoice.paid"] {
+        world.deliver(&world.sandbox().newest_event(kind).await).await.accepted();
+    }
+    world.worked_off().await;
+    assert_eq!((world.stored(&ada).await, world.inbox().await.len()), (before, rows));
+}
+
+async fn a_sweep_is_run_by_one_process_and_goes_on_after_a_crash(world: &World) {
+    subscriber(world, "ada").await;
+    world.sandbox().advance(2 * HOUR).await;
+    // Another process holds the sweep and is gone in the middle of its run.
+    let hold = "update sweeps set leased_until = $1, run_until = $2, position = 'evt_gone', holder = 'run_gone' where sweep = 'events'";
+    world.app.sweep_events().await.unwrap();
+    world.sandbox().advance(HOUR + 1).await;
+    let now = world.app.now();
+    let held_until = now.plus_seconds(60);
+    let held = world.app.db.query(hold).bind(held_until).bind(now.floor_to_second()).execute().await.unwrap();
+    assert_eq!(held, 1);
+    assert_eq!(world.app.sweep_events().await.unwrap(), None, "somebody else has it");
+    world.sandbox().advance(61).await;
+    // The place to go on from is one that the provider does not know: the run begins anew instead of failing for ever.
+    world.app.sweep_events().await.unwrap_err();
+    assert_eq!(world.app.sweep_events().await.unwrap(), None, "not at once");
+    world.sandbox().advance(301).await;
+    assert_eq!(world.app.sweep_events().await.unwrap(), Some(0));
+}
+
+async fn of_two_replicas_one_sweeps(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    world.sandbox().drop_webhooks().await;
+    ada.buy(world, "professional").await;
+    world.sandbox().advance(DAY + HOUR).await;
+    let mut other = world.app.clone();
+    other.holder = "run_other".into();
+    world.sandbox().reset_calls().await;
+    let (first, second) = tokio::join!(world.app.compare_subscriptions(), other.compare_subscriptions());
+    let mut ran = [first.unwrap(), second.unwrap()];
+    ran.sort();
+    assert_eq!(ran, [None, Some(1)]);
+    assert_eq!(world.sandbox().calls().await.get("GET /v1/subscriptions"), Some(&2), "the list, and one look");
+    world.worked_off().await;
+    assert_eq!(world.stored(&ada).await.mails, 2);
+}
+
+async fn what_other_programs_do_on_the_account_is_passed_over(world: &World) {
+    let stripe = world.sandbox();
+    stripe.drop_webhooks().await;
+    let stranger = stripe
+        .post(
+            "/v1/customers",
+            &[
+                ("email", "x@example.com"),
+                ("payment_method", "pm_card_visa"),
+                ("invoice_settings[default_payment_method]", "pm_card_visa"),
+            ],
+        )
+        .await;
+    let stranger = stranger["id"].as_str().expect("an id");
+    let theirs = [
+        ("customer", stranger),
+        ("items[0][price]", "price_starter_monthly"),
+        ("metadata[customer_id]", "cust_0f1e2d3c4b5a69788796a5b4c3d2e1f0"),
+        ("metadata[instance]", "inst_of_another_installation"),
+    ];
+    stripe.post("/v1/subscriptions", &theirs).await;
+    stripe.advance(DAY + HOUR).await;
+    assert!(world.app.sweep_events().await.unwrap().expect("it is due") > 0);
+    world.worked_off().await;
+    let inbox = world.inbox().await;
+    assert!(!inbox.is_empty() && inbox.iter().all(|row| row.contains("ignored")), "{inbox:?}");
+    assert_eq!(world.app.compare_subscriptions().await.unwrap(), Some(0));
+    assert_eq!(audited(world, "sweep_repaired").await.len(), 0);
+}
+
+async fn a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    world.sandbox().drop_webhooks().await;
+    ada.buy(world, "professional").await;
+    let linked = external(world, &ada).await;
+    for sql in [
+        "delete from checkout_attempts where customer_id = $1",
+        "delete from billing_links where customer_id = $1",
+        "update customers set stripe_customer_id = null where customer_id = $1",
+    ] {
+        world.app.db.query(sql).bind(&ada.customer_id).execute().await.unwrap();
+    }
+    world.sandbox().advance(DAY + HOUR).await;
+    assert_eq!(world.app.compare_subscriptions().await.unwrap(), Some(1));
+    world.worked_off().await;
+    let stored = world.stored(&ada).await;
+    assert_eq!((stored.stripe_customer_id, stored.licenses), (Some(linked), 2));
+    assert_eq!(world.sandbox().customers().await.len(), 1);
+}
+
+async fn many_links_that_do_not_come_to_an_end_hold_nobody_up(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    // Each of them has to wait for its stored error to go away, in every round.
+    let customer = "insert into customers (customer_id, email, password_hash, created_at, updated_at) \
+                    values ($1, $2, '', $3, $3)";
+    let subscription = "insert into subscriptions (customer_id, plan, status, trial_ends_at, current_period_ends_at, created_at, \
+                        updated_at) values ($1, 'trial', 'trialing', $2, $2, $2, $2)";
+    let stuck = "insert into billing_links (customer_id, provider, generation, state, idempotency_key, email, frozen_params, \
+                 opened_at, poisoned_at, livemode, created_at, updated_at) \
+                 values ($1, 'stripe', 1, 'creating', $2, 'x@example.com', '', $3, $4, $5, $3, $3)";
+    let (long_ago, soon) = (world.app.now().plus_days(-2), world.app.now().plus_seconds(660));
+    let mut tx = world.app.db.begin().await.unwrap();
+    for number in 0..105 {
+        let (id, email) = (format!("cust_{number:032x}"), format!("c{number}@example.com"));
+        tx.query(customer).bind(id.as_str()).bind(email).bind(long_ago).execute().await.unwrap();
+        tx.query(subscription).bind(id.as_str()).bind(long_ago).execute().await.unwrap();
+        let insert = tx.query(stuck).bind(id.as_str()).bind(format!("k{number}")).bind(long_ago).bind(soon).bind(false);
+        insert.execute().await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let lose = json!({ "lose_answer": { "times": 3, "path": "/v1/customers", "method": "POST" } });
+    world.sandbox().faults(lose).await;
+    ada.checkout("professional").await.refused(503, "payment_provider_unavailable");
+    world.sandbox().advance(600).await;
+    for round in 1..=2 {
+        world.app.sweep_open(world.app.now()).await.unwrap();
+        let done = world.stored(&ada).await.stripe_customer_id.is_some();
+        assert_eq!(done, round == 2, "in round {round}");
+    }
+}
+
+both_engines!(
+    scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log,
+    scenario_77_a_day_of_dropped_webhooks_and_the_comparison_alone,
+    what_a_webhook_brings_after_the_sweep_is_done_already,
+    a_sweep_is_run_by_one_process_and_goes_on_after_a_crash,
+    of_two_replicas_one_sweeps,
+    what_other_programs_do_on_the_account_is_passed_over,
+    a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison,
+    many_links_that_do_not_come_to_an_end_hold_nobody_up,
+);
