@@ -22,7 +22,7 @@ fn time(value: &Value) -> Timestamp {
     value.as_str().expect("a time").parse().expect("RFC 3339")
 }
 
-async fn from_sign_up_to_a_paid_license(world: &World) {
+async fn scenario_49_from_sign_up_to_a_paid_license(world: &World) {
     // 1. Sign-up.
     let mut test = world.visitor("test@example.com");
     test.password = "SecurePass123".to_owned();
@@ -87,4 +87,4 @@ async fn from_sign_up_to_a_paid_license(world: &World) {
     assert_eq!(world.sandbox().customers().await.len(), 1);
 }
 
-both_engines!(from_sign_up_to_a_paid_license);
+both_engines!(scenario_49_from_sign_up_to_a_paid_license);

@@ -146,7 +146,7 @@ async fn company_names_that_would_mislead_are_refused(world: &World) {
     assert_eq!(told.json()["customer"]["company_name"], name);
 }
 
-async fn checkouts_that_cannot_be_are_refused(world: &World) {
+async fn scenario_30_checkouts_that_cannot_be_are_refused_without_asking_stripe(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let before = world.counts().await;
     let wish = |changes: &[(&str, Value)]| {
@@ -289,7 +289,7 @@ both_engines!(
     addresses_that_are_none_are_refused,
     weak_passwords_are_refused,
     company_names_that_would_mislead_are_refused,
-    checkouts_that_cannot_be_are_refused,
+    scenario_30_checkouts_that_cannot_be_are_refused_without_asking_stripe,
     scenario_26_return_urls_that_lead_elsewhere_are_refused,
     tokens_that_are_no_licenses_are_answered_and_not_believed,
 );

@@ -76,7 +76,7 @@ async fn kill_between_answer_and_commit(world: &mut World, customer: &Customer, 
 }
 
 #[tokio::test]
-async fn a_kill_between_the_answer_of_stripe_and_our_commit_makes_nothing_twice() {
+async fn scenario_4_a_kill_between_the_answer_of_stripe_and_our_commit_makes_nothing_twice() {
     async fn story(engine: Engine) {
         let mut world = World::new(engine, 1).await;
         let ada = world.api(0).sign_up().await;

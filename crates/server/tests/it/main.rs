@@ -48,6 +48,7 @@ mod plan_changes;
 mod processes;
 mod races;
 mod recovery;
+mod scenarios;
 mod sequences;
 mod shapes;
 mod sql;

@@ -143,6 +143,40 @@ async fn scenario_64_a_first_payment_that_never_comes_leaves_the_trial_and_the_w
     ada.subscribe(world, "starter").await;
 }
 
+async fn scenario_69_a_planned_end_that_is_told_twice_stays_planned_and_mails_nothing(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "professional").await;
+    let path = at_stripe(world, &ada).await;
+    world.sandbox().post(&path, &[("cancel_at_period_end", "true")]).await;
+    world.settled().await;
+    let planned = world.stored(&ada).await;
+    assert_eq!((planned.status.as_str(), planned.cancel_at), ("active", planned.current_period_ends_at));
+    let told = world.sandbox().newest_event("customer.subscription.updated").await;
+    let again = world.event("customer.subscription.updated", told["data"]["object"].clone());
+    for event in [&told, &again] {
+        world.deliver(event).await.accepted();
+        world.worked_off().await;
+        assert_eq!(world.stored(&ada).await, planned, "the same end, and no mail about it");
+    }
+}
+
+async fn scenario_73_a_customer_in_the_trial_or_with_an_open_payment_becomes_active(world: &World) {
+    for unpaid_first in [false, true] {
+        let ada = world.customer(if unpaid_first { "ada@example.com" } else { "bob@example.com" }).await;
+        ada.checkout_url("professional").await;
+        assert_eq!(ada.subscription().await["status"], "trialing");
+        let subscription = begin_unpaid(world, &ada, "price_pro_monthly").await;
+        if unpaid_first {
+            world.settled().await;
+            assert_eq!(ada.subscription().await["status"], "trialing", "our trial goes on until money comes");
+        }
+        pay_first_invoice(world, &subscription).await;
+        world.settled().await;
+        let stored = world.stored(&ada).await;
+        assert_eq!((stored.status.as_str(), stored.plan.as_str(), stored.licenses), ("active", "professional", 2));
+    }
+}
+
 async fn scenario_70_a_plan_changed_at_the_provider_reaches_the_license(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "starter").await;
@@ -249,7 +283,9 @@ both_engines!(
     scenarios_60_and_62_a_planned_end_is_shown_and_can_be_taken_back,
     scenario_63_an_immediate_cancellation_ends_the_license,
     scenario_64_a_first_payment_that_never_comes_leaves_the_trial_and_the_way_to_checkout,
+    scenario_69_a_planned_end_that_is_told_twice_stays_planned_and_mails_nothing,
     scenario_70_a_plan_changed_at_the_provider_reaches_the_license,
+    scenario_73_a_customer_in_the_trial_or_with_an_open_payment_becomes_active,
     a_renewal_extends_the_license_once_it_is_paid_and_not_before,
     scenarios_65_and_66_a_failed_renewal_keeps_the_grace_and_a_new_card_heals_it,
     the_grace_ends_and_with_it_the_license,
