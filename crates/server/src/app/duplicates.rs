@@ -11,17 +11,41 @@ use crate::store::audit::Actor;
 impl App {
     /// Cancels these later duplicates, under the operator's policy, after a look was written: only what our book shows as the
     /// second one is ended. What fails stays flagged, and the next look tries it again; the customer's licence does not wait
-    /// for it. Giving the money back is left to an operator.
+    /// for it. Where its money is to go back, that comes first: a subscription that has ended is no duplicate any more, and nobody
+    /// would come back for its payment.
     pub(super) async fn cancel_duplicates(&self, lease: &Lease, duplicates: &[ExternalSubscriptionId]) {
         match self.settings.duplicate_policy {
             DuplicatePolicy::Flag => return,
-            DuplicatePolicy::Cancel => {}
+            DuplicatePolicy::Cancel | DuplicatePolicy::CancelAndRefund => {}
         }
         for duplicate in duplicates {
-            if let Err(error) = self.cancel_duplicate(lease, duplicate).await {
+            if let Err(error) = self.end_duplicate(lease, duplicate).await {
                 tracing::error!(customer_id = %lease.customer_id, %error, "a second subscription could not be canceled");
             }
         }
+    }
+
+    async fn end_duplicate(&self, lease: &Lease, duplicate: &ExternalSubscriptionId) -> Result<(), Error> {
+        if self.settings.duplicate_policy == DuplicatePolicy::CancelAndRefund {
+            self.refund_duplicate(lease, duplicate).await?;
+        }
+        self.cancel_duplicate(lease, duplicate).await
+    }
+
+    /// Gives the newest period's payment back. Earlier ones were for a time that is over, and are an operator's to judge.
+    async fn refund_duplicate(&self, lease: &Lease, duplicate: &ExternalSubscriptionId) -> Result<(), Error> {
+        let (customer_id, instance) = (&lease.customer_id, &self.instance.instance_id);
+        for payment in self.provider.payments_of_newest_period(duplicate).await? {
+            let what = format!("duplicate_refund:{}", payment.as_str());
+            let key = IdempotencyKey::subscription_change(instance, customer_id, &what, lease.fence);
+            self.provider.give_back(&key, &payment).await?;
+            let mut tx = self.db.begin().await?;
+            let (told, now) = (payment.as_str(), self.now());
+            store::audit::insert(&mut tx, Actor::Sync, "duplicate_refunded", Some(customer_id), told, now).await?;
+            tx.commit().await?;
+            metrics::counter!("counterfoil_duplicates_refunded_total").increment(1);
+        }
+        Ok(())
     }
 
     async fn cancel_duplicate(&self, lease: &Lease, duplicate: &ExternalSubscriptionId) -> Result<(), Error> {

@@ -192,8 +192,9 @@ fn duplicate_policy(values: &Values, problems: &mut Problems) -> Option<Duplicat
     match given.text.as_str() {
         "flag" => Some(DuplicatePolicy::Flag),
         "cancel" => Some(DuplicatePolicy::Cancel),
+        "cancel_and_refund" => Some(DuplicatePolicy::CancelAndRefund),
         other => {
-            let message = format!("`{other}` is unknown: write `flag` or `cancel`");
+            let message = format!("`{other}` is unknown: write `flag`, `cancel` or `cancel_and_refund`");
             problems.add("invalid_duplicate_policy", &given.name, message);
             None
         }

@@ -115,6 +115,8 @@ pub enum DuplicatePolicy {
     Flag,
     /// The later one is canceled at once, and an operator can see it.
     Cancel,
+    /// The same, and what was paid for its newest period is given back first.
+    CancelAndRefund,
 }
 
 /// How log lines look.

@@ -309,6 +309,19 @@ pub trait PaymentProvider: Send + Sync {
         subscription: &'a ExternalSubscriptionId,
     ) -> BoxFuture<'a, Result<(), ProviderError>>;
 
+    /// What paid for the newest period of a subscription; nothing where nothing was paid.
+    fn payments_of_newest_period<'a>(
+        &'a self,
+        subscription: &'a ExternalSubscriptionId,
+    ) -> BoxFuture<'a, Result<Vec<PaymentRef>, ProviderError>>;
+
+    /// Gives all that is left of a payment back. One that was given back already is as good.
+    fn give_back<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        payment: &'a PaymentRef,
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
     /// The exact bytes with which the session will be created.
     fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String;
 

@@ -7,6 +7,7 @@ use crate::actors::Visitor;
 use crate::world::{World, id_of};
 
 const HOLD: &[(&str, &str)] = &[("COUNTERFOIL_DISPUTE_POLICY", "hold")];
+const REFUND: &[(&str, &str)] = &[("COUNTERFOIL_DUPLICATE_POLICY", "cancel_and_refund")];
 const CANCEL: &[(&str, &str)] = &[("COUNTERFOIL_DUPLICATE_POLICY", "cancel")];
 
 /// The payments of the customer, newest first.
@@ -245,6 +246,47 @@ async fn the_later_of_two_subscriptions_is_canceled_where_the_operator_wants_tha
     assert_eq!(judged(&ada).await.0, true);
 }
 
+/// What was taken and what of it was given back, for each payment of a customer.
+async fn taken_and_given_back(world: &World, visitor: &Visitor) -> Vec<(i64, i64)> {
+    let customer = world.stored(visitor).await.stripe_customer_id.expect("a counterpart");
+    let charges = world.sandbox().list(&format!("/v1/charges?customer={customer}")).await;
+    let mut amounts: Vec<(i64, i64)> = charges
+        .iter()
+        .map(|charge| (charge["amount"].as_i64().unwrap(), charge["amount_refunded"].as_i64().unwrap()))
+        .collect();
+    amounts.sort_unstable();
+    amounts
+}
+
+async fn the_later_of_two_subscriptions_is_canceled_and_its_money_goes_back(world: &World) {
+    let (ada, second) = a_second_subscription(world).await;
+    world.until("one is left", async || world.stored(&ada).await.needs_attention.is_none()).await;
+    world.settled().await;
+    assert_eq!(taken_and_given_back(world, &ada).await, [(4900, 0), (19_900, 19_900)]);
+    let id = second["id"].as_str().unwrap();
+    assert_eq!(world.sandbox().get(&format!("/v1/subscriptions/{id}")).await["status"], "canceled");
+    let done = actions(world, &ada).await;
+    assert_eq!(done.iter().filter(|line| line.starts_with("duplicate_refunded")).count(), 1, "{done:#?}");
+    assert_eq!((world.stored(&ada).await.plan.as_str(), judged(&ada).await.0), ("professional", json!(true)));
+}
+
+async fn a_refund_whose_answer_is_lost_is_made_once_and_the_duplicate_still_ends(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "professional").await;
+    world.sandbox().advance(5).await;
+    let lost = json!({ "lose_answer": { "times": 3, "path": "/v1/refunds", "method": "POST" } });
+    world.sandbox().faults(lost).await;
+    subscribe_at_stripe(world, &ada, "price_enterprise_monthly", "pm_card_visa").await;
+    world.sandbox().delivered().await;
+    world.until("a look has ended the second one", async || {
+        world.app.sync_customer(&id_of(&ada)).await.expect("a look");
+        world.stored(&ada).await.needs_attention.is_none()
+    })
+    .await;
+    world.settled().await;
+    assert_eq!(taken_and_given_back(world, &ada).await, [(4900, 0), (19_900, 19_900)]);
+}
+
 both_engines!(
     scenario_76_a_full_refund_ends_the_period_and_only_that_subscription,
     scenario_76_a_refunded_renewal_leaves_the_period_before_and_the_next_payment_counts,
@@ -262,4 +304,8 @@ both_engines!(Setup::configured(super::HOLD);
 );
 both_engines!(Setup::configured(super::CANCEL);
     the_later_of_two_subscriptions_is_canceled_where_the_operator_wants_that,
+);
+both_engines!(Setup::configured(super::REFUND);
+    the_later_of_two_subscriptions_is_canceled_and_its_money_goes_back,
+    a_refund_whose_answer_is_lost_is_made_once_and_the_duplicate_still_ends,
 );

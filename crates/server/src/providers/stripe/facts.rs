@@ -4,7 +4,7 @@ use counterfoil_core::facts::{
     Facts, Money, PlannedPrice, ProviderStatus, SessionFacts, SessionStatus, SubscriptionFacts,
 };
 use counterfoil_core::link::Candidate;
-use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, Timestamp};
+use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Timestamp};
 use serde_json::Value;
 
 use super::client::Client;
@@ -12,7 +12,7 @@ use super::error::unreadable;
 use super::form::{Form, path_segment};
 use super::subscriptions::{self, Paid};
 use super::{changes, json, list, money, objects};
-use crate::providers::{CheckoutSession, ProviderError};
+use crate::providers::{CheckoutSession, PaymentRef, ProviderError};
 
 /// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
 const PAID_INVOICES_MAX: i64 = 20;
@@ -111,6 +111,18 @@ async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFac
     let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
     let (paid_until, money) = newest_kept(client, &invoices, facts.id.as_str()).await?;
     Ok(SubscriptionFacts { paid_until, money, ..facts })
+}
+
+/// What paid the newest invoice of a period of this subscription.
+pub(super) async fn payments_of_newest_period(
+    client: &Client,
+    subscription: &ExternalSubscriptionId,
+) -> Result<Vec<PaymentRef>, ProviderError> {
+    let paid = Form::new().field("subscription", subscription.as_str()).field("status", "paid");
+    let filter = paid.field("expand[]", "data.payments");
+    let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
+    let newest = subscriptions::paid_periods(&invoices, subscription.as_str()).next();
+    Ok(newest.map(|(_until, payments)| payments).unwrap_or_default())
 }
 
 /// The end of the newest period whose money was not taken back, and what became of the newest period's money. A surcharge that

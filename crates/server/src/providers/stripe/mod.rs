@@ -147,6 +147,21 @@ impl PaymentProvider for Stripe {
         Box::pin(subscriptions::cancel_now(&self.client, key, subscription))
     }
 
+    fn payments_of_newest_period<'a>(
+        &'a self,
+        subscription: &'a ExternalSubscriptionId,
+    ) -> BoxFuture<'a, Result<Vec<PaymentRef>, ProviderError>> {
+        Box::pin(facts::payments_of_newest_period(&self.client, subscription))
+    }
+
+    fn give_back<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        payment: &'a PaymentRef,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(money::give_back(&self.client, key, payment))
+    }
+
     fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String {
         objects::checkout_form(new).into_string()
     }

@@ -4,8 +4,8 @@
 //! `expand` reaches four levels deep, and the charge of an invoice in a list lies deeper. So the payments come with the list,
 //! and the charge costs a call of its own: one for each subscription whose newest invoice was paid with money.
 
-use counterfoil_core::ExternalCustomerId;
 use counterfoil_core::facts::Money;
+use counterfoil_core::{ExternalCustomerId, IdempotencyKey};
 use serde_json::Value;
 
 use super::client::Client;
@@ -64,6 +64,25 @@ pub(super) async fn customer_of(
     match client.get(&path(payment)?, &Form::new()).await {
         Ok(found) => Ok(json::reference(&found.body, &["customer"]).map(ExternalCustomerId::new)),
         Err(ProviderError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives all that is left of a payment back. Stripe gives no payment back twice, whatever the key.
+pub(super) async fn give_back(
+    client: &Client,
+    key: &IdempotencyKey,
+    payment: &PaymentRef,
+) -> Result<(), ProviderError> {
+    let (name, id) = match payment.as_str().split_once('/') {
+        Some(("charges", id)) => ("charge", id),
+        Some((_, id)) => ("payment_intent", id),
+        None => ("payment_intent", payment.as_str()),
+    };
+    let form = Form::new().field(name, id).field("reason", "duplicate");
+    match client.post("/v1/refunds", key, form.as_str()).await {
+        Ok(_) => Ok(()),
+        Err(ProviderError::Rejected { code: Some(code), .. }) if code == "charge_already_refunded" => Ok(()),
         Err(error) => Err(error),
     }
 }
