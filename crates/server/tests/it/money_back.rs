@@ -278,11 +278,12 @@ async fn a_refund_whose_answer_is_lost_is_made_once_and_the_duplicate_still_ends
     world.sandbox().faults(lost).await;
     subscribe_at_stripe(world, &ada, "price_enterprise_monthly", "pm_card_visa").await;
     world.sandbox().delivered().await;
-    world.until("a look has ended the second one", async || {
-        world.app.sync_customer(&id_of(&ada)).await.expect("a look");
-        world.stored(&ada).await.needs_attention.is_none()
-    })
-    .await;
+    world
+        .until("a look has ended the second one", async || {
+            world.app.sync_customer(&id_of(&ada)).await.expect("a look");
+            world.stored(&ada).await.needs_attention.is_none()
+        })
+        .await;
     world.settled().await;
     assert_eq!(taken_and_given_back(world, &ada).await, [(4900, 0), (19_900, 19_900)]);
 }
