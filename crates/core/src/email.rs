@@ -66,6 +66,12 @@ impl EmailAddress {
         &self.0
     }
 
+    /// The part after the @.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').expect("a parsed address has an @").1
+    }
+
     /// The address with what one person varies freely taken out: a `+tag`, and the dots that Gmail ignores. It is the key of
     /// the trial ledger and never an address to write to.
     #[must_use]

@@ -112,6 +112,12 @@ pub enum Refusal {
     /// The customer has never been at the payment provider.
     #[error("There is nothing to manage yet: this customer has never paid anything.")]
     NoBilling,
+    /// The trial cannot be made longer.
+    #[error("The trial cannot be extended: {reason}.")]
+    TrialNotExtendable {
+        /// Why, and what to do instead.
+        reason: &'static str,
+    },
     /// There is no licence to give: no trial and no paid period.
     #[error("There is no license for this customer at the moment: neither a trial nor a paid period runs.")]
     NoLicense,
@@ -155,6 +161,7 @@ impl Refusal {
             Self::NothingToResume => "nothing_to_resume",
             Self::PaymentDeclined => "payment_declined",
             Self::NoBilling => "no_billing",
+            Self::TrialNotExtendable { .. } => "trial_not_extendable",
             Self::NoLicense => "no_license",
             Self::LicenseInvalid => "license_invalid",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -186,6 +193,7 @@ impl Refusal {
             | Self::NothingToResume
             | Self::PaymentDeclined
             | Self::NoBilling
+            | Self::TrialNotExtendable { .. }
             | Self::NoLicense
             | Self::TooManyRequests { .. } => None,
         }

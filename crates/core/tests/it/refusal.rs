@@ -41,6 +41,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NothingToResume,
         Refusal::PaymentDeclined,
         Refusal::NoBilling,
+        Refusal::TrialNotExtendable { reason: "a paid subscription runs" },
         Refusal::NoLicense,
         Refusal::LicenseInvalid,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
@@ -77,10 +78,11 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::ApiKeyUnknown => 24,
         Refusal::WrongPassword => 25,
         Refusal::LinkInvalid => 26,
+        Refusal::TrialNotExtendable { .. } => 27,
     }
 }
 
-const VARIANTS: usize = 27;
+const VARIANTS: usize = 28;
 
 #[test]
 fn codes_are_unique_plain_words() {

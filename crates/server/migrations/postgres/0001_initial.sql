@@ -219,6 +219,15 @@ create table trial_ledger (
     ends_at timestamptz not null
 );
 
+-- What was decided about telling a customer of the end of a trial: once for each end. An extension brings another end.
+create table trial_notices (
+    customer_id text not null references customers (customer_id) on delete cascade,
+    trial_ends_at timestamptz not null,
+    kind text not null check (kind in ('three_days', 'one_day', 'ended')),
+    decided_at timestamptz not null,
+    primary key (customer_id, trial_ends_at, kind)
+);
+
 create table sessions (
     token_hash text primary key,
     customer_id text not null references customers (customer_id) on delete cascade,

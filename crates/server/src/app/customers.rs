@@ -1,11 +1,11 @@
 //! Customers: sign-up, and what a customer may know of itself.
 
 use counterfoil_core::entitlement::entitlement;
-use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription, Timestamp, trial};
+use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription};
 
 use super::licenses::{FIRST_VERSION, Reason};
 use super::sessions::NewSession;
-use super::{App, Error, Failure, secrets};
+use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
 use crate::store::audit::Actor;
@@ -100,35 +100,6 @@ impl App {
         self.signals.outbox.notify_one();
         metrics::counter!("counterfoil_signups_total").increment(1);
         Ok((Account { customer, subscription, license }, session))
-    }
-
-    async fn start_trial(
-        &self,
-        tx: &mut Tx,
-        customer_id: &CustomerId,
-        email: &EmailAddress,
-        now: Timestamp,
-    ) -> Result<Subscription, Error> {
-        let plan = self.catalog.trial();
-        let person = secrets::person_hash(&self.instance.ledger_key, &email.person_key());
-        let earlier = store::trials::find(tx, &person).await?;
-        let start = trial::start(earlier, plan, now);
-        let entry = match start {
-            trial::Start::Earlier(entry) => entry,
-            trial::Start::First(entry) => {
-                if store::trials::insert(tx, &person, customer_id, &plan.code, entry).await? {
-                    entry
-                } else {
-                    // The same person signs up twice at this very moment; whoever wrote first decides.
-                    store::trials::find(tx, &person)
-                        .await?
-                        .ok_or_else(|| Failure::Corrupt("a trial entry came and went".into()))?
-                }
-            }
-        };
-        let subscription = Subscription::trial(plan.code.clone(), entry.ends_at);
-        store::subscriptions::insert(tx, customer_id, &subscription, now).await?;
-        Ok(subscription)
     }
 
     /// The customer's account.

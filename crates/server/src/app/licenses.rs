@@ -25,6 +25,8 @@ pub const FIRST_VERSION: i64 = 1;
 pub enum Reason {
     /// Sign-up.
     TrialStarted,
+    /// An operator made the trial longer, or the provider did.
+    TrialExtended,
     /// The first payment, or a payment after an ended subscription.
     Subscribed,
     /// Another plan.
@@ -45,6 +47,7 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Self::TrialStarted => "trial_started",
+            Self::TrialExtended => "trial_extended",
             Self::Subscribed => "subscribed",
             Self::PlanChanged => "plan_changed",
             Self::Renewed => "renewed",
@@ -57,6 +60,7 @@ impl Reason {
     const fn sentence(self) -> &'static str {
         match self {
             Self::TrialStarted => "Your trial has started.",
+            Self::TrialExtended => "Your trial was extended.",
             Self::Subscribed => "Your payment was received. Thank you!",
             Self::PlanChanged => "Your plan has changed.",
             Self::Renewed => "Your subscription was renewed.",
@@ -72,10 +76,14 @@ impl Reason {
     /// What the newest version and the new grant differ in.
     fn between(newest: Option<&License>, grant: &Grant) -> Self {
         match newest {
+            None if grant.trial => Self::TrialExtended,
             None => Self::Subscribed,
             Some(old) if old.trial && !grant.trial => Self::Subscribed,
             Some(old) if old.plan != grant.plan => Self::PlanChanged,
-            Some(old) if grant.paid_until.floor_to_second() > old.paid_until => Self::Renewed,
+            Some(old) if grant.paid_until.floor_to_second() > old.paid_until => match grant.trial {
+                true => Self::TrialExtended,
+                false => Self::Renewed,
+            },
             Some(old) if old.status != grant.status && grant.status == "past_due" => Self::PaymentOverdue,
             Some(old) if old.status != grant.status => Self::StatusChanged,
             Some(_) => Self::Reissued,
@@ -218,7 +226,8 @@ impl App {
                 };
                 (mail.subject(), mail.body())
             }
-            Reason::Subscribed
+            Reason::TrialExtended
+            | Reason::Subscribed
             | Reason::PlanChanged
             | Reason::Renewed
             | Reason::PaymentOverdue
@@ -227,6 +236,7 @@ impl App {
                 let mail = LicenseMail {
                     product: self.settings.product_name.clone(),
                     plan_name,
+                    is_trial: license.trial,
                     reason_in_words: reason.sentence().to_owned(),
                     version: u32::try_from(license.version).unwrap_or(u32::MAX),
                     paid_until_on: license.paid_until.date_in_words(),

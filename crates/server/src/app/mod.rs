@@ -32,6 +32,7 @@ pub mod sweeps;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+pub mod trials;
 pub mod webhooks;
 
 use std::sync::Arc;

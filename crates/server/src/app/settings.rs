@@ -3,6 +3,7 @@
 use counterfoil_core::return_url::ReturnUrls;
 
 pub use counterfoil_core::facts::DisputePolicy;
+pub use counterfoil_core::trial::TrialPer;
 
 pub use crate::config::{CheckoutAuth, DuplicatePolicy};
 
@@ -23,6 +24,10 @@ pub struct Settings {
     pub dispute_policy: DisputePolicy,
     /// What happens to a second subscription.
     pub duplicate_policy: DuplicatePolicy,
+    /// Who shares one trial.
+    pub trial_per: TrialPer,
+    /// Whether customers are told by mail that their trial ends.
+    pub trial_reminders: bool,
     /// Whether this is the sandbox: no real money, mails are kept.
     pub sandbox: bool,
 }

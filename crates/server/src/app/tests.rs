@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
 use super::sessions::Caller;
-use super::settings::{CheckoutAuth, DisputePolicy, DuplicatePolicy};
+use super::settings::{CheckoutAuth, DisputePolicy, DuplicatePolicy, TrialPer};
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::stripe::{Stripe, StripeConfig};
@@ -64,6 +64,8 @@ async fn world(engine: crate::db::Engine) -> World {
             checkout_auth: CheckoutAuth::CustomerId,
             dispute_policy: DisputePolicy::Ignore,
             duplicate_policy: DuplicatePolicy::Flag,
+            trial_per: TrialPer::Person,
+            trial_reminders: true,
             sandbox: true,
         }),
         instance: Arc::new(Instance {

@@ -14,6 +14,7 @@ mod output;
 mod sandbox;
 mod serve;
 pub mod service;
+mod trial;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -61,6 +62,9 @@ enum Command {
     /// Look customers up, and after them.
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
+    /// Make trials longer.
+    #[command(subcommand)]
+    Trial(trial::TrialCommand),
     /// Manage access for programs.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -99,6 +103,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sandbox(args) => sandbox::run(&common, args).await,
         Command::License(command) => license::run(&common, command).await,
         Command::Customer(command) => customer::run(&common, command).await,
+        Command::Trial(command) => trial::run(&common, command).await,
         Command::Admin(command) => admin::run(&common, command).await,
         Command::Version => {
             output::show(common.json, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), || {

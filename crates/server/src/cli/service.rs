@@ -215,6 +215,8 @@ fn settings(config: &Config) -> Settings {
         checkout_auth: config.checkout_auth,
         dispute_policy: config.dispute_policy,
         duplicate_policy: config.duplicate_policy,
+        trial_per: config.trial_per.clone(),
+        trial_reminders: config.trial_reminders,
         sandbox: config.mode.is_sandbox(),
     }
 }

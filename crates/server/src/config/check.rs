@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
-use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, mode};
+use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, mode, trials};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
 const SANDBOX_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3101);
@@ -39,6 +39,8 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let checkout_auth = checkout_auth(&values, problems);
     let dispute_policy = dispute_policy(&values, problems);
     let duplicate_policy = duplicate_policy(&values, problems);
+    let trial_per = trials::trial_per(&values, problems);
+    let trial_reminders = flag(&values, &settings::TRIAL_REMINDERS, true, problems);
     let product = one_line(&values, &settings::PRODUCT, "licences name it as their audience", problems);
     let product = product.map(|text| text.unwrap_or_else(|| PRODUCT_DEFAULT.to_owned()));
     let product_name = one_line(&values, &settings::PRODUCT_NAME, "pages and mails call it that", problems);
@@ -65,6 +67,8 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         checkout_auth,
         dispute_policy: dispute_policy?,
         duplicate_policy: duplicate_policy?,
+        trial_per: trial_per?,
+        trial_reminders: trial_reminders?,
         product_name: product_name?.unwrap_or_else(|| match sandbox {
             true => SANDBOX_PRODUCT_NAME.to_owned(),
             false => product.clone().unwrap_or_default(),
@@ -196,6 +200,19 @@ fn duplicate_policy(values: &Values, problems: &mut Problems) -> Option<Duplicat
         other => {
             let message = format!("`{other}` is unknown: write `flag`, `cancel` or `cancel_and_refund`");
             problems.add("invalid_duplicate_policy", &given.name, message);
+            None
+        }
+    }
+}
+
+pub(super) fn flag(values: &Values, setting: &Setting, default: bool, problems: &mut Problems) -> Option<bool> {
+    let Some(given) = values.get(setting) else { return Some(default) };
+    match given.text.as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        other => {
+            let message = format!("`{other}` is neither: write true or false");
+            problems.add("invalid_flag", &given.name, message);
             None
         }
     }

@@ -10,6 +10,7 @@ mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
+mod trials;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use counterfoil_core::Catalog;
 use counterfoil_core::facts::DisputePolicy;
 use counterfoil_core::return_url::Origin;
+use counterfoil_core::trial::TrialPer;
 use secrecy::SecretString;
 
 pub use error::{ConfigError, Problem};
@@ -55,6 +57,10 @@ pub struct Config {
     pub dispute_policy: DisputePolicy,
     /// What happens to a second subscription.
     pub duplicate_policy: DuplicatePolicy,
+    /// Who shares one trial.
+    pub trial_per: TrialPer,
+    /// Whether customers are told by mail that their trial ends.
+    pub trial_reminders: bool,
     /// The vendor's product; `aud` of licences.
     pub product: String,
     /// The product as customers call it: on pages and in mails.

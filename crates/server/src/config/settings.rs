@@ -9,14 +9,20 @@ pub(super) struct Setting {
     pub(super) variable: &'static str,
     /// Whether the value may also come from a file of its own: `key_file`, `VARIABLE_FILE`.
     pub(super) secret: bool,
+    /// Whether it is `true` or `false`, in the file without quotes.
+    pub(super) flag: bool,
 }
 
 const fn plain(key: &'static str, variable: &'static str) -> Setting {
-    Setting { key, variable, secret: false }
+    Setting { key, variable, secret: false, flag: false }
 }
 
 const fn secret(key: &'static str, variable: &'static str) -> Setting {
-    Setting { key, variable, secret: true }
+    Setting { key, variable, secret: true, flag: false }
+}
+
+const fn flag(key: &'static str, variable: &'static str) -> Setting {
+    Setting { key, variable, secret: false, flag: true }
 }
 
 pub(super) static LISTEN: Setting = plain("listen", "COUNTERFOIL_LISTEN");
@@ -33,12 +39,15 @@ pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
 pub(super) static DISPUTE_POLICY: Setting = plain("dispute_policy", "COUNTERFOIL_DISPUTE_POLICY");
 pub(super) static DUPLICATE_POLICY: Setting = plain("duplicate_policy", "COUNTERFOIL_DUPLICATE_POLICY");
+pub(super) static TRIAL_PER: Setting = plain("trial_per", "COUNTERFOIL_TRIAL_PER");
+pub(super) static PUBLIC_MAIL_DOMAINS: Setting = plain("public_mail_domains", "COUNTERFOIL_PUBLIC_MAIL_DOMAINS");
+pub(super) static TRIAL_REMINDERS: Setting = flag("trial_reminders", "COUNTERFOIL_TRIAL_REMINDERS");
 pub(super) static PRODUCT: Setting = plain("product", "COUNTERFOIL_PRODUCT");
 pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRODUCT_NAME");
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 18] = [
+pub(super) static ALL: [&Setting; 21] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -53,6 +62,9 @@ pub(super) static ALL: [&Setting; 18] = [
     &CHECKOUT_AUTH,
     &DISPUTE_POLICY,
     &DUPLICATE_POLICY,
+    &TRIAL_PER,
+    &PUBLIC_MAIL_DOMAINS,
+    &TRIAL_REMINDERS,
     &PRODUCT,
     &PRODUCT_NAME,
     &LICENSE_KEY,

@@ -149,9 +149,9 @@ fn read_file(text: &str, values: &mut Values, problems: &mut Problems) {
         values.plans = read_plans(plans, problems);
     }
     for setting in ALL {
-        let inline = table.remove(setting.key).and_then(|value| text_of(value, setting.key, problems));
+        let inline = table.remove(setting.key).and_then(|value| text_of(value, setting.key, setting.flag, problems));
         let file_key = setting.file_key();
-        let path = file_key.as_deref().and_then(|key| text_of(table.remove(key)?, key, problems));
+        let path = file_key.as_deref().and_then(|key| text_of(table.remove(key)?, key, false, problems));
         take(setting, (setting.key, inline), (file_key.as_deref(), path), values, problems);
     }
     let known: Vec<String> =
@@ -166,9 +166,10 @@ fn read_file(text: &str, values: &mut Values, problems: &mut Problems) {
     }
 }
 
-/// A text or a list of texts. The value itself is not repeated in a complaint, as it may be a secret.
-fn text_of(value: Value, key: &str, problems: &mut Problems) -> Option<String> {
+/// A text, a list of texts, or a flag. The value itself is not repeated in a complaint, as it may be a secret.
+fn text_of(value: Value, key: &str, flag: bool, problems: &mut Problems) -> Option<String> {
     match value {
+        Value::Boolean(on) if flag => return Some(on.to_string()),
         Value::String(text) => return Some(text),
         Value::Array(items) => {
             let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
@@ -178,7 +179,8 @@ fn text_of(value: Value, key: &str, problems: &mut Problems) -> Option<String> {
         }
         Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => {}
     }
-    problems.add("wrong_type", key, "must be a text in quotes, or a list of them");
+    let wanted = if flag { "must be true or false" } else { "must be a text in quotes, or a list of them" };
+    problems.add("wrong_type", key, wanted);
     None
 }
 

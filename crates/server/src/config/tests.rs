@@ -366,3 +366,25 @@ fn the_example_file_shows_every_setting_and_is_valid() {
     assert!(!error.has("unknown_setting") && !error.has("file_syntax") && !error.has("wrong_type"), "{error}");
     assert!(error.has("placeholder_secret"), "the secrets of the example cannot be used as they are");
 }
+
+#[test]
+fn trials_are_shared_by_persons_or_companies() {
+    use counterfoil_core::trial::TrialPer;
+    let config = from_env(&[]).unwrap();
+    assert_eq!((config.trial_per, config.trial_reminders), (TrialPer::Person, true));
+    let file = "trial_per = \"company_domain\"\npublic_mail_domains = [\"Mail.example\", \"post.example\"]\ntrial_reminders = false";
+    let config = from_file(file).unwrap();
+    let public_domains = vec!["mail.example".to_owned(), "post.example".to_owned()];
+    assert_eq!((config.trial_per, config.trial_reminders), (TrialPer::CompanyDomain { public_domains }, false));
+    let table = [
+        ("trial_per = \"company\"", "invalid_trial_per"),
+        ("public_mail_domains = [\"mail.example\"]", "setting_without_effect"),
+        ("trial_per = \"company_domain\"\npublic_mail_domains = [\"@x\"]", "invalid_mail_domain"),
+        ("trial_reminders = \"yes\"", "invalid_flag"),
+        ("trial_reminders = 1", "wrong_type"),
+        ("product = true", "wrong_type"),
+    ];
+    for (file, code) in table {
+        assert_eq!(refused(from_file(file)).0, code, "{file}");
+    }
+}

@@ -4,6 +4,7 @@
 //! mailbox. Subjects therefore hold only the vendor's words, and a name that looks like a link or a paragraph greets nobody.
 
 use askama::Template;
+use counterfoil_core::trial::TrialNotice;
 
 /// The longest name that is greeted; beyond it, it is no name.
 const GREETING_CHARS_MAX: usize = 60;
@@ -58,6 +59,8 @@ pub struct LicenseMail {
     pub product: String,
     /// The plan's name.
     pub plan_name: String,
+    /// Whether it is a trial's: then the day is not one until which something was paid.
+    pub is_trial: bool,
     /// Why there is a new version, as a sentence: `Your payment was received.`
     pub reason_in_words: String,
     /// The version, rising.
@@ -79,6 +82,41 @@ impl LicenseMail {
     #[must_use]
     pub fn subject(&self) -> String {
         format!("Your {} licence No. {:04}: {}", self.product, self.version, self.plan_name)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        self.render().expect("strings render into memory without fail")
+    }
+}
+
+/// Sent before a trial ends, and when it has ended.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/trial.txt")]
+pub struct TrialMail {
+    /// What there is to say.
+    pub notice: TrialNotice,
+    /// The vendor's product.
+    pub product: String,
+    /// Day and time in words.
+    pub ends_at: String,
+    /// The page with the plans.
+    pub choose_url: String,
+    /// Our id of the customer.
+    pub customer_id: String,
+}
+
+impl TrialMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let product = &self.product;
+        match self.notice {
+            TrialNotice::ThreeDays => format!("Your {product} trial ends in three days"),
+            TrialNotice::OneDay => format!("Your {product} trial ends tomorrow"),
+            TrialNotice::Ended => format!("Your {product} trial has ended"),
+        }
     }
 
     /// The text.
@@ -135,6 +173,7 @@ mod tests {
         let mail = LicenseMail {
             product: "Ledgerline".into(),
             plan_name: "Professional".into(),
+            is_trial: false,
             reason_in_words: "Your payment was received.".into(),
             version: 2,
             paid_until_on: "1 December 2026".into(),
@@ -147,6 +186,42 @@ mod tests {
         let body = mail.body();
         for part in ["Your payment was received.", "\neyJhbGciOiJFZERTQSJ9.e30.c2ln\n", "15 December 2026"] {
             assert!(body.contains(part), "{part} is missing in {body}");
+        }
+    }
+
+    #[test]
+    fn the_mails_about_a_trials_end_say_what_happens_and_how_to_go_on() {
+        let mail = |notice| TrialMail {
+            notice,
+            product: "Ledgerline".into(),
+            ends_at: "1 December 2026, 09:30 UTC".into(),
+            choose_url: "http://localhost:3100/account#plans".into(),
+            customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
+        };
+        let table = [
+            (
+                TrialNotice::ThreeDays,
+                "ends in three days",
+                "has three days left. It ends on\n1 December 2026, 09:30 UTC.",
+                "stops working then",
+            ),
+            (
+                TrialNotice::OneDay,
+                "ends tomorrow",
+                "ends within a day, on\n1 December 2026, 09:30 UTC.",
+                "stops working then",
+            ),
+            (TrialNotice::Ended, "has ended", "trial ended on\n1 December 2026, 09:30 UTC.", "has stopped working"),
+        ];
+        for (notice, subject, when, what) in table {
+            let mail = mail(notice);
+            assert_eq!(mail.subject(), format!("Your Ledgerline trial {subject}"));
+            let body = mail.body();
+            assert!(body.starts_with("Hello,\n\nyour Ledgerline trial "), "{body}");
+            for part in [when, what, "\n\nhttp://localhost:3100/account#plans\n\n", "cust_0123456789"] {
+                assert!(body.contains(part), "{part:?} is missing in {body}");
+            }
+            assert!(!body.contains("\n\n\n") && body.lines().all(|line| line.len() <= 76), "{body}");
         }
     }
 

@@ -143,6 +143,7 @@ impl From<Refusal> for Problem {
             | Refusal::SamePlan
             | Refusal::ChangeNotPossible { .. }
             | Refusal::NothingToResume
+            | Refusal::TrialNotExtendable { .. }
             | Refusal::NoBilling => StatusCode::CONFLICT,
             Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
             Refusal::InvalidCredentials

@@ -137,6 +137,8 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         let older_than = app.now().plus_seconds(-SWEEP_AFTER_SECONDS);
         let sweeping = app.clone();
         finish("sweep", stop, async move { sweeping.sweep_open(older_than).await }).await;
+        let telling = app.clone();
+        finish("trials", stop, async move { telling.sweep_trials().await }).await;
         let forgetting = app.clone();
         finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
         let forgetting = app.clone();

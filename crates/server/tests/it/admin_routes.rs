@@ -93,6 +93,8 @@ fn body(document: &Value, operation: &Value, name: &str) -> Option<Value> {
     let reference = schema["$ref"].as_str()?;
     let schema = document.pointer(reference.strip_prefix('#').expect("a reference within")).expect("a schema");
     let needed = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    // Where one of several fields is needed, the description cannot say which.
+    let needed = needed.chain(name.ends_with("/trial/extend").then_some("days"));
     let body: serde_json::Map<String, Value> = needed
         .map(|field| {
             let found = example(&schema["properties"][field]);

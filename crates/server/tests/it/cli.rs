@@ -62,7 +62,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["serve"],
     &["demo"],
@@ -74,6 +74,8 @@ const COMMANDS: [&[&str]; 16] = [
     &["customer"],
     &["customer", "show"],
     &["customer", "sync"],
+    &["trial"],
+    &["trial", "extend"],
     &["admin"],
     &["admin", "create-key"],
     &["admin", "list-keys"],
@@ -466,6 +468,25 @@ async fn an_operator_looks_at_the_provider_and_says_why() {
             (text(line, "actor"), text(line, "action"), text(line, "reason")),
             ("operator:cli", "looked_at_provider", "asked by phone")
         );
+    }
+}
+
+#[tokio::test]
+async fn an_operator_makes_a_trial_longer() {
+    for engine in engines("trial extend") {
+        let beside = Beside::of(engine).await;
+        let ada = beside.world.api(0).sign_up().await;
+        beside.run(&["trial", "extend", &ada.id, "--reason", "asked"]).refused(2, &["--days", "--until"]);
+        beside.run(&["trial", "extend", &ada.id, "--days", "366", "--reason", "asked"]).refused(2, &["1..=365"]);
+        beside.run(&["trial", "extend", &ada.id, "--until", "soon", "--reason", "asked"]).refused(2, &["2026-12-31"]);
+        beside.run(&["trial", "extend", "x@example.com", "--days", "7", "--reason", "asked"]).refused(1, &["customer"]);
+        beside.run(&["trial", "extend", &ada.id, "--until", "2020-01-01", "--reason", "x"]).refused(1, &["`until`"]);
+        let told = beside.run(&["trial", "extend", &ada.email, "--days", "7", "--reason", "asked", "--json"]).json();
+        assert_eq!((text(&told, "customer_id"), &told["version"]), (ada.id.as_str(), &json!(2)));
+        let shown = beside.run(&["customer", "show", &ada.id, "--json"]).json();
+        assert_eq!(shown["subscription"]["trial_ends_at"], told["trial_ends_at"]);
+        let line = &shown["history"][0];
+        assert_eq!((text(line, "action"), text(line, "reason")), ("trial_extended", "asked"));
     }
 }
 

@@ -57,5 +57,6 @@ mod store;
 mod sweeps;
 mod tap;
 mod tidy;
+mod trials;
 mod webhooks;
 mod world;

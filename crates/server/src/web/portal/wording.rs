@@ -241,6 +241,7 @@ pub fn license_stamp(license: &License, right: &Result<Grant, Ended>, now: Times
 pub fn reason(word: &str, plan_name: &str) -> String {
     match word {
         "trial_started" => "Trial started".to_owned(),
+        "trial_extended" => "Trial extended".to_owned(),
         "subscribed" => format!("Subscribed to {plan_name}"),
         "plan_changed" => format!("Changed to {plan_name}"),
         "renewed" => "Renewed".to_owned(),

@@ -304,6 +304,7 @@ fn license_mail_body() -> String {
     crate::mail::texts::LicenseMail {
         product: "Ledgerline".into(),
         plan_name: "Professional".into(),
+        is_trial: false,
         reason_in_words: "Your payment was received.".into(),
         version: 2,
         paid_until_on: "17 December 2026".into(),

@@ -8,6 +8,7 @@
 
 pub mod customers;
 pub mod keys;
+pub mod trials;
 pub mod who;
 
 use axum::extract::{FromRequestParts, Path};
@@ -104,4 +105,5 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::sync))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
+        .routes(routes!(trials::extend))
 }
