@@ -72,8 +72,3 @@ pub use status_list::{
 pub use timeline::{Phase, state_at, timeline};
 pub use token::{Reason, TOKEN_BYTES_MAX};
 pub use verify::{Expectations, ISSUED_AHEAD_SECONDS_MAX, Trust, Verified, Verifier, inspect, verify};
-
-/// Compiles the Rust code of the page for vendors.
-#[cfg_attr(doctest, doc = include_str!("../../../docs/verify-license.md"))]
-#[cfg(doctest)]
-struct VerifyLicensePage;

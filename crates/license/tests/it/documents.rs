@@ -1,15 +1,51 @@
 //! The page for vendors shows the programs that are tested, letter by letter, and every code there is.
 
-const PAGE: &str = include_str!("../../../../docs/verify-license.md");
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use counterfoil_license::{Claims, LicenseFile, ListedKey, RootKey, SignedKeySet};
+
+use crate::forge::{DAY, ISSUER, claims, key};
+
+#[path = "../../../../tests/foreign/verify_rust.rs"]
+mod snippet;
+
+const PAGE: &str = include_str!("../../../../docs/licenses.md");
 
 #[test]
 fn the_page_shows_the_tested_programs() {
     for program in [
+        include_str!("../../../../tests/foreign/verify_rust.rs"),
         include_str!("../../../../tests/foreign/verify_jose.mjs"),
         include_str!("../../../../tests/foreign/verify_pyjwt.py"),
     ] {
-        assert!(PAGE.contains(program), "docs/verify-license.md and tests/foreign differ:\n{program}");
+        assert!(PAGE.contains(program), "docs/licenses.md and tests/foreign differ:\n{program}");
     }
+}
+
+#[test]
+fn the_page_s_program_in_rust_runs() {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let root = RootKey::from_seed(&[9; 32]);
+    let keys = vec![ListedKey::active(key().public())];
+    let set = SignedKeySet { issuer: ISSUER.to_owned(), issued_at: now, expires_at: now + DAY, serial: 1, keys };
+    let allowed = |paid_until: i64| {
+        let end = now + 7 * DAY;
+        let claims = Claims {
+            iat: now,
+            nbf: now - 60,
+            exp: end,
+            grace_until: end,
+            paid_until,
+            refresh_after: paid_until,
+            ..claims()
+        };
+        let file = LicenseFile { license: key().sign(&claims), key_set: Some(root.sign(&set)), status_list: None };
+        let ask = |feature| snippet::allowed(feature, &file.to_string(), &root.public().to_string()).unwrap();
+        (ask("export"), ask("unheard-of").0)
+    };
+    assert_eq!(allowed(now + DAY), ((true, None), false));
+    let ((runs, notice), other) = allowed(now);
+    assert!(runs && !other && notice.is_some_and(|notice| notice.contains("paid period is over")));
 }
 
 #[test]

@@ -403,6 +403,96 @@ async fn a_license_is_verified_and_inspected() {
     }
 }
 
+/// A licence of the year 2027, its bundle, and the pinned root, in files of this folder.
+fn license_files(folder: &Path) -> (String, String) {
+    use counterfoil_license::{
+        Claims, LicenseFile, ListedKey, RootKey, SignedKeySet, SigningKey, Status, StatusEntries, StatusList,
+        StatusReference,
+    };
+    let (issued, day) = (1_800_000_000, 86_400);
+    let (key, root) = (SigningKey::from_seed(&[7; 32]), RootKey::from_seed(&[9; 32]));
+    let (iss, uri) = ("https://billing.example.com".to_owned(), "https://billing.example.com/status/1".to_owned());
+    let license = key.sign(&Claims {
+        iss: iss.clone(),
+        sub: "cust_1".into(),
+        customer_id: "cust_1".into(),
+        aud: "acme-editor".into(),
+        iat: issued,
+        nbf: issued - 60,
+        exp: issued + 37 * day,
+        jti: "lic_1".into(),
+        ver: 1,
+        plan: "professional".into(),
+        status: "active".into(),
+        trial: false,
+        features: vec![],
+        limits: [].into(),
+        paid_until: issued + 30 * day,
+        grace_until: issued + 37 * day,
+        refresh_after: issued + 23 * day,
+        status_list: Some(StatusReference { idx: 5, uri: uri.clone() }),
+    });
+    let keys = vec![ListedKey::active(key.public())];
+    let set = SignedKeySet { issuer: iss, issued_at: issued, expires_at: issued + 400 * day, serial: 1, keys };
+    let mut entries = StatusEntries::new(8);
+    let mut list = |name: &str, status| {
+        entries.set(5, status);
+        let (uri, entries) = (uri.clone(), entries.clone());
+        let list = StatusList { uri, issued_at: issued, expires_at: issued + day, ttl_seconds: None, entries };
+        let token = key.sign_status_list(&list);
+        std::fs::write(folder.join(name), &token).expect("a file");
+        token
+    };
+    let good = list("good.list", Status::Valid);
+    list("revoked.list", Status::Invalid);
+    let single = LicenseFile { license: license.clone(), key_set: None, status_list: None };
+    std::fs::write(folder.join("license.lic"), single.to_string()).expect("a file");
+    let bundle = LicenseFile { key_set: Some(root.sign(&set)), status_list: Some(good), ..single };
+    std::fs::write(folder.join("bundle.lic"), bundle.to_string()).expect("a file");
+    (license, root.public().to_string())
+}
+
+#[test]
+fn a_license_file_is_read_and_its_life_is_drawn_without_any_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (token, root) = license_files(folder.path());
+    let run = |arguments: &[&str]| run_in(folder.path(), &[], &[&["license"], arguments].concat());
+
+    let drawn = run(&["inspect", "license.lic", "--at", "2027-02-10"]).succeeded();
+    let order = [
+        "before",
+        "not_yet_valid",
+        "| 15 January 2027",
+        "refresh_due",
+        "> 10 February 2027",
+        "4 days to in_grace",
+        "expired",
+    ];
+    let places: Vec<_> =
+        order.iter().map(|words| drawn.find(words).unwrap_or_else(|| panic!("{words}: {drawn}"))).collect();
+    assert!(places.is_sorted() && drawn.starts_with("Not verified"), "{drawn}");
+    let told = run(&["inspect", &token, "--at", "2027-03-01T00:00:00Z", "--json"]).json();
+    assert_eq!((&told["code"], &told["verified"]), (&json!("expired"), &json!(false)));
+    assert_eq!(told["timeline"].as_array().map(Vec::len), Some(5));
+    run(&["inspect", &token, "--at", "tomorrow"]).refused(2, &["2026-12-24"]);
+
+    let by_root = ["inspect", "bundle.lic", "--root", &root, "--at", "2027-01-16"];
+    assert!(run(&by_root).succeeded().starts_with("valid: "));
+    let revoked = run(&[&by_root[..], &["--status-list", "revoked.list", "--json"]].concat()).json();
+    assert_eq!((&revoked["code"], &revoked["verified"]), (&json!("revoked"), &json!(true)));
+
+    let issuer = ["--issuer", "https://billing.example.com", "--audience", "acme-editor", "--at", "2027-01-16"];
+    let verify = |arguments: &[&str]| run(&[&["verify"], arguments, &issuer].concat());
+    assert!(verify(&["bundle.lic", "--root", &root]).succeeded().starts_with("valid: "));
+    let stopped = verify(&["bundle.lic", "--root", &root, "--status-list", "revoked.list"]);
+    assert!(stopped.code == Some(1) && stopped.out.starts_with("revoked: "), "{}{}", stopped.out, stopped.err);
+    verify(&["license.lic", "--root", &root]).refused(1, &["--key-set"]);
+    verify(&["license.lic", "--root", "cfroot1:AAAA"]).refused(1, &["root key"]);
+    verify(&["bundle.lic", "--root", &root, "--jwks", "x"]).refused(2, &["--jwks"]);
+    std::fs::write(folder.path().join("cut.lic"), "-----BEGIN COUNTERFOIL LICENSE-----\nAAAA\n").expect("a file");
+    run(&["inspect", "cut.lic"]).refused(1, &["copied in full"]);
+}
+
 #[tokio::test]
 async fn an_api_key_is_made_beside_the_running_service_and_starts_checkouts() {
     for engine in engines("admin create-key") {
