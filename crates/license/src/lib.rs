@@ -46,6 +46,8 @@
 
 mod armor;
 mod claims;
+#[cfg(feature = "client")]
+mod client;
 mod encoding;
 mod keys;
 mod rooted;
@@ -61,6 +63,8 @@ mod wycheproof_tests;
 
 pub use armor::{LICENSE_FILE_BYTES_MAX, LicenseFile, LicenseFileError};
 pub use claims::{Claims, StatusReference};
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError, ClientSettings, Pin, Refreshed};
 pub use keys::{JWKS_BYTES_MAX, KEYS_MAX, KeySet, KeySetError, PublicKey};
 pub use rooted::{KeyState, ListedKey, RootKeyError, RootPublicKey, SignedKeySet, SignedKeySetError};
 #[cfg(feature = "sign")]

@@ -1,5 +1,7 @@
 //! The page for vendors shows the programs that are tested, letter by letter, and every code there is.
 
+#![expect(clippy::disallowed_methods, reason = "a vendor's product reads its own clock")]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use counterfoil_license::{Claims, LicenseFile, ListedKey, RootKey, SignedKeySet};

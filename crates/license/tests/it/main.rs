@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "test helpers stand outside of test functions")]
 
+mod client;
 mod documents;
 mod files;
 mod forge;

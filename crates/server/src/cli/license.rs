@@ -21,7 +21,7 @@ use crate::store;
 pub enum LicenseCommand {
     /// Verify a license with the public keys; exit with 1 where the product may not be used with it.
     Verify(VerifyArgs),
-    /// Show what a license says and draw its timeline, without a server; verify it only where keys are given.
+    /// Show what a license says and draw its life; verify it only where keys are given.
     Inspect(InspectArgs),
 }
 

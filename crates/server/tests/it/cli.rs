@@ -145,7 +145,7 @@ fn wrong_usage_exits_with_2_and_a_suggestion() {
     run(&[], &["serv"]).refused(2, &["similar subcommand", "serve"]);
     run(&[], &["serve", "--role", "web"]).refused(2, &["--roles"]);
     run(&[], &["serve", "--roles", "wep"]).refused(2, &["web", "worker"]);
-    run(&[], &["license", "verify"]).refused(2, &["<TOKEN>"]);
+    run(&[], &["license", "verify"]).refused(2, &["<TOKEN|FILE>"]);
     run(&[], &["admin", "create-key"]).refused(2, &["--name"]);
     run(&[], &["admin", "create-key", "--name", "x", "--scope", "all"]).refused(2, &["--scope"]);
     run(&[], &["sandbox", "--webhook-url", "http://127.0.0.1:1"]).refused(2, &["--webhook-secret"]);
