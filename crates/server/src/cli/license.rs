@@ -51,7 +51,7 @@ struct Given {
     /// The license, or a file with it (.lic file or bundle), or `-` to read it from standard input.
     #[arg(value_name = "TOKEN|FILE")]
     token: String,
-    /// A file with the key set (JWKS) [default for verify: the keys of the configured database].
+    /// A file with the key set (JWKS) [default for verify: the keys of the database].
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     jwks: Option<PathBuf>,
     /// The pinned root key (cfroot1:…), which has signed the key set.
