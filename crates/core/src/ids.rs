@@ -160,6 +160,12 @@ impl IdempotencyKey {
         Self(format!("cf:{instance}:{customer}:cus:g{generation}"))
     }
 
+    /// The same at a further provider: a key is stored once, whoever is sent it.
+    #[must_use]
+    pub fn customer_at(provider: &str, instance: &InstanceId, customer: &CustomerId, generation: i64) -> Self {
+        Self(format!("cf:{instance}:{customer}:cus:{provider}:g{generation}"))
+    }
+
     /// The opening of the checkout session of one attempt.
     #[must_use]
     pub fn session(instance: &InstanceId, attempt: &AttemptId) -> Self {

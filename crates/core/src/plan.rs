@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::PriceId;
+use crate::manual;
 
 /// The short name of a plan, as in the catalogue, the API and the licence: `professional`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +50,15 @@ impl Interval {
         match self {
             Self::Month => "month",
             Self::Year => "year",
+        }
+    }
+
+    /// How many calendar months it is long.
+    #[must_use]
+    pub const fn months(self) -> i64 {
+        match self {
+            Self::Month => 1,
+            Self::Year => 12,
         }
     }
 
@@ -192,12 +202,21 @@ impl Catalog {
         self.plans.iter().find(|plan| plan.code == *code)
     }
 
-    /// The plan and the price behind a provider's price id.
+    /// The plan and the price behind the id of a price at Stripe.
     #[must_use]
     pub fn find_price(&self, id: &PriceId) -> Option<(&Plan, &Price)> {
         self.plans.iter().find_map(|plan| {
             plan.prices.iter().find(|price| price.stripe_price == id.as_str()).map(|price| (plan, price))
         })
+    }
+
+    /// The plan and the interval behind any provider's price: one of the catalogue's, or a manual one, which names both itself.
+    #[must_use]
+    pub fn resolve(&self, id: &PriceId) -> Option<(&Plan, Interval)> {
+        if let Some((plan, interval)) = manual::read_price(id) {
+            return self.find(&plan).map(|plan| (plan, interval));
+        }
+        self.find_price(id).map(|(plan, price)| (plan, price.interval))
     }
 
     /// Plans that can be bought.
@@ -238,6 +257,9 @@ fn check_plan(plan: &Plan) -> Result<(), InvalidCatalog> {
         }
         if price.stripe_price.is_empty() || price.stripe_price.len() > 255 {
             return refuse(format!("a price of the plan `{code}` needs the `stripe_price` id"));
+        }
+        if price.stripe_price.starts_with(manual::PRICE_PREFIX) {
+            return refuse(format!("`{}` in the plan `{code}` is no id of a price at Stripe", price.stripe_price));
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 use crate::checkout::choose_price;
 use crate::facts::Facts;
 use crate::ids::{ExternalSubscriptionId, PriceId};
+use crate::manual;
 use crate::plan::{Catalog, Interval, Plan, PlanCode, Price};
 use crate::refusal::Refusal;
 use crate::subscription::{Standing, State, Subscription};
@@ -98,6 +99,9 @@ pub fn decide(
     interval: Option<Interval>,
 ) -> Result<Decision, Refusal> {
     refuse_standing(standing)?;
+    if manual::read_price(current).is_some() {
+        return Err(Refusal::ChangeNotPossible { reason: "it is paid by invoice. Ask the vendor to change it" });
+    }
     let Some((old_plan, old)) = catalog.find_price(current) else {
         return Err(Refusal::ChangeNotPossible { reason: "its price is not one of the plans. Ask for help" });
     };
@@ -157,6 +161,6 @@ const fn a_year(price: &Price) -> i64 {
 pub fn planned(subscription: &Subscription, facts: &Facts, catalog: &Catalog) -> Option<PlannedChange> {
     let (id, _) = changeable(subscription).ok()?;
     let found = facts.planned_prices.iter().find(|planned| planned.subscription == *id)?;
-    let (plan, price) = catalog.find_price(&found.price)?;
-    Some(PlannedChange { plan: plan.code.clone(), interval: price.interval, starts_at: found.starts_at })
+    let (plan, interval) = catalog.resolve(&found.price)?;
+    Some(PlannedChange { plan: plan.code.clone(), interval, starts_at: found.starts_at })
 }

@@ -11,6 +11,7 @@ use std::cmp::Reverse;
 use crate::entitlement::entitlement;
 use crate::facts::{Facts, Money, ProviderStatus, SubscriptionFacts};
 use crate::ids::ExternalSubscriptionId;
+use crate::manual;
 use crate::plan::Catalog;
 use crate::subscription::{Attention, Provided, Standing, State, Subscription};
 use crate::time::Timestamp;
@@ -45,6 +46,54 @@ pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Tim
     Subscription { attention, ..next }
 }
 
+/// The customer's subscription after a look at every provider that knows the customer.
+///
+/// That a customer was deleted at one of them ends what there was there, and nothing elsewhere.
+#[must_use]
+pub fn reduce_all(current: &Subscription, looks: &[Facts], catalog: &Catalog, now: Timestamp) -> Subscription {
+    if let [only] = looks
+        && (!only.customer_deleted || governs_at(current, only))
+    {
+        return reduce(current, only, catalog, now);
+    }
+    let ended = looks
+        .iter()
+        .filter(|facts| facts.customer_deleted && governs_at(current, facts))
+        .fold(current.clone(), |current, facts| reduce(&current, facts, catalog, now));
+    reduce(&ended, &merge(looks, now), catalog, now)
+}
+
+/// What all of these providers know together. Where a customer was deleted, its subscriptions are over, even where a list that
+/// lags still shows them alive.
+#[must_use]
+pub fn merge(looks: &[Facts], now: Timestamp) -> Facts {
+    let mut merged = Facts::default();
+    for facts in looks {
+        let over = |each: &SubscriptionFacts| match each.status {
+            ProviderStatus::IncompleteExpired | ProviderStatus::Canceled => each.clone(),
+            _ if facts.customer_deleted => SubscriptionFacts {
+                status: ProviderStatus::Canceled,
+                ended_at: each.ended_at.or(Some(now)),
+                ..each.clone()
+            },
+            _ => each.clone(),
+        };
+        merged.subscriptions.extend(facts.subscriptions.iter().map(over));
+        merged.sessions.extend(facts.sessions.iter().cloned());
+        merged.planned_prices.extend(facts.planned_prices.iter().cloned());
+    }
+    merged
+}
+
+/// Whether the subscription that governs is kept by the provider that these facts come from.
+fn governs_at(current: &Subscription, facts: &Facts) -> bool {
+    let State::Provided(provided) = &current.state else { return false };
+    facts
+        .customer
+        .as_ref()
+        .is_some_and(|customer| manual::is_own(customer.as_str()) == manual::is_own(provided.id.as_str()))
+}
+
 /// The subscriptions that a customer pays for beside the one that governs, and that were bought after it: what an operator's
 /// policy may cancel. A price that is in no plan was sold by somebody else, for something else, and is never among them.
 #[must_use]
@@ -65,7 +114,7 @@ fn is_charged_beside(other: &SubscriptionFacts, governing: &ExternalSubscription
 }
 
 fn is_mapped(each: &SubscriptionFacts, catalog: &Catalog) -> bool {
-    each.prices.iter().any(|price| catalog.find_price(price).is_some())
+    each.prices.iter().any(|price| catalog.resolve(price).is_some())
 }
 
 /// Whether money ever came for it, even if that went back.
@@ -94,13 +143,13 @@ fn observed(
     let told = was_charged(governing).then_some((governing.paid_until, governing.money));
     let (paid_until, money) =
         told.or_else(|| known.map(|known| (known.paid_until, known.money))).unwrap_or((None, governing.money));
-    let mapped = governing.prices.iter().find_map(|price| catalog.find_price(price));
+    let mapped = governing.prices.iter().find_map(|price| catalog.resolve(price));
     Subscription {
         plan: mapped.map_or_else(|| current.plan.clone(), |(plan, _)| plan.code.clone()),
         state: State::Provided(Provided {
             id: governing.id.clone(),
             standing,
-            interval: mapped.map(|(_, price)| price.interval).or_else(|| known.and_then(|known| known.interval)),
+            interval: mapped.map(|(_, interval)| interval).or_else(|| known.and_then(|known| known.interval)),
             period_ends_at: governing.period_ends_at.or_else(|| known.and_then(|known| known.period_ends_at)),
             paid_until,
             money,

@@ -4,6 +4,7 @@
 
 use crate::facts::Money;
 use crate::ids::ExternalSubscriptionId;
+use crate::manual;
 use crate::plan::{Interval, PlanCode};
 use crate::time::Timestamp;
 
@@ -232,6 +233,15 @@ impl Subscription {
         match &self.state {
             State::Trial { .. } => false,
             State::Provided(provided) => provided.standing.is_live(),
+        }
+    }
+
+    /// Whether what governs is paid by invoice, so that there are no cards to manage.
+    #[must_use]
+    pub fn is_manual(&self) -> bool {
+        match &self.state {
+            State::Trial { .. } => false,
+            State::Provided(provided) => manual::is_own(provided.id.as_str()),
         }
     }
 

@@ -77,6 +77,16 @@ impl Timestamp {
         self.plus_seconds(days.saturating_mul(86_400))
     }
 
+    /// This instant moved by calendar months in UTC. A day that the month does not have becomes its last: 31 January and one month
+    /// is 28 or 29 February.
+    #[must_use]
+    pub fn plus_months(self, months: i64) -> Self {
+        let moved = jiff::Span::new().try_months(months).and_then(|span| self.civil().checked_add(span));
+        let zoned = moved.and_then(|civil| civil.to_zoned(jiff::tz::TimeZone::UTC));
+        let beyond = if months < 0 { FIRST_SECOND } else { LAST_SECOND };
+        zoned.map_or(Self::from_unix_seconds(beyond), |zoned| Self::from_micros(zoned.timestamp().as_microsecond()))
+    }
+
     /// The same instant without its fraction of a second, as JWT and Stripe see it.
     #[must_use]
     pub const fn floor_to_second(self) -> Self {

@@ -8,6 +8,7 @@ mod ids;
 mod license;
 mod link;
 mod link_model;
+mod manual;
 mod money;
 mod password;
 mod plan;

@@ -29,6 +29,26 @@ fn texts_that_are_no_instant_are_refused_with_an_example() {
 }
 
 #[test]
+fn months_keep_the_day_where_the_month_has_it_and_else_take_its_last() {
+    let table = [
+        ("2026-01-31T10:00:00Z", 1, "2026-02-28T10:00:00Z"),
+        ("2028-01-31T10:00:00Z", 1, "2028-02-29T10:00:00Z"),
+        ("2026-01-31T10:00:00Z", 2, "2026-03-31T10:00:00Z"),
+        ("2026-08-31T10:00:00Z", 1, "2026-09-30T10:00:00Z"),
+        ("2028-02-29T10:00:00Z", 12, "2029-02-28T10:00:00Z"),
+        ("2028-02-29T10:00:00Z", 48, "2032-02-29T10:00:00Z"),
+        ("2026-12-15T23:59:59.999999Z", 1, "2027-01-15T23:59:59.999999Z"),
+        ("2026-03-31T10:00:00Z", -1, "2026-02-28T10:00:00Z"),
+        ("2026-11-01T00:00:00Z", 0, "2026-11-01T00:00:00Z"),
+        ("2026-11-01T00:00:00Z", i64::MAX, "9999-12-30T22:00:00Z"),
+        ("2026-11-01T00:00:00Z", i64::MIN, "0000-01-01T00:00:00Z"),
+    ];
+    for (from, months, expected) in table {
+        assert_eq!(at(from).plus_months(months), at(expected), "{from} and {months} months");
+    }
+}
+
+#[test]
 fn the_extremes_of_i64_are_clamped_and_still_print_and_parse() {
     let first = at("0000-01-01T00:00:00Z");
     let last = at("9999-12-30T22:00:00Z");
