@@ -118,6 +118,12 @@ pub enum Refusal {
         /// Why, and what to do instead.
         reason: &'static str,
     },
+    /// Nothing of this customer's is paid by invoice.
+    #[error("This customer has no running subscription that is paid by invoice. Start one first.")]
+    NoAgreement,
+    /// This very payment or refund is recorded.
+    #[error("This reference is recorded already for this customer, and nothing was recorded a second time.")]
+    AlreadyRecorded,
     /// There is no licence to give: no trial and no paid period.
     #[error("There is no license for this customer at the moment: neither a trial nor a paid period runs.")]
     NoLicense,
@@ -162,6 +168,8 @@ impl Refusal {
             Self::PaymentDeclined => "payment_declined",
             Self::NoBilling => "no_billing",
             Self::TrialNotExtendable { .. } => "trial_not_extendable",
+            Self::NoAgreement => "no_agreement",
+            Self::AlreadyRecorded => "already_recorded",
             Self::NoLicense => "no_license",
             Self::LicenseInvalid => "license_invalid",
             Self::TooManyRequests { .. } => "too_many_requests",
@@ -181,6 +189,7 @@ impl Refusal {
             Self::ApiKeyUnknown => Some("key_id"),
             Self::WrongPassword => Some("current_password"),
             Self::LicenseInvalid | Self::LinkInvalid => Some("token"),
+            Self::AlreadyRecorded => Some("reference"),
             Self::InvalidCredentials
             | Self::NotSignedIn
             | Self::OperatorKeyMissing
@@ -194,6 +203,7 @@ impl Refusal {
             | Self::PaymentDeclined
             | Self::NoBilling
             | Self::TrialNotExtendable { .. }
+            | Self::NoAgreement
             | Self::NoLicense
             | Self::TooManyRequests { .. } => None,
         }

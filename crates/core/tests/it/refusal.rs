@@ -42,6 +42,8 @@ fn all() -> Vec<Refusal> {
         Refusal::PaymentDeclined,
         Refusal::NoBilling,
         Refusal::TrialNotExtendable { reason: "a paid subscription runs" },
+        Refusal::NoAgreement,
+        Refusal::AlreadyRecorded,
         Refusal::NoLicense,
         Refusal::LicenseInvalid,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
@@ -79,10 +81,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::WrongPassword => 25,
         Refusal::LinkInvalid => 26,
         Refusal::TrialNotExtendable { .. } => 27,
+        Refusal::NoAgreement => 28,
+        Refusal::AlreadyRecorded => 29,
     }
 }
 
-const VARIANTS: usize = 28;
+const VARIANTS: usize = 30;
 
 #[test]
 fn codes_are_unique_plain_words() {

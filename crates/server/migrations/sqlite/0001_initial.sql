@@ -282,3 +282,63 @@ create table audit_log (
     reason text
 );
 create index audit_log_customer on audit_log (customer_id, id);
+
+-- The manual provider's own book: an outside world that happens to be here. Nothing else reads or writes these tables, and nothing
+-- in them refers to ours. What it says of a customer reaches our book as facts, like any other provider's.
+create table manual_customers (
+    external_id text primary key not null,
+    idempotency_key text not null unique,
+    frozen_params text not null,
+    email text not null,
+    customer_id text not null,
+    instance text not null,
+    created_at text not null,
+    deleted_at text
+);
+create index manual_customers_email on manual_customers (email);
+
+-- Months are counted from the first day. The revision rises with every write, so that none is lost to another.
+create table manual_subscriptions (
+    external_id text primary key not null,
+    external_customer text not null references manual_customers (external_id),
+    plan text not null,
+    billing_interval text not null,
+    planned_plan text,
+    planned_interval text,
+    planned_from_month bigint,
+    starts_at text not null,
+    cancel_at text,
+    ended_at text,
+    revision bigint not null,
+    -- When somebody has to look: at once after a write, and later when the facts change by the clock. Null where they never will.
+    look_at text,
+    created_at text not null
+);
+create index manual_subscriptions_customer on manual_subscriptions (external_customer);
+create index manual_subscriptions_look_at on manual_subscriptions (look_at) where look_at is not null;
+
+create table manual_payments (
+    id integer primary key,
+    external_customer text not null references manual_customers (external_id),
+    external_subscription text not null references manual_subscriptions (external_id),
+    -- The vendor's own: the number of the invoice or of the transfer.
+    reference text not null,
+    amount bigint not null check (amount > 0),
+    currency text not null,
+    from_month bigint not null,
+    until_month bigint not null,
+    recorded_at text not null,
+    unique (external_customer, reference)
+);
+create index manual_payments_subscription on manual_payments (external_subscription);
+
+create table manual_refunds (
+    id integer primary key,
+    external_customer text not null references manual_customers (external_id),
+    payment_id bigint not null references manual_payments (id),
+    reference text not null,
+    amount bigint not null check (amount > 0),
+    recorded_at text not null,
+    unique (external_customer, reference)
+);
+create index manual_refunds_payment on manual_refunds (payment_id);

@@ -16,7 +16,7 @@ use super::operators::Scope;
 use super::sessions::Caller;
 use super::settings::CheckoutAuth;
 use super::{App, Error, Failure};
-use crate::providers::{CheckoutSession, NewCheckout, ProviderError};
+use crate::providers::{CheckoutSession, NewCheckout, PaymentProvider as _, ProviderError};
 use crate::store;
 use crate::store::attempts::AttemptState;
 use crate::store::customers::Customer;
@@ -39,6 +39,14 @@ pub struct CheckoutRequest {
 #[derive(Clone, Debug)]
 pub struct CheckoutStarted {
     pub checkout_url: String,
+}
+
+/// What a checkout begins with.
+struct Ready {
+    customer: Customer,
+    open: Vec<OpenAttempt>,
+    /// Whether any provider may know of a subscription.
+    is_known: bool,
 }
 
 /// What became of an earlier attempt.
@@ -106,7 +114,7 @@ impl App {
     async fn checkout_under(&self, lease: &Lease, wish: &Wish) -> Result<CheckoutStarted, Error> {
         let mut looked = false;
         for _ in 0..ROUNDS_MAX {
-            let (customer, open) = self.load_for_checkout(lease).await?;
+            let Ready { customer, open, is_known } = self.load_for_checkout(lease).await?;
             let mut completed = false;
             for attempt in &open {
                 match self.settle(lease, attempt, wish).await? {
@@ -116,14 +124,13 @@ impl App {
                 }
             }
             // Our book may lag behind: a webhook may be late, a backup restored, a subscription made in the provider's dashboard.
-            // Nobody is let pay beside a subscription that only the provider knows of.
-            let is_known_there = customer.external_id.is_some();
-            if completed || (is_known_there && !looked) {
+            // Nobody is let pay beside a subscription that only a provider knows of.
+            if completed || (is_known && !looked) {
                 self.look_before_opening(lease).await?;
                 looked = true;
                 continue;
             }
-            let external = self.ensure_external_customer(&customer).await?;
+            let external = self.ensure_external_customer(self.provider.as_ref(), &customer).await?;
             match self.open_attempt(lease, &customer.customer_id, &external, wish).await {
                 Ok(started) => return Ok(started),
                 Err(Error::Failed(Failure::Provider(ProviderError::CustomerMissing))) => {
@@ -135,14 +142,16 @@ impl App {
         Err(Failure::CustomerBusy.into())
     }
 
-    async fn load_for_checkout(&self, lease: &Lease) -> Result<(Customer, Vec<OpenAttempt>), Error> {
+    async fn load_for_checkout(&self, lease: &Lease) -> Result<Ready, Error> {
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, &lease.customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
         let open = store::attempts::list_open(&mut tx, &lease.customer_id, self.provider.name()).await?;
+        let by_hand = store::links::find_newest(&mut tx, &lease.customer_id, self.manual.name()).await?;
         tx.rollback().await?;
         refuse_if_live(&subscription)?;
-        Ok((customer, open))
+        let is_known = customer.external_id.is_some() || by_hand.is_some();
+        Ok(Ready { customer, open, is_known })
     }
 
     /// Finds out what an earlier attempt is now, and closes it where it is not the one that is wanted.
@@ -318,6 +327,7 @@ fn means_no_session(error: &ProviderError) -> bool {
         | ProviderError::PriceMissing { .. }
         | ProviderError::Missing { .. }
         | ProviderError::CardDeclined { .. }
+        | ProviderError::NotOffered { .. }
         | ProviderError::Rejected { .. } => true,
         ProviderError::Unavailable { .. } | ProviderError::KeyInUse | ProviderError::Unauthorized { .. } => false,
     }

@@ -35,10 +35,10 @@ impl App {
     /// Gives the newest period's payment back. Earlier ones were for a time that is over, and are an operator's to judge.
     async fn refund_duplicate(&self, lease: &Lease, duplicate: &ExternalSubscriptionId) -> Result<(), Error> {
         let (customer_id, instance) = (&lease.customer_id, &self.instance.instance_id);
-        for payment in self.provider.payments_of_newest_period(duplicate).await? {
+        for payment in self.keeper(duplicate.as_str()).payments_of_newest_period(duplicate).await? {
             let what = format!("duplicate_refund:{}", payment.as_str());
             let key = IdempotencyKey::subscription_change(instance, customer_id, &what, lease.fence);
-            self.provider.give_back(&key, &payment).await?;
+            self.keeper(duplicate.as_str()).give_back(&key, &payment).await?;
             let mut tx = self.db.begin().await?;
             let (told, now) = (payment.as_str(), self.now());
             store::audit::insert(&mut tx, Actor::Sync, "duplicate_refunded", Some(customer_id), told, now).await?;
@@ -51,7 +51,7 @@ impl App {
     async fn cancel_duplicate(&self, lease: &Lease, duplicate: &ExternalSubscriptionId) -> Result<(), Error> {
         let (customer_id, what) = (&lease.customer_id, format!("duplicate:{}", duplicate.as_str()));
         let key = IdempotencyKey::subscription_change(&self.instance.instance_id, customer_id, &what, lease.fence);
-        self.provider.cancel_now(&key, duplicate).await?;
+        self.keeper(duplicate.as_str()).cancel_now(&key, duplicate).await?;
         let mut tx = self.db.begin().await?;
         let told = duplicate.as_str();
         store::audit::insert(&mut tx, Actor::Sync, "duplicate_canceled", Some(customer_id), told, self.now()).await?;

@@ -7,7 +7,7 @@ use counterfoil_core::link::{Link, LinkState, Step, Verdict, judge, next_step};
 use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal};
 
 use super::{App, Error, Failure};
-use crate::providers::{NewCustomer, ProviderError};
+use crate::providers::{NewCustomer, PaymentProvider, ProviderError};
 use crate::store;
 use crate::store::customers::Customer;
 
@@ -16,19 +16,23 @@ use crate::store::customers::Customer;
 const STEPS_MAX: usize = 8;
 
 impl App {
-    /// The customer's counterpart at the provider, created if need be.
+    /// The customer's counterpart at this provider, created if need be.
     ///
     /// # Errors
     /// Failures; after a transient one the next call goes on where this one stopped.
-    pub async fn ensure_external_customer(&self, customer: &Customer) -> Result<ExternalCustomerId, Error> {
+    pub async fn ensure_external_customer(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+    ) -> Result<ExternalCustomerId, Error> {
         for _ in 0..STEPS_MAX {
-            let link = self.newest_link(&customer.customer_id).await?;
+            let link = self.newest_link(provider, &customer.customer_id).await?;
             // The clock is read before each send: the window may have shut since the last step.
             match (next_step(link.as_ref(), self.now()), link) {
                 (Step::Done(id), _) => return Ok(id),
-                (Step::Open { generation }, _) => self.open_link(customer, generation).await?,
-                (Step::Send, Some(link)) => self.send_link(customer, &link).await?,
-                (Step::LookUp, Some(link)) => self.look_link_up(customer, &link).await?,
+                (Step::Open { generation }, _) => self.open_link(provider, customer, generation).await?,
+                (Step::Send, Some(link)) => self.send_link(provider, customer, &link).await?,
+                (Step::LookUp, Some(link)) => self.look_link_up(provider, customer, &link).await?,
                 (Step::Wait { until }, _) => return Err(Failure::ProviderKeyPoisoned { until }.into()),
                 (Step::Send | Step::LookUp, None) => {
                     return Err(Failure::Corrupt("a step of the window protocol without a link".into()).into());
@@ -45,33 +49,43 @@ impl App {
         customer_id: &CustomerId,
         external: &ExternalCustomerId,
     ) -> Result<(), Error> {
-        let generation = match self.newest_link(customer_id).await? {
+        let provider = self.provider.as_ref();
+        let generation = match self.newest_link(provider, customer_id).await? {
             None => 1,
             Some(Link { state: LinkState::Retired, generation, .. }) => generation + 1,
             Some(_current) => return Ok(()),
         };
-        let Some(found) = self.provider.find_customer(external).await? else { return Ok(()) };
+        let Some(found) = provider.find_customer(external).await? else { return Ok(()) };
         if judge(&[found], customer_id, &self.instance.instance_id) == Verdict::None {
             return Ok(());
         }
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         tx.rollback().await?;
-        self.open_link(&customer, generation).await?;
-        self.activate_link(&customer, generation, external).await?;
+        self.open_link(provider, &customer, generation).await?;
+        self.activate_link(provider, &customer, generation, external).await?;
         tracing::warn!(%customer_id, "the provider's customer was found again by its metadata");
         Ok(())
     }
 
-    async fn newest_link(&self, customer_id: &CustomerId) -> Result<Option<Link>, Error> {
+    async fn newest_link(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer_id: &CustomerId,
+    ) -> Result<Option<Link>, Error> {
         let mut tx = self.db.begin_read().await?;
-        let link = store::links::find_newest(&mut tx, customer_id, self.provider.name()).await?;
+        let link = store::links::find_newest(&mut tx, customer_id, provider.name()).await?;
         tx.rollback().await?;
         Ok(link)
     }
 
     /// Commits to a generation: its key, and the bytes that will be sent however often.
-    async fn open_link(&self, customer: &Customer, generation: i64) -> Result<(), Error> {
+    async fn open_link(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        generation: i64,
+    ) -> Result<(), Error> {
         let now = self.now();
         let new = NewCustomer {
             instance: &self.instance.instance_id,
@@ -81,13 +95,13 @@ impl App {
         };
         let link = Link {
             generation,
-            key: IdempotencyKey::customer(&self.instance.instance_id, &customer.customer_id, generation),
+            key: self.link_key(provider, &customer.customer_id, generation),
             email: customer.email.to_string(),
-            frozen: self.provider.freeze_customer(&new),
+            frozen: provider.freeze_customer(&new),
             opened_at: now,
             state: LinkState::Creating,
         };
-        let (provider, livemode) = (self.provider.name(), self.provider.livemode());
+        let (provider, livemode) = (provider.name(), provider.livemode());
         let mut tx = self.db.begin().await?;
         // Where somebody else opened this generation first, theirs is used: the next step reads it.
         store::links::open(&mut tx, &customer.customer_id, provider, livemode, &link).await?;
@@ -95,32 +109,46 @@ impl App {
         Ok(())
     }
 
-    async fn send_link(&self, customer: &Customer, link: &Link) -> Result<(), Error> {
-        match self.provider.create_customer(&link.key, &link.frozen).await {
-            Ok(id) => self.activate_link(customer, link.generation, &id).await,
-            Err(ProviderError::KeyPoisoned { .. }) => self.poison_link(customer, link.generation).await,
+    fn link_key(&self, provider: &dyn PaymentProvider, customer_id: &CustomerId, generation: i64) -> IdempotencyKey {
+        let (name, instance) = (provider.name(), &self.instance.instance_id);
+        if name == self.provider.name() {
+            IdempotencyKey::customer(instance, customer_id, generation)
+        } else {
+            IdempotencyKey::customer_at(name, instance, customer_id, generation)
+        }
+    }
+
+    async fn send_link(&self, provider: &dyn PaymentProvider, customer: &Customer, link: &Link) -> Result<(), Error> {
+        match provider.create_customer(&link.key, &link.frozen).await {
+            Ok(id) => self.activate_link(provider, customer, link.generation, &id).await,
+            Err(ProviderError::KeyPoisoned { .. }) => self.poison_link(provider, customer, link.generation).await,
             Err(ProviderError::KeyMismatch { .. }) => {
                 // The key did something else once, before a restore perhaps. If that made our customer, the list has it.
-                let Verdict::Adopt { id, others } = self.ask_list(customer, link).await? else {
-                    return self.poison_link(customer, link.generation).await;
+                let Verdict::Adopt { id, others } = self.ask_list(provider, customer, link).await? else {
+                    return self.poison_link(provider, customer, link.generation).await;
                 };
                 self.report_others(customer, others);
-                self.activate_link(customer, link.generation, &id).await
+                self.activate_link(provider, customer, link.generation, &id).await
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn look_link_up(&self, customer: &Customer, link: &Link) -> Result<(), Error> {
+    async fn look_link_up(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        link: &Link,
+    ) -> Result<(), Error> {
         // A failed look-up is an error and never "none": it must not lead to a second customer.
-        match self.ask_list(customer, link).await? {
+        match self.ask_list(provider, customer, link).await? {
             Verdict::Adopt { id, others } => {
                 self.report_others(customer, others);
-                self.activate_link(customer, link.generation, &id).await
+                self.activate_link(provider, customer, link.generation, &id).await
             }
             Verdict::None => {
                 let mut tx = self.db.begin().await?;
-                let name = self.provider.name();
+                let name = provider.name();
                 store::links::give_up(&mut tx, &customer.customer_id, name, link.generation, self.now()).await?;
                 tx.commit().await?;
                 Ok(())
@@ -128,8 +156,13 @@ impl App {
         }
     }
 
-    async fn ask_list(&self, customer: &Customer, link: &Link) -> Result<Verdict, Error> {
-        let list = self.provider.find_customers(&link.email).await?;
+    async fn ask_list(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        link: &Link,
+    ) -> Result<Verdict, Error> {
+        let list = provider.find_customers(&link.email).await?;
         Ok(judge(&list, &customer.customer_id, &self.instance.instance_id))
     }
 
@@ -145,15 +178,17 @@ impl App {
 
     async fn activate_link(
         &self,
+        provider: &dyn PaymentProvider,
         customer: &Customer,
         generation: i64,
         external_id: &ExternalCustomerId,
     ) -> Result<(), Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
-        let name = self.provider.name();
+        let name = provider.name();
         let set = store::links::activate(&mut tx, &customer.customer_id, name, generation, external_id, now).await?;
-        if set {
+        // The column is the counterpart where checkouts go; another provider's has its link alone.
+        if set && name == self.provider.name() {
             store::customers::project_external_id(&mut tx, &customer.customer_id, Some(external_id), now).await?;
         }
         tx.commit().await?;
@@ -161,9 +196,14 @@ impl App {
         Ok(())
     }
 
-    async fn poison_link(&self, customer: &Customer, generation: i64) -> Result<(), Error> {
+    async fn poison_link(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        generation: i64,
+    ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        let name = self.provider.name();
+        let name = provider.name();
         store::links::poison(&mut tx, &customer.customer_id, name, generation, self.now()).await?;
         tx.commit().await?;
         Ok(())

@@ -17,6 +17,7 @@ pub mod leases;
 pub mod licenses;
 pub mod links;
 pub mod mail_links;
+pub mod manual;
 pub mod operators;
 pub mod outbox;
 pub mod passwords;
@@ -45,6 +46,7 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::entropy::Entropy;
 use crate::providers::PaymentProvider;
+use crate::providers::manual::Manual;
 use crate::store::instance::Instance;
 
 pub use error::{Error, Failure};
@@ -56,7 +58,10 @@ pub struct App {
     pub db: Db,
     pub clock: Clock,
     pub entropy: Entropy,
+    /// Where checkouts go.
     pub provider: Arc<dyn PaymentProvider>,
+    /// Payment by invoice, recorded by operators.
+    pub manual: Arc<Manual>,
     pub catalog: Arc<Catalog>,
     pub signing_key: Arc<SigningKey>,
     pub hasher: hasher::Hasher,
@@ -83,5 +88,17 @@ impl App {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Every provider at which a customer can have a counterpart.
+    #[must_use]
+    pub fn providers(&self) -> [&dyn PaymentProvider; 2] {
+        [self.provider.as_ref(), self.manual.as_ref()]
+    }
+
+    /// The provider that keeps the customer or the subscription of this id.
+    #[must_use]
+    pub fn keeper(&self, external_id: &str) -> &dyn PaymentProvider {
+        if counterfoil_core::manual::is_own(external_id) { self.manual.as_ref() } else { self.provider.as_ref() }
     }
 }

@@ -80,7 +80,7 @@ impl App {
     pub async fn preview_change(&self, customer_id: &CustomerId, wish: &ChangeWish) -> Result<Preview, Error> {
         let subscription = self.book(customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
-        let terms = self.provider.read_terms(id).await?;
+        let terms = self.keeper(id.as_str()).read_terms(id).await?;
         let decision = self.decide_change(standing, &terms, wish)?;
         let now = self.now();
         let from = prorated_from(wish, now)?;
@@ -88,7 +88,10 @@ impl App {
         let later = |effective_at| (0, target.price.currency.clone(), effective_at, false);
         let (amount_due, currency, effective_at, at_once) = match &decision {
             Decision::Now(target) => {
-                let told = self.provider.preview_change(&terms, &target.price.price_id(), from).await?;
+                let told = self
+                    .keeper(terms.subscription.as_str())
+                    .preview_change(&terms, &target.price.price_id(), from)
+                    .await?;
                 (told.amount_due, told.currency, now, true)
             }
             Decision::AtPeriodEnd(_) | Decision::Planned(_) => later(terms.period_ends_at),
@@ -133,7 +136,7 @@ impl App {
             }
         };
         let key = self.step_key(lease, "change");
-        self.provider.change_plan(&key, &terms, &change).await.map_err(declined)?;
+        self.keeper(terms.subscription.as_str()).change_plan(&key, &terms, &change).await.map_err(declined)?;
         self.look_again(lease).await
     }
 
@@ -154,7 +157,7 @@ impl App {
             return self.shown_subscription(&lease.customer_id).await;
         }
         let key = self.step_key(lease, "cancel");
-        self.provider.cancel(&key, &terms).await?;
+        self.keeper(terms.subscription.as_str()).cancel(&key, &terms).await?;
         self.look_again(lease).await
     }
 
@@ -176,14 +179,15 @@ impl App {
             return Err(Refusal::NothingToResume.into());
         }
         let key = self.step_key(lease, "resume");
-        self.provider.resume(&key, &terms, paused).await.map_err(declined)?;
+        self.keeper(terms.subscription.as_str()).resume(&key, &terms, paused).await.map_err(declined)?;
         self.look_again(lease).await
     }
 
     /// Opens the provider's page for cards and invoices. Where no way back is given, it is the account page.
     ///
     /// # Errors
-    /// [`Refusal::ReturnUrlNotAllowed`], [`Refusal::NoBilling`] where the provider has never heard of the customer; failures.
+    /// [`Refusal::ReturnUrlNotAllowed`], [`Refusal::NoBilling`] where the provider has never heard of the customer;
+    /// [`ProviderError::NotOffered`] for a subscription that is paid by invoice; failures.
     pub async fn open_portal(&self, customer_id: &CustomerId, return_url: Option<&str>) -> Result<String, Error> {
         let own = format!("{}/account", self.settings.public_url);
         let back = match return_url {
@@ -195,7 +199,11 @@ impl App {
         };
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let subscription = find_subscription(&mut tx, customer_id).await?;
         tx.rollback().await?;
+        if subscription.is_manual() && subscription.is_live_at_provider() {
+            return Err(ProviderError::NotOffered { what: "page for cards and invoices" }.into());
+        }
         let external = customer.external_id.ok_or(Refusal::NoBilling)?;
         match self.provider.open_portal(&external, &back).await {
             Err(ProviderError::CustomerMissing) => Err(Refusal::NoBilling.into()),
@@ -216,7 +224,7 @@ impl App {
         self.sync_and_keep(lease).await?;
         let subscription = self.book(&lease.customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
-        let terms = self.provider.read_terms(id).await?;
+        let terms = self.keeper(id.as_str()).read_terms(id).await?;
         Ok(Ready { standing, terms })
     }
 

@@ -38,7 +38,9 @@ impl App {
         let provider = self.provider.name();
         let mut tx = self.db.begin_read().await?;
         let mut customers = store::attempts::list_waiting(&mut tx, provider, older_than, OPEN_MAX).await?;
-        customers.extend(store::links::list_creating(&mut tx, provider, older_than, OPEN_MAX).await?);
+        for provider in self.providers() {
+            customers.extend(store::links::list_creating(&mut tx, provider.name(), older_than, OPEN_MAX).await?);
+        }
         tx.rollback().await?;
         customers.sort();
         customers.dedup();
@@ -51,7 +53,9 @@ impl App {
             // Whatever came of it: those that were not looked at yet come first in the next round.
             let (mut tx, now) = (self.db.begin().await?, self.now());
             store::attempts::touch_open(&mut tx, customer_id, now).await?;
-            store::links::touch_creating(&mut tx, customer_id, provider, now).await?;
+            for provider in self.providers() {
+                store::links::touch_creating(&mut tx, customer_id, provider.name(), now).await?;
+            }
             tx.commit().await?;
         }
         Ok(customers.len())

@@ -1,4 +1,4 @@
-//! The one function that changes what a customer has: take the lease, look at the provider, decide, and write everything in
+//! The one function that changes what a customer has: take the lease, look at every provider that knows the customer, decide, and write everything in
 //! one fenced transaction.
 //!
 //! Webhooks, the return page, sweeps and operators only decide **when** to call it. It keeps no marker of what it has seen,
@@ -7,12 +7,12 @@
 use counterfoil_core::checkout::OpenAttempt;
 use counterfoil_core::entitlement::entitlement;
 use counterfoil_core::facts::{Facts, ProviderStatus, SessionStatus};
-use counterfoil_core::link::{Link, LinkState};
+use counterfoil_core::link::LinkState;
 use counterfoil_core::plan_change;
-use counterfoil_core::reduce::later_duplicates;
+use counterfoil_core::reduce::{later_duplicates, merge, reduce_all};
 use counterfoil_core::{
     AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Refusal, Subscription,
-    Timestamp, reduce,
+    Timestamp,
 };
 
 use super::customers::find_subscription;
@@ -44,7 +44,8 @@ pub enum Synced {
 /// What is known before the look.
 struct Before {
     customer: Customer,
-    external: Option<ExternalCustomerId>,
+    /// One a provider that knows the customer.
+    counterparts: Vec<ExternalCustomerId>,
     open: Vec<OpenAttempt>,
 }
 
@@ -63,7 +64,7 @@ enum Afterwards {
 }
 
 impl App {
-    /// Brings our book in line with what the provider knows of this customer now.
+    /// Brings our book in line with what the customer's providers know of it now.
     ///
     /// # Errors
     /// [`Refusal::CustomerUnknown`], or failures; nothing is written then, and the next call does it all.
@@ -105,43 +106,54 @@ impl App {
 
     async fn sync_under(&self, lease: &Lease, afterwards: Afterwards) -> Result<bool, Error> {
         let before = self.load_before_look(lease).await?;
-        let facts = self.look(&before).await?;
-        let saved = self.save_look(lease, &before, &facts, afterwards).await?;
+        let looks = self.look(&before).await?;
+        let saved = self.save_look(lease, &before, &looks, afterwards).await?;
         self.cancel_duplicates(lease, &saved.duplicates).await;
         Ok(saved.changed)
     }
 
     /// Marks the waiting events, so that the write finishes these and no later one, and loads what the look needs.
     async fn load_before_look(&self, lease: &Lease) -> Result<Before, Error> {
-        let (customer_id, provider) = (&lease.customer_id, self.provider.name());
+        let customer_id = &lease.customer_id;
         let mut tx = self.db.begin().await?;
         lease.keep(&mut tx, self.now()).await?;
         store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        let link = store::links::find_newest(&mut tx, customer_id, provider).await?;
-        let open = store::attempts::list_open(&mut tx, customer_id, provider).await?;
+        let mut links = Vec::new();
+        for provider in self.providers() {
+            links.push((provider, store::links::find_newest(&mut tx, customer_id, provider.name()).await?));
+        }
+        let open = store::attempts::list_open(&mut tx, customer_id, self.provider.name()).await?;
         tx.commit().await?;
-        let external = match link {
-            Some(Link { state: LinkState::Active(id), .. }) => Some(id),
-            Some(Link { state: LinkState::Creating | LinkState::Poisoned { .. }, .. }) => {
-                // We may have stopped between the provider's answer and our commit. Finish that first: without the id there
-                // is nothing to look at.
-                Some(self.ensure_external_customer(&customer).await?)
+        let mut counterparts = Vec::new();
+        for (provider, link) in links {
+            match link.map(|link| link.state) {
+                Some(LinkState::Active(id)) => counterparts.push(id),
+                Some(LinkState::Creating | LinkState::Poisoned { .. }) => {
+                    // We may have stopped between the provider's answer and our commit. Finish that first: without the id
+                    // there is nothing to look at.
+                    counterparts.push(self.ensure_external_customer(provider, &customer).await?);
+                }
+                Some(LinkState::Retired) | None => {}
             }
-            Some(Link { state: LinkState::Retired, .. }) | None => None,
-        };
-        Ok(Before { customer, external, open })
+        }
+        Ok(Before { customer, counterparts, open })
     }
 
-    async fn look(&self, before: &Before) -> Result<Facts, Error> {
-        let Some(external) = &before.external else { return Ok(Facts::default()) };
+    /// What each provider knows that has a counterpart of this customer; the others are not asked.
+    async fn look(&self, before: &Before) -> Result<Vec<Facts>, Error> {
         let sessions: Vec<(AttemptId, ExternalSessionId)> = before
             .open
             .iter()
             .filter_map(|attempt| attempt.session.clone().map(|session| (attempt.id.clone(), session)))
             .collect();
-        let facts = self.provider.fetch_facts(external, &sessions).await?;
-        Ok(facts.under(self.settings.dispute_policy))
+        let mut looks = Vec::new();
+        for external in &before.counterparts {
+            let provider = self.keeper(external.as_str());
+            let own = if provider.name() == self.provider.name() { sessions.as_slice() } else { &[] };
+            looks.push(provider.fetch_facts(external, own).await?.under(self.settings.dispute_policy));
+        }
+        Ok(looks)
     }
 
     /// The one transaction: lease, subscription, licence, mail, attempts and events change together or not at all
@@ -150,7 +162,7 @@ impl App {
         &self,
         lease: &Lease,
         before: &Before,
-        facts: &Facts,
+        looks: &[Facts],
         afterwards: Afterwards,
     ) -> Result<Saved, Error> {
         let (customer_id, now) = (&lease.customer_id, self.now());
@@ -160,9 +172,9 @@ impl App {
             Afterwards::Keep => lease.keep(&mut tx, now).await?,
         }
         let current = find_subscription(&mut tx, customer_id).await?;
-        let next = reduce(&current, facts, &self.catalog, now);
+        let (next, facts) = (reduce_all(&current, looks, &self.catalog, now), merge(looks, now));
         let state_changed = self.save_subscription(&mut tx, customer_id, &current, &next, now).await?;
-        let planned = plan_change::planned(&next, facts, &self.catalog);
+        let planned = plan_change::planned(&next, &facts, &self.catalog);
         store::planned_changes::replace(&mut tx, customer_id, planned.as_ref()).await?;
         let issued = match entitlement(&next, &self.catalog, now) {
             Ok(grant) => {
@@ -170,10 +182,13 @@ impl App {
             }
             Err(_ended) => false,
         };
-        if let (true, Some(external)) = (facts.customer_deleted, &before.external) {
-            self.retire_link(&mut tx, customer_id, external, now).await?;
+        for (external, look) in before.counterparts.iter().zip(looks) {
+            if look.customer_deleted {
+                self.retire_link(&mut tx, customer_id, external, now).await?;
+            }
+            self.save_sessions(&mut tx, customer_id, look, now).await?;
         }
-        self.save_sessions(&mut tx, customer_id, facts, now).await?;
+        store::attempts::end_abandoned(&mut tx, customer_id, now.plus_seconds(-ABANDONED_AFTER_SECONDS), now).await?;
         let finished = store::inbox::finish_seen(&mut tx, customer_id, lease.fence, now).await?;
         tx.commit().await?;
 
@@ -182,7 +197,7 @@ impl App {
         }
         metrics::counter!("counterfoil_syncs_total").increment(1);
         tracing::info!(%customer_id, state_changed, issued, events = finished, "looked at the provider");
-        let duplicates = later_duplicates(&next, facts, &self.catalog);
+        let duplicates = later_duplicates(&next, &facts, &self.catalog);
         Ok(Saved { changed: state_changed || issued, duplicates })
     }
 
@@ -232,7 +247,6 @@ impl App {
             };
             store::attempts::end(tx, customer_id, &session.attempt_id, state, now).await?;
         }
-        store::attempts::end_abandoned(tx, customer_id, now.plus_seconds(-ABANDONED_AFTER_SECONDS), now).await?;
         Ok(())
     }
 
@@ -247,13 +261,15 @@ impl App {
         external: &ExternalCustomerId,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let provider = self.provider.name();
+        let provider = self.keeper(external.as_str()).name();
         let Some(link) = store::links::find_newest(tx, customer_id, provider).await? else { return Ok(()) };
         if link.state != LinkState::Active(external.clone()) {
             return Ok(());
         }
         store::links::retire(tx, customer_id, provider, link.generation, now).await?;
-        store::customers::project_external_id(tx, customer_id, None, now).await?;
+        if provider == self.provider.name() {
+            store::customers::project_external_id(tx, customer_id, None, now).await?;
+        }
         store::audit::insert(tx, Actor::Sync, "external_customer_gone", Some(customer_id), "", now).await?;
         Ok(())
     }

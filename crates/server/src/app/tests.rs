@@ -49,6 +49,7 @@ async fn world(engine: crate::db::Engine) -> World {
     tokio::spawn(async move { axum::serve(listener, sandbox.router()).await });
     let provider = Stripe::new(StripeConfig::new(stripe.clone(), API_KEY.into(), vec![], false), Box::new(|| 0.0));
     let app = App {
+        manual: Arc::new(Manual::new(db.db.clone(), Clock::system(), Entropy, false)),
         db: db.db.clone(),
         clock: Clock::system(),
         entropy: Entropy,

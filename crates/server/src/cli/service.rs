@@ -23,6 +23,7 @@ use crate::db::{Db, Engine};
 use crate::entropy::Entropy;
 use crate::mail::Mailer;
 use crate::providers::PaymentProvider;
+use crate::providers::manual::Manual;
 use crate::providers::stripe::{Stripe, StripeConfig};
 use crate::web::{WebOptions, WebState};
 use crate::{keys, telemetry, web, worker};
@@ -189,11 +190,13 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
     };
     start::publish_key(&db, &signing_key, now).await?;
     let holder: Arc<str> = format!("run_{}", hex::encode(entropy.bytes::<8>())).into();
+    let manual = Manual::new(db.clone(), clock.clone(), entropy, provider.livemode());
     Ok(App {
         db,
         clock,
         entropy,
         provider,
+        manual: Arc::new(manual),
         catalog: Arc::new(config.catalog.clone()),
         signing_key: Arc::new(signing_key),
         hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),

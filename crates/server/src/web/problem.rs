@@ -144,7 +144,9 @@ impl From<Refusal> for Problem {
             | Refusal::ChangeNotPossible { .. }
             | Refusal::NothingToResume
             | Refusal::TrialNotExtendable { .. }
-            | Refusal::NoBilling => StatusCode::CONFLICT,
+            | Refusal::NoBilling
+            | Refusal::NoAgreement
+            | Refusal::AlreadyRecorded => StatusCode::CONFLICT,
             Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
             Refusal::InvalidCredentials
             | Refusal::NotSignedIn
@@ -165,7 +167,9 @@ impl From<Refusal> for Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let problem = explain(&failure);
-        if problem.status == StatusCode::INTERNAL_SERVER_ERROR || matches!(failure, Failure::Provider(_)) {
+        if problem.status == StatusCode::CONFLICT {
+            tracing::info!(error = %failure, code = problem.code, "a request was refused");
+        } else if problem.status == StatusCode::INTERNAL_SERVER_ERROR || matches!(failure, Failure::Provider(_)) {
             tracing::error!(error = %failure, code = problem.code, "a request failed");
         } else {
             tracing::warn!(error = %failure, code = problem.code, "a request has to be repeated");
@@ -225,6 +229,11 @@ fn explain_provider(error: &ProviderError) -> Problem {
             "price_missing_at_provider",
             "The price of this plan does not exist at the payment provider. The operator has to check the plan's \
              `stripe_price` in the configuration.",
+        ),
+        ProviderError::NotOffered { what } => Problem::new(
+            StatusCode::CONFLICT,
+            "not_offered",
+            format!("This subscription is paid by invoice, and for that there is no {what}. Ask the vendor."),
         ),
         ProviderError::CustomerMissing
         | ProviderError::KeyMismatch { .. }

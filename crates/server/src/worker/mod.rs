@@ -139,6 +139,8 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         finish("sweep", stop, async move { sweeping.sweep_open(older_than).await }).await;
         let telling = app.clone();
         finish("trials", stop, async move { telling.sweep_trials().await }).await;
+        let turning = app.clone();
+        finish("manual", stop, async move { turning.sweep_manual().await }).await;
         let forgetting = app.clone();
         finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
         let forgetting = app.clone();

@@ -38,6 +38,7 @@ mod crashes;
 mod customers;
 mod licenses;
 mod mails;
+mod manual;
 mod money_back;
 mod operations;
 mod orders;

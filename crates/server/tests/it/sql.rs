@@ -8,7 +8,7 @@ use counterfoil::db::testing;
 use crate::world::is_at_hand;
 
 /// Where statements are.
-const FOLDERS: [&str; 3] = ["src/store", "src/app", "src/cli"];
+const FOLDERS: [&str; 4] = ["src/store", "src/app", "src/cli", "src/providers/manual"];
 
 /// A statement, and the file it stands in.
 #[derive(Debug)]

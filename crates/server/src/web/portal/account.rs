@@ -75,7 +75,8 @@ fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> A
             works_until: license.expires_at.date_in_words(),
         }),
         plans,
-        can_manage_billing: customer.external_id.is_some(),
+        can_manage_billing: customer.external_id.is_some()
+            && !(subscription.is_manual() && subscription.is_live_at_provider()),
         running,
     }
 }

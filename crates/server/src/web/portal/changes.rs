@@ -48,6 +48,8 @@ pub fn running(subscription: &Subscription) -> Option<Running> {
         Standing::Unpaid => (false, true, false),
         Standing::Incomplete | Standing::IncompleteExpired | Standing::Canceled { .. } => (false, false, false),
     };
+    // Who pays by invoice asks the vendor for another plan.
+    let can_change = can_change && !subscription.is_manual();
     Some(Running { interval, can_change, change_planned: false, can_cancel, can_resume })
 }
 

@@ -207,7 +207,11 @@ fn past_due(
 #[must_use]
 pub fn main_action(subscription: &Subscription) -> MainAction {
     match &subscription.state {
-        State::Provided(provided) if matches!(provided.standing, Standing::PastDue { .. } | Standing::Unpaid) => {
+        // An overdue invoice is paid by a transfer, on no page of ours.
+        State::Provided(provided)
+            if !subscription.is_manual()
+                && matches!(provided.standing, Standing::PastDue { .. } | Standing::Unpaid) =>
+        {
             MainAction::FixPayment
         }
         State::Provided(provided) if provided.standing.is_live() => MainAction::OpenLicense,

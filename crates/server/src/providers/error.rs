@@ -1,0 +1,86 @@
+//! How a call to a provider ends that does not end well: each way is a value, because each leads to something else.
+
+/// Why a webhook request was not accepted. Nothing of it is stored as an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookRefusal {
+    #[error("the signature header is missing")]
+    SignatureMissing,
+    #[error("the signature header is malformed: {0}")]
+    SignatureMalformed(&'static str),
+    #[error("no signature matches any configured secret")]
+    SignatureMismatch,
+    #[error("the signature is older than {tolerance_seconds} seconds")]
+    SignatureTooOld { tolerance_seconds: i64 },
+    #[error("no webhook secret is configured")]
+    SecretUnset,
+    /// Well signed, but not an event.
+    #[error("the body is not an event: {0}")]
+    NotAnEvent(String),
+}
+
+/// Where a failed call leaves us. `request_id` is the provider's, for its support.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// Time-out, broken connection, 429, 5xx, unreadable answer: the outcome is unknown, the same key may be sent again.
+    #[error("the payment provider is unavailable: {reason}{}", with_ids(None, .request_id.as_deref()))]
+    Unavailable { reason: String, request_id: Option<String> },
+    /// Another call with this key is under way.
+    #[error("a call with the same idempotency key is under way")]
+    KeyInUse,
+    /// The provider stored a server error under this key and will replay it for as long as it remembers.
+    #[error("the provider replays a stored error for this idempotency key{}", with_ids(None, .request_id.as_deref()))]
+    KeyPoisoned { request_id: Option<String> },
+    /// The key was used with other parameters.
+    #[error("the idempotency key was used with other parameters{}", with_ids(None, .request_id.as_deref()))]
+    KeyMismatch { request_id: Option<String> },
+    /// The key of the account is refused (401) or may not do this (403).
+    #[error("the payment provider refuses the API key: {message}{}", with_ids(None, .request_id.as_deref()))]
+    Unauthorized { message: String, request_id: Option<String> },
+    /// The customer does not exist there, or was deleted.
+    #[error("the customer does not exist at the payment provider")]
+    CustomerMissing,
+    /// The price in the catalogue does not exist there.
+    #[error("the price does not exist at the payment provider: {message}{}", with_ids(None, .request_id.as_deref()))]
+    PriceMissing { message: String, request_id: Option<String> },
+    /// The object asked for does not exist there.
+    #[error("the payment provider knows no such object: {message}{}", with_ids(None, .request_id.as_deref()))]
+    Missing { message: String, request_id: Option<String> },
+    /// The card was refused, or there is none. What depended on the payment was not done.
+    #[error("the payment was declined{}", with_ids(.code.as_deref(), .request_id.as_deref()))]
+    CardDeclined { code: Option<String>, request_id: Option<String> },
+    /// The provider has no such thing at all.
+    #[error("this way of paying has no {what}")]
+    NotOffered { what: &'static str },
+    /// Any other refusal: repeating it as it is will not help.
+    #[error("the payment provider refused: {message}{}", with_ids(.code.as_deref(), .request_id.as_deref()))]
+    Rejected { code: Option<String>, message: String, request_id: Option<String> },
+}
+
+/// The provider's own names for what happened, where it gave any: for logs, and for its support.
+fn with_ids(code: Option<&str>, request_id: Option<&str>) -> String {
+    match (code, request_id) {
+        (None, None) => String::new(),
+        (Some(code), None) => format!(" (code {code})"),
+        (None, Some(request)) => format!(" (request {request})"),
+        (Some(code), Some(request)) => format!(" (code {code}, request {request})"),
+    }
+}
+
+impl ProviderError {
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::KeyInUse => true,
+            Self::KeyPoisoned { .. }
+            | Self::KeyMismatch { .. }
+            | Self::Unauthorized { .. }
+            | Self::CustomerMissing
+            | Self::PriceMissing { .. }
+            | Self::Missing { .. }
+            | Self::CardDeclined { .. }
+            | Self::NotOffered { .. }
+            | Self::Rejected { .. } => false,
+        }
+    }
+}
