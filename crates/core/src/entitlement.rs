@@ -45,6 +45,8 @@ pub enum Ended {
     Disputed,
     /// The plan is not in the catalogue any more.
     PlanGone,
+    /// An operator has revoked it, whatever was paid.
+    Revoked,
 }
 
 impl Ended {
@@ -60,11 +62,34 @@ impl Ended {
             Self::DisputeLost => "dispute_lost",
             Self::Disputed => "disputed",
             Self::PlanGone => "plan_unknown",
+            Self::Revoked => "revoked",
         }
     }
 }
 
-/// The customer's right at this moment.
+/// What an operator has decided, over everything that was paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing: the subscription decides.
+    #[default]
+    Free,
+    /// Nothing is given until an operator issues a licence again.
+    Revoked,
+}
+
+/// The customer's right at this moment, under what an operator has decided: the question before a licence is issued and
+/// whenever one is judged. No subscription gives anything under a hold, whatever becomes of it.
+///
+/// # Errors
+/// [`Ended`] says why there is none.
+pub fn right(subscription: &Subscription, hold: Hold, catalog: &Catalog, now: Timestamp) -> Result<Grant, Ended> {
+    match hold {
+        Hold::Revoked => Err(Ended::Revoked),
+        Hold::Free => entitlement(subscription, catalog, now),
+    }
+}
+
+/// What the subscription alone gives at this moment. Whoever issues or judges a licence asks [`right`].
 ///
 /// # Errors
 /// [`Ended`] says why there is none.

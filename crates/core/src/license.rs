@@ -74,28 +74,53 @@ impl Terms {
     }
 }
 
-/// A digest of the facts that a licence carries. A new version is issued only when it changes: not for another event, not
-/// for another day.
+/// A digest of the facts that a licence stands on: plan, state, period and key. A new version is issued by itself only when it
+/// changes: not for another event, not for another day, and not because the catalogue was edited, which is an operator's
+/// decision for all customers of a plan.
 #[must_use]
 pub fn facts_digest(grant: &Grant, key_id: &str) -> String {
-    let mut hash = Sha256::new();
-    let mut field = |text: &str| {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text.as_bytes());
-    };
-    field(grant.plan.as_str());
-    field(grant.status);
-    field(if grant.trial { "trial" } else { "paid" });
-    field(&grant.paid_until.as_unix_seconds().to_string());
-    field(&grant.grace_until.as_unix_seconds().to_string());
-    field(key_id);
-    field(&grant.features.len().to_string());
+    let mut fields = Fields::default();
+    fields.facts(grant, key_id);
+    fields.digest()
+}
+
+/// A digest of everything that a licence says: the facts, and what the catalogue makes of them. Where it is another one than
+/// that of the newest version, issuing again would tell the product something new.
+#[must_use]
+pub fn terms_digest(grant: &Grant, key_id: &str) -> String {
+    let mut fields = Fields::default();
+    fields.facts(grant, key_id);
+    fields.add(&grant.grace_until.as_unix_seconds().to_string());
+    fields.add(&grant.features.len().to_string());
     for feature in &grant.features {
-        field(feature);
+        fields.add(feature);
     }
     for (name, value) in &grant.limits {
-        field(name);
-        field(&value.to_string());
+        fields.add(name);
+        fields.add(&value.to_string());
     }
-    hex::encode(hash.finalize())
+    fields.digest()
+}
+
+/// Texts, each with its length, so that no two lists of them look alike.
+#[derive(Default)]
+struct Fields(Sha256);
+
+impl Fields {
+    fn add(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+
+    fn facts(&mut self, grant: &Grant, key_id: &str) {
+        self.add(grant.plan.as_str());
+        self.add(grant.status);
+        self.add(if grant.trial { "trial" } else { "paid" });
+        self.add(&grant.paid_until.as_unix_seconds().to_string());
+        self.add(key_id);
+    }
+
+    fn digest(self) -> String {
+        hex::encode(self.0.finalize())
+    }
 }

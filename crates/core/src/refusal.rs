@@ -127,6 +127,9 @@ pub enum Refusal {
     /// There is no licence to give: no trial and no paid period.
     #[error("There is no license for this customer at the moment: neither a trial nor a paid period runs.")]
     NoLicense,
+    /// An operator has revoked it.
+    #[error("The license was revoked by the vendor, and no other one is issued. Contact the vendor.")]
+    LicenseRevoked,
     /// The token is not one of ours.
     #[error("The token is not a license issued here.")]
     LicenseInvalid,
@@ -171,6 +174,7 @@ impl Refusal {
             Self::NoAgreement => "no_agreement",
             Self::AlreadyRecorded => "already_recorded",
             Self::NoLicense => "no_license",
+            Self::LicenseRevoked => "license_revoked",
             Self::LicenseInvalid => "license_invalid",
             Self::TooManyRequests { .. } => "too_many_requests",
         }
@@ -205,6 +209,7 @@ impl Refusal {
             | Self::TrialNotExtendable { .. }
             | Self::NoAgreement
             | Self::NoLicense
+            | Self::LicenseRevoked
             | Self::TooManyRequests { .. } => None,
         }
     }

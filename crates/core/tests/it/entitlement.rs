@@ -1,4 +1,4 @@
-use counterfoil_core::entitlement::{Ended, entitlement, expiry};
+use counterfoil_core::entitlement::{Ended, Hold, entitlement, expiry, right};
 use counterfoil_core::facts::Money;
 use counterfoil_core::subscription::{Standing, State};
 use counterfoil_core::{PlanCode, Subscription};
@@ -104,4 +104,18 @@ fn the_expiry_is_whole_seconds_and_never_before_the_paid_end() {
     assert_eq!(expiry(&plan("a", 0, 0, vec![]), paid_until), day(32));
     assert_eq!(expiry(&plan("a", 0, 7, vec![]), paid_until), day(39));
     assert_eq!(expiry(&plan("a", 0, 3650, vec![]), day(32)), day(32 + 3650));
+}
+
+#[test]
+fn nothing_gives_a_right_under_a_hold_and_without_one_the_subscription_decides() {
+    for subscription in
+        [trial_until(15), trial_until(1), provided("sub_1", ACTIVE), provided("sub_1", Standing::Paused)]
+    {
+        assert_eq!(right(&subscription, Hold::Revoked, &catalog(), day(3)), Err(Ended::Revoked));
+        assert_eq!(
+            right(&subscription, Hold::Free, &catalog(), day(3)),
+            entitlement(&subscription, &catalog(), day(3))
+        );
+    }
+    assert_eq!(Ended::Revoked.word(), "revoked");
 }

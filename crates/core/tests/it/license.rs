@@ -1,5 +1,5 @@
 use counterfoil_core::entitlement::{Grant, entitlement};
-use counterfoil_core::license::{Terms, facts_digest};
+use counterfoil_core::license::{Terms, facts_digest, terms_digest};
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Timestamp};
 use proptest::prelude::*;
 
@@ -51,38 +51,60 @@ proptest! {
     }
 }
 
-#[test]
-fn the_digest_changes_if_and_only_if_a_fact_changes() {
-    let base = facts_digest(&grant(), "key-1");
-    assert_eq!(base, facts_digest(&grant(), "key-1"));
-    assert_eq!(base.len(), 64);
-    let changed = |change: fn(&mut Grant)| {
-        let mut other = grant();
-        change(&mut other);
-        facts_digest(&other, "key-1")
-    };
-    // Less than a second is not in a licence, so it is no other licence.
-    assert_eq!(changed(|grant| grant.paid_until = day(32).plus_millis(999)), base);
-    let others = [
-        facts_digest(&grant(), "key-2"),
-        changed(|grant| grant.plan = PlanCode::new("starter")),
-        changed(|grant| grant.status = "past_due"),
-        changed(|grant| grant.trial = true),
-        changed(|grant| grant.paid_until = day(33)),
-        changed(|grant| grant.grace_until = day(40)),
-        changed(|grant| grant.features.push("extra".into())),
-        changed(|grant| grant.features.clear()),
-        changed(|grant| grant.features.reverse()),
-        changed(|grant| grant.features = vec!["professional_featureexport".into()]),
-        changed(|grant| {
-            grant.features = vec!["professional_feature".into(), "export".into(), "seats".into(), "5".into()]
-        }),
-        changed(|grant| grant.limits.clear()),
-        changed(|grant| grant.limits.extend([("seats".into(), 6)])),
-        changed(|grant| grant.limits.extend([("seats2".into(), 5)])),
-    ];
+fn changed(digest: fn(&Grant, &str) -> String, change: fn(&mut Grant)) -> String {
+    let mut other = grant();
+    change(&mut other);
+    digest(&other, "key-1")
+}
+
+fn all_differ(base: &str, others: &[String]) {
     for (index, digest) in others.iter().enumerate() {
-        assert_ne!(*digest, base, "change {index} left no trace");
+        assert_ne!(digest, base, "change {index} left no trace");
         assert!(!others[..index].contains(digest), "change {index} looks like another");
     }
+}
+
+/// Changes of the facts, as both digests see them.
+fn other_facts(digest: fn(&Grant, &str) -> String) -> Vec<String> {
+    vec![
+        digest(&grant(), "key-2"),
+        changed(digest, |grant| grant.plan = PlanCode::new("starter")),
+        changed(digest, |grant| grant.status = "past_due"),
+        changed(digest, |grant| grant.trial = true),
+        changed(digest, |grant| grant.paid_until = day(33)),
+    ]
+}
+
+/// Changes of the catalogue, which are no facts about the customer.
+const EDITS: [fn(&mut Grant); 9] = [
+    |grant| grant.grace_until = day(40),
+    |grant| grant.features.push("extra".into()),
+    |grant| grant.features.clear(),
+    |grant| grant.features.reverse(),
+    |grant| grant.features = vec!["professional_featureexport".into()],
+    |grant| grant.features = vec!["professional_feature".into(), "export".into(), "seats".into(), "5".into()],
+    |grant| grant.limits.clear(),
+    |grant| grant.limits.extend([("seats".into(), 6)]),
+    |grant| grant.limits.extend([("seats2".into(), 5)]),
+];
+
+#[test]
+fn the_facts_change_with_plan_state_period_and_key_and_not_with_the_catalogue() {
+    let base = facts_digest(&grant(), "key-1");
+    assert_eq!(base.len(), 64);
+    all_differ(&base, &other_facts(facts_digest));
+    // Less than a second is not in a licence, so it is no other licence.
+    assert_eq!(changed(facts_digest, |grant| grant.paid_until = day(32).plus_millis(999)), base);
+    for edit in EDITS {
+        assert_eq!(changed(facts_digest, edit), base, "an edit of the catalogue issues nothing by itself");
+    }
+}
+
+#[test]
+fn the_terms_change_with_everything_that_a_license_says() {
+    let base = terms_digest(&grant(), "key-1");
+    assert_eq!(base, terms_digest(&grant(), "key-1"));
+    assert_ne!(base, facts_digest(&grant(), "key-1"));
+    let edited = EDITS.map(|edit| changed(terms_digest, edit));
+    all_differ(&base, &[other_facts(terms_digest), edited.to_vec()].concat());
 }

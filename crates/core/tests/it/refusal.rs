@@ -45,6 +45,7 @@ fn all() -> Vec<Refusal> {
         Refusal::NoAgreement,
         Refusal::AlreadyRecorded,
         Refusal::NoLicense,
+        Refusal::LicenseRevoked,
         Refusal::LicenseInvalid,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
     ]
@@ -83,10 +84,11 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::TrialNotExtendable { .. } => 27,
         Refusal::NoAgreement => 28,
         Refusal::AlreadyRecorded => 29,
+        Refusal::LicenseRevoked => 30,
     }
 }
 
-const VARIANTS: usize = 30;
+const VARIANTS: usize = 31;
 
 #[test]
 fn codes_are_unique_plain_words() {

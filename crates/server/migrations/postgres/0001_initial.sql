@@ -125,7 +125,22 @@ create table licenses (
     reason text not null,
     -- What the licence was made from; an unchanged digest issues no new version.
     facts_digest text not null,
+    -- What the catalogue made of it besides; another one says that issuing again would tell the product something new.
+    terms_digest text not null,
+    -- Who or what issued it: sign_up, look, or an operator. And the newest event that the look finished, or the operator's reason.
+    caused_by text not null,
+    cause_detail text,
+    revoked_at timestamptz,
+    revoked_because text,
     unique (customer_id, version)
+);
+
+-- While a row stands, no version is issued for the customer, whatever happens.
+create table license_holds (
+    customer_id text primary key not null references customers (customer_id) on delete cascade,
+    held_at timestamptz not null,
+    actor text not null,
+    reason text not null
 );
 
 create table webhook_inbox (

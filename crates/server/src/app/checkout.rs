@@ -13,6 +13,7 @@ use counterfoil_core::{
 use super::customers::find_subscription;
 use super::leases::Lease;
 use super::operators::Scope;
+use super::revocation::refuse_if_held;
 use super::sessions::Caller;
 use super::settings::CheckoutAuth;
 use super::{App, Error, Failure};
@@ -148,6 +149,7 @@ impl App {
         let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
         let open = store::attempts::list_open(&mut tx, &lease.customer_id, self.provider.name()).await?;
         let by_hand = store::links::find_newest(&mut tx, &lease.customer_id, self.manual.name()).await?;
+        refuse_if_held(&mut tx, &lease.customer_id).await?;
         tx.rollback().await?;
         refuse_if_live(&subscription)?;
         let is_known = customer.external_id.is_some() || by_hand.is_some();

@@ -1,14 +1,21 @@
 //! Everything that we know of one customer, for the operators who help it.
 
-use counterfoil_core::{CustomerId, Refusal, Subscription, Timestamp};
+use counterfoil_core::entitlement::{self, Ended, Grant};
+use counterfoil_core::plan_change::PlannedChange;
+use counterfoil_core::{Catalog, CustomerId, Refusal, Subscription, Timestamp};
 
+use super::explain::{Explanation, explain};
 use super::status::find_customer_by_any;
-use super::{App, Error};
+use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
+use crate::store::attempts::AttemptLine;
 use crate::store::audit;
 use crate::store::customers::Customer;
+use crate::store::holds::Hold;
+use crate::store::inbox::EventLine;
 use crate::store::licenses::License;
+use crate::store::outbox::MailLine;
 
 /// Versions and history lines in a file.
 pub const LINES_MAX: i64 = 20;
@@ -40,7 +47,55 @@ impl CustomerFile {
     }
 }
 
+/// The file, and what is needed to say why things are as they are.
+#[derive(Debug)]
+pub struct CaseFile {
+    pub file: CustomerFile,
+    /// What the customer may use now.
+    pub right: Result<Grant, Ended>,
+    pub hold: Option<Hold>,
+    pub planned: Option<PlannedChange>,
+    /// The newest first, with those that name the customer and are matched to nobody.
+    pub events: Vec<EventLine>,
+    /// The newest first.
+    pub mails: Vec<MailLine>,
+    /// Those that are not over.
+    pub checkouts: Vec<AttemptLine>,
+}
+
+impl CaseFile {
+    /// The case of this customer.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn load(tx: &mut Tx, customer: Customer, catalog: &Catalog, now: Timestamp) -> Result<Self, Error> {
+        let file = CustomerFile::load(tx, customer, now).await?;
+        let id = &file.customer.customer_id;
+        let hold = store::holds::find(tx, id).await?;
+        let held = if hold.is_some() { entitlement::Hold::Revoked } else { entitlement::Hold::Free };
+        let no_row = || Failure::Corrupt(format!("{id} has no subscription row"));
+        let right = entitlement::right(file.subscription.as_ref().ok_or_else(no_row)?, held, catalog, now);
+        let planned = store::planned_changes::find(tx, id).await?;
+        let events = store::inbox::list_about(tx, id, LINES_MAX).await?;
+        let mails = store::outbox::list_of_customer(tx, id, LINES_MAX).await?;
+        let checkouts = store::attempts::list_unfinished(tx, id).await?;
+        Ok(Self { right, hold, planned, events, mails, checkouts, file })
+    }
+}
+
 impl App {
+    /// Why this customer has a licence, or has none.
+    ///
+    /// # Errors
+    /// [`Refusal::CustomerUnknown`], or failures.
+    pub async fn explain_customer(&self, customer_id: &CustomerId) -> Result<Explanation, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let case = CaseFile::load(&mut tx, customer, &self.catalog, self.now()).await?;
+        tx.rollback().await?;
+        Ok(explain(&case))
+    }
+
     /// Everything about this customer.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Customers: sign-up, and what a customer may know of itself.
 
-use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::entitlement::{Ended, Grant};
 use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription};
 
-use super::licenses::{FIRST_VERSION, Reason};
+use super::issuing::{Cause, FIRST_VERSION, Next, Reason};
 use super::sessions::NewSession;
 use super::{App, Error, Failure};
 use crate::db::Tx;
@@ -56,7 +56,9 @@ fn check_company_name(name: &str) -> Result<(), Refusal> {
 pub struct Account {
     pub customer: Customer,
     pub subscription: Subscription,
-    /// The newest version, where one was ever issued.
+    /// What the customer may use now.
+    pub right: Result<Grant, Ended>,
+    /// The newest version, where one was ever issued and it is not revoked.
     pub license: Option<License>,
 }
 
@@ -86,9 +88,12 @@ impl App {
             external_id: None,
             created_at: now,
         };
-        let license = match entitlement(&subscription, &self.catalog, now) {
+        let right = self.right(&mut tx, &customer_id, &subscription, now).await?;
+        let license = match &right {
             Ok(grant) => {
-                Some(self.issue_license(&mut tx, &customer, &grant, FIRST_VERSION, Reason::TrialStarted, now).await?)
+                let cause = &Cause::SignUp;
+                let next = Next { version: FIRST_VERSION, reason: Reason::TrialStarted, cause, mail: true };
+                Some(self.issue_license(&mut tx, &customer, grant, next, now).await?)
             }
             // The person had a trial before and it is over: there is an account, and nothing to use until something is paid.
             Err(_ended) => None,
@@ -99,7 +104,7 @@ impl App {
 
         self.signals.outbox.notify_one();
         metrics::counter!("counterfoil_signups_total").increment(1);
-        Ok((Account { customer, subscription, license }, session))
+        Ok((Account { customer, subscription, right, license }, session))
     }
 
     /// The customer's account.
@@ -110,9 +115,11 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let subscription = find_subscription(&mut tx, customer_id).await?;
-        let license = store::licenses::find_newest(&mut tx, customer_id).await?;
+        let right = self.right(&mut tx, customer_id, &subscription, self.now()).await?;
+        let newest = store::licenses::find_newest(&mut tx, customer_id).await?;
         tx.rollback().await?;
-        Ok(Account { customer, subscription, license })
+        let license = newest.filter(|_| right != Err(Ended::Revoked));
+        Ok(Account { customer, subscription, right, license })
     }
 }
 

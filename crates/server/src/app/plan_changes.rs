@@ -11,6 +11,7 @@ use counterfoil_core::{CustomerId, IdempotencyKey, Interval, PlanCode, PriceId, 
 
 use super::customers::find_subscription;
 use super::leases::Lease;
+use super::revocation::refuse_if_held;
 use super::subscriptions::shown;
 use super::{App, Error, Failure};
 use crate::providers::{Change, ProviderError, Terms};
@@ -124,6 +125,9 @@ impl App {
     }
 
     async fn change_under(&self, lease: &Lease, wish: &ChangeWish) -> Result<Shown, Error> {
+        let mut tx = self.db.begin_read().await?;
+        refuse_if_held(&mut tx, &lease.customer_id).await?;
+        tx.rollback().await?;
         let Ready { standing, terms } = self.ready_to_change(lease).await?;
         let change = match self.decide_change(standing, &terms, wish)? {
             Decision::Planned(_) => return self.shown_subscription(&lease.customer_id).await,

@@ -5,7 +5,6 @@
 //! so nothing can poison it: whatever happened before, the next look repairs.
 
 use counterfoil_core::checkout::OpenAttempt;
-use counterfoil_core::entitlement::entitlement;
 use counterfoil_core::facts::{Facts, ProviderStatus, SessionStatus};
 use counterfoil_core::link::LinkState;
 use counterfoil_core::plan_change;
@@ -16,8 +15,8 @@ use counterfoil_core::{
 };
 
 use super::customers::find_subscription;
+use super::issuing::{Cause, Issued};
 use super::leases::Lease;
-use super::licenses::Issued;
 use super::operators::By;
 use super::{App, Error};
 use crate::db::Tx;
@@ -176,9 +175,11 @@ impl App {
         let state_changed = self.save_subscription(&mut tx, customer_id, &current, &next, now).await?;
         let planned = plan_change::planned(&next, &facts, &self.catalog);
         store::planned_changes::replace(&mut tx, customer_id, planned.as_ref()).await?;
-        let issued = match entitlement(&next, &self.catalog, now) {
+        let issued = match self.right(&mut tx, customer_id, &next, now).await? {
             Ok(grant) => {
-                matches!(self.issue_if_changed(&mut tx, &before.customer, &grant, now).await?, Issued::New(_))
+                let event_id = store::inbox::find_newest_seen(&mut tx, customer_id, lease.fence).await?;
+                let cause = Cause::Look { event_id };
+                matches!(self.issue_if_changed(&mut tx, &before.customer, &grant, &cause, now).await?, Issued::New(_))
             }
             Err(_ended) => false,
         };

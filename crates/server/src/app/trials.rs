@@ -3,14 +3,14 @@
 //! A trial needs nobody to be over. The sweep here only tells people about it: in rows of the outbox, decided once for each
 //! end and each thing to say, so that neither a second replica nor a second round says it again.
 
-use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::entitlement::Ended;
 use counterfoil_core::subscription::State;
 use counterfoil_core::trial::{Entry, Extension, Start, TrialNotice, extend, ledger_names, start};
 use counterfoil_core::{CustomerId, EmailAddress, Refusal, Subscription, Timestamp};
 
 use super::customers::find_subscription;
+use super::issuing::{Cause, Issued};
 use super::leases::Lease;
-use super::licenses::Issued;
 use super::operators::By;
 use super::outbox::OwedMail;
 use super::{App, Error, Failure, secrets};
@@ -113,10 +113,17 @@ impl App {
         let person = secrets::person_hash(&self.instance.ledger_key, &customer.email.person_key());
         store::trials::set_end(&mut tx, &person, ends_at).await?;
         skip_what_is_said(&mut tx, customer_id, ends_at, now).await?;
-        let grant = entitlement(&next, &self.catalog, now)
-            .map_err(|ended| Failure::Corrupt(format!("a trial that runs gives no right: {}", ended.word())))?;
-        let license = match self.issue_if_changed(&mut tx, &customer, &grant, now).await? {
+        let grant = match self.right(&mut tx, customer_id, &next, now).await? {
+            Ok(grant) => grant,
+            Err(Ended::Revoked) => return Err(Refusal::LicenseRevoked.into()),
+            Err(ended) => {
+                return Err(Failure::Corrupt(format!("a trial that runs gives no right: {}", ended.word())).into());
+            }
+        };
+        let cause = Cause::Operator(by.clone());
+        let license = match self.issue_if_changed(&mut tx, &customer, &grant, &cause, now).await? {
             Issued::New(license) | Issued::Unchanged(license) => license,
+            Issued::Held => return Err(Refusal::LicenseRevoked.into()),
         };
         let told = format!("until {ends_at}");
         store::audit::insert_by(&mut tx, by.entry(), "trial_extended", Some(customer_id), &told, now).await?;

@@ -7,11 +7,12 @@ use clap::Subcommand;
 use counterfoil_core::{CustomerId, Timestamp};
 use serde_json::json;
 
-use super::operator::{Why, open_app};
+use super::operator::{Why, clock_of, open_app};
 use super::output::{self, coded, table};
 use super::{Common, database, log_quietly};
 use crate::app::App;
-use crate::app::customer_files::CustomerFile;
+use crate::app::customer_files::{CaseFile, CustomerFile};
+use crate::app::explain::explain;
 use crate::app::status::find_customer_by_any;
 use crate::clock::Clock;
 use crate::web::api::admin::customers::CustomerFileBody;
@@ -21,6 +22,11 @@ use crate::web::api::admin::customers::CustomerFileBody;
 pub enum CustomerCommand {
     /// Show a customer with subscription, licenses and history.
     Show {
+        /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
+        customer: String,
+    },
+    /// Say in words why a customer has a license, or has none, and what happens next.
+    Explain {
         /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
         customer: String,
     },
@@ -38,6 +44,7 @@ pub async fn run(common: &Common, command: CustomerCommand) -> anyhow::Result<Ex
     log_quietly();
     match command {
         CustomerCommand::Show { customer } => show(common, &customer).await,
+        CustomerCommand::Explain { customer } => explain_customer(common, &customer).await,
         CustomerCommand::Sync { customer, why } => sync(common, &customer, &why).await,
     }
 }
@@ -50,6 +57,20 @@ async fn show(common: &Common, wanted: &str) -> anyhow::Result<ExitCode> {
     let file = CustomerFile::load(&mut tx, customer, Clock::system().now()).await?;
     tx.rollback().await?;
     output::show(common.json, &json!(CustomerFileBody::from(&file)), || in_words(&file));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn explain_customer(common: &Common, wanted: &str) -> anyhow::Result<ExitCode> {
+    let config = common.load_config()?;
+    let db = database::open_to_read(&config).await?;
+    // In sandbox mode the service lives in the sandbox's time, as long as that runs.
+    let clock = clock_of(&config).await;
+    let mut tx = db.begin_read().await?;
+    let customer = find_customer_by_any(&mut tx, wanted.trim()).await?.ok_or_else(no_such_customer)?;
+    let case = CaseFile::load(&mut tx, customer, &config.catalog, clock.now()).await?;
+    tx.rollback().await?;
+    let explanation = explain(&case);
+    output::show(common.json, &json!(explanation), || explanation.in_words());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,5 @@
-//! `counterfoil license`: reading and verifying tokens, files and bundles.
+//! `counterfoil license`: reading and verifying tokens, files and bundles, and what operators do to
+//! licences.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use counterfoil_license::{
 };
 
 use super::output::coded;
-use super::{Common, database, log_quietly, output};
+use super::{Common, database, license_changes, log_quietly, output};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store;
@@ -23,6 +24,8 @@ pub enum LicenseCommand {
     Verify(VerifyArgs),
     /// Show what a license says and draw its life; verify it only where keys are given.
     Inspect(InspectArgs),
+    #[command(flatten)]
+    Change(license_changes::ChangeCommand),
 }
 
 /// Arguments of `license verify`.
@@ -135,6 +138,7 @@ pub async fn run(common: &Common, command: LicenseCommand) -> anyhow::Result<Exi
     match command {
         LicenseCommand::Verify(args) => verify(common, &args).await,
         LicenseCommand::Inspect(args) => show(common, &args.given),
+        LicenseCommand::Change(command) => license_changes::run(common, command).await,
     }
 }
 

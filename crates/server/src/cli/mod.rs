@@ -8,6 +8,7 @@ mod customer;
 mod database;
 mod demo;
 mod license;
+mod license_changes;
 mod migrate;
 mod operator;
 mod output;
@@ -56,7 +57,7 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Run the Stripe sandbox alone, for tests and development.
     Sandbox(sandbox::SandboxArgs),
-    /// Read and verify licenses.
+    /// Read and verify licenses; issue, revoke and send them.
     #[command(subcommand)]
     License(license::LicenseCommand),
     /// Look customers up, and after them.

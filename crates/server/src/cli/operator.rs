@@ -48,6 +48,16 @@ pub async fn open_app(common: &Common) -> anyhow::Result<(Config, App)> {
     Ok((config, app))
 }
 
+/// The time in which the running service lives; our own where its sandbox does not run.
+pub async fn clock_of(config: &Config) -> Clock {
+    if config.mode.is_sandbox()
+        && let Ok((_access, offset)) = running_sandbox(config).await
+    {
+        return Clock::with_offset(Arc::new(AtomicI64::new(offset)));
+    }
+    Clock::system()
+}
+
 /// The sandbox of the running service, and how far its clock is ahead.
 async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)> {
     let address = config.sandbox_listen;

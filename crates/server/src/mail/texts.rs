@@ -126,6 +126,30 @@ impl TrialMail {
     }
 }
 
+/// Sent when the vendor revokes a licence. The operator's reason is not in it: it was written for the vendor's own people.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/revoked.txt")]
+pub struct RevokedMail {
+    /// The vendor's product.
+    pub product: String,
+    /// Our id of the customer.
+    pub customer_id: String,
+}
+
+impl RevokedMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Your {} licence was revoked", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        self.render().expect("strings render into memory without fail")
+    }
+}
+
 /// A name fit for a greeting: one line, short, and nothing that a mail program would turn into a link to a website. An
 /// e-mail address is fine, for the mail goes there anyway.
 fn greeting(name: &str) -> Option<String> {
@@ -223,6 +247,14 @@ mod tests {
             }
             assert!(!body.contains("\n\n\n") && body.lines().all(|line| line.len() <= 76), "{body}");
         }
+    }
+
+    #[test]
+    fn the_mail_about_a_revocation_says_what_to_do() {
+        let customer_id = "cust_0123456789abcdef0123456789abcdef".to_owned();
+        let mail = RevokedMail { product: "Ledgerline".into(), customer_id: customer_id.clone() };
+        assert_eq!(mail.subject(), "Your Ledgerline licence was revoked");
+        assert!(mail.body().contains(&customer_id) && mail.body().contains("contact us"), "{}", mail.body());
     }
 
     #[test]

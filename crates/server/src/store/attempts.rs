@@ -234,3 +234,32 @@ pub async fn touch_open(tx: &mut Tx, customer_id: &CustomerId, now: Timestamp) -
     .await?;
     Ok(())
 }
+
+/// An attempt that is not over, as operators read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptLine {
+    pub plan: PlanCode,
+    pub state: String,
+    pub created_at: Timestamp,
+}
+
+/// The customer's attempts that are not over, at whatever provider, the newest first.
+pub async fn list_unfinished(tx: &mut Tx, customer_id: &CustomerId) -> Result<Vec<AttemptLine>, DbError> {
+    let rows = tx
+        .query(
+            "select plan, state, created_at from checkout_attempts \
+             where customer_id = $1 and state in ('opening', 'open', 'paying') order by id desc",
+        )
+        .bind(customer_id)
+        .all()
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AttemptLine {
+                plan: PlanCode::new(row.get::<String>("plan")?),
+                state: row.get("state")?,
+                created_at: row.get("created_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,4 +1,5 @@
-//! Licences: one row for each version ever issued. Nothing here is ever changed or removed.
+//! Licences: one row for each version ever issued. Nothing here is ever removed, and nothing
+//! changed but the mark of a revocation.
 
 use counterfoil_core::license::Terms;
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Timestamp};
@@ -23,6 +24,26 @@ pub struct License {
     pub reason: String,
     /// See [`counterfoil_core::license::facts_digest`].
     pub facts_digest: String,
+    /// See [`counterfoil_core::license::terms_digest`].
+    pub terms_digest: String,
+    /// `sign_up`, `look`, or an operator.
+    pub caused_by: String,
+    /// The newest event that the look finished, or the operator's reason.
+    pub cause_detail: Option<String>,
+    pub revoked_at: Option<Timestamp>,
+    pub revoked_because: Option<String>,
+}
+
+/// What is kept of a version beside what it says.
+#[derive(Clone, Copy, Debug)]
+pub struct Made<'a> {
+    pub token: &'a str,
+    pub key_id: &'a str,
+    pub reason: &'a str,
+    pub facts_digest: &'a str,
+    pub terms_digest: &'a str,
+    pub caused_by: &'a str,
+    pub cause_detail: Option<&'a str>,
 }
 
 fn from_row(row: &Row) -> Result<License, DbError> {
@@ -40,28 +61,26 @@ fn from_row(row: &Row) -> Result<License, DbError> {
         paid_until: row.get("paid_until")?,
         reason: row.get("reason")?,
         facts_digest: row.get("facts_digest")?,
+        terms_digest: row.get("terms_digest")?,
+        caused_by: row.get("caused_by")?,
+        cause_detail: row.get("cause_detail")?,
+        revoked_at: row.get("revoked_at")?,
+        revoked_because: row.get("revoked_because")?,
     })
 }
 
 /// Writes a version. The unique index on customer and version makes a second writer of the same version fail.
-pub async fn insert(
-    tx: &mut Tx,
-    terms: &Terms,
-    token: &str,
-    key_id: &str,
-    reason: &str,
-    facts_digest: &str,
-) -> Result<(), DbError> {
+pub async fn insert(tx: &mut Tx, terms: &Terms, made: &Made<'_>) -> Result<(), DbError> {
     tx.query(
         "insert into licenses (license_id, customer_id, version, token, key_id, plan, status, trial, issued_at, expires_at, \
-         refresh_after, paid_until, reason, facts_digest) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         refresh_after, paid_until, reason, facts_digest, terms_digest, caused_by, cause_detail) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
     )
     .bind(&terms.license_id)
     .bind(&terms.customer_id)
     .bind(terms.version)
-    .bind(token)
-    .bind(key_id)
+    .bind(made.token)
+    .bind(made.key_id)
     .bind(&terms.plan)
     .bind(terms.status)
     .bind(terms.trial)
@@ -69,8 +88,11 @@ pub async fn insert(
     .bind(terms.expires_at)
     .bind(terms.refresh_after)
     .bind(terms.paid_until)
-    .bind(reason)
-    .bind(facts_digest)
+    .bind(made.reason)
+    .bind(made.facts_digest)
+    .bind(made.terms_digest)
+    .bind(made.caused_by)
+    .bind(made.cause_detail)
     .execute()
     .await?;
     Ok(())
@@ -80,7 +102,8 @@ pub async fn insert(
 pub async fn find_newest(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<License>, DbError> {
     tx.query(
         "select license_id, customer_id, version, token, plan, status, trial, issued_at, expires_at, refresh_after, \
-         paid_until, reason, facts_digest from licenses where customer_id = $1 order by version desc limit 1",
+         paid_until, reason, facts_digest, terms_digest, caused_by, cause_detail, revoked_at, revoked_because \
+         from licenses where customer_id = $1 order by version desc limit 1",
     )
     .bind(customer_id)
     .optional()
@@ -94,7 +117,8 @@ pub async fn find_newest(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option
 pub async fn find(tx: &mut Tx, customer_id: &CustomerId, license_id: &LicenseId) -> Result<Option<License>, DbError> {
     tx.query(
         "select license_id, customer_id, version, token, plan, status, trial, issued_at, expires_at, refresh_after, \
-         paid_until, reason, facts_digest from licenses where customer_id = $1 and license_id = $2",
+         paid_until, reason, facts_digest, terms_digest, caused_by, cause_detail, revoked_at, revoked_because \
+         from licenses where customer_id = $1 and license_id = $2",
     )
     .bind(customer_id)
     .bind(license_id)
@@ -115,7 +139,8 @@ pub async fn list(
     let rows = tx
         .query(
             "select license_id, customer_id, version, token, plan, status, trial, issued_at, expires_at, refresh_after, \
-             paid_until, reason, facts_digest from licenses where customer_id = $1 and version < $2 \
+             paid_until, reason, facts_digest, terms_digest, caused_by, cause_detail, revoked_at, revoked_because \
+         from licenses where customer_id = $1 and version < $2 \
              order by version desc limit $3",
         )
         .bind(customer_id)
@@ -124,4 +149,36 @@ pub async fn list(
         .all()
         .await?;
     rows.iter().map(from_row).collect()
+}
+
+/// Marks all versions of the customer that are not revoked yet. Answers how many these were.
+pub async fn revoke_all(tx: &mut Tx, customer_id: &CustomerId, because: &str, now: Timestamp) -> Result<u64, DbError> {
+    tx.query("update licenses set revoked_at = $2, revoked_because = $3 where customer_id = $1 and revoked_at is null")
+        .bind(customer_id)
+        .bind(now)
+        .bind(because)
+        .execute()
+        .await
+}
+
+/// Whose license this is, for an operator who has nothing but its id.
+pub async fn find_owner(tx: &mut Tx, license_id: &LicenseId) -> Result<Option<CustomerId>, DbError> {
+    let row = tx.query("select customer_id from licenses where license_id = $1").bind(license_id).optional().await?;
+    row.map(|row| row.parse("customer_id")).transpose()
+}
+
+/// Customers after this one who may have a license, by id; of one plan, or of all where the plan is empty.
+pub async fn list_holders(tx: &mut Tx, plan: &str, after: &str, limit: i64) -> Result<Vec<CustomerId>, DbError> {
+    let rows = tx
+        .query(
+            "select c.customer_id from customers c join subscriptions s on s.customer_id = c.customer_id \
+             where c.deleted_at is null and c.customer_id > $1 and ($2 = '' or s.plan = $2) \
+             order by c.customer_id limit $3",
+        )
+        .bind(after)
+        .bind(plan)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(|row| row.parse("customer_id")).collect()
 }

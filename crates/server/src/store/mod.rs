@@ -8,6 +8,7 @@ pub mod api_keys;
 pub mod attempts;
 pub mod audit;
 pub mod customers;
+pub mod holds;
 pub mod inbox;
 pub mod instance;
 pub mod leases;

@@ -274,3 +274,39 @@ pub async fn count_by_state(tx: &mut Tx) -> Result<Vec<(String, i64)>, DbError> 
     let rows = tx.query("select state, cast(count(*) as bigint) as n from outbox group by state").all().await?;
     rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect()
 }
+
+/// A mail as operators read it: without its text, which holds the license.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailLine {
+    pub dedupe_key: String,
+    pub subject: String,
+    pub state: String,
+    pub run_at: Timestamp,
+    pub last_error: Option<String>,
+    pub sent_at: Option<Timestamp>,
+}
+
+/// The newest mails to a customer.
+pub async fn list_of_customer(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<Vec<MailLine>, DbError> {
+    let rows = tx
+        .query(
+            "select dedupe_key, subject, state, run_at, last_error, sent_at from outbox \
+             where customer_id = $1 and kind = 'mail' order by id desc limit $2",
+        )
+        .bind(customer_id)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(MailLine {
+                dedupe_key: row.get("dedupe_key")?,
+                subject: row.get("subject")?,
+                state: row.get("state")?,
+                run_at: row.get("run_at")?,
+                last_error: row.get("last_error")?,
+                sent_at: row.get("sent_at")?,
+            })
+        })
+        .collect()
+}

@@ -152,7 +152,7 @@ impl From<Refusal> for Problem {
             | Refusal::NotSignedIn
             | Refusal::OperatorKeyMissing
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
-            Refusal::ScopeMissing | Refusal::WrongPassword => StatusCode::FORBIDDEN,
+            Refusal::ScopeMissing | Refusal::WrongPassword | Refusal::LicenseRevoked => StatusCode::FORBIDDEN,
             Refusal::CustomerUnknown | Refusal::ApiKeyUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };

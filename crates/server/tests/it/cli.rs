@@ -62,7 +62,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
     &["serve"],
     &["demo"],
@@ -71,8 +71,13 @@ const COMMANDS: [&[&str]; 18] = [
     &["license"],
     &["license", "verify"],
     &["license", "inspect"],
+    &["license", "issue"],
+    &["license", "reissue"],
+    &["license", "revoke"],
+    &["license", "resend"],
     &["customer"],
     &["customer", "show"],
+    &["customer", "explain"],
     &["customer", "sync"],
     &["trial"],
     &["trial", "extend"],

@@ -49,6 +49,7 @@ mod plan_changes;
 mod processes;
 mod races;
 mod recovery;
+mod revocation;
 mod scenarios;
 mod sequences;
 mod shapes;

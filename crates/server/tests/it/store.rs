@@ -9,7 +9,7 @@ use counterfoil::store::inbox::{NewEvent, Source};
 use counterfoil::store::instance::Instance;
 use counterfoil::store::outbox::NewMail;
 use counterfoil::store::{
-    api_keys, attempts, audit, customers, inbox, instance, leases, licenses, links, outbox, sessions,
+    api_keys, attempts, audit, customers, holds, inbox, instance, leases, licenses, links, outbox, sessions,
 };
 use counterfoil::store::{signing_keys, subscriptions, trials};
 use counterfoil_core::checkout::{OpenAttempt, Wish};
@@ -405,10 +405,22 @@ fn terms(customer_id: &CustomerId, version: i64) -> Terms {
     }
 }
 
+fn made() -> licenses::Made<'static> {
+    licenses::Made {
+        token: "token",
+        key_id: "kid",
+        reason: "renewed",
+        facts_digest: "digest",
+        terms_digest: "all of it",
+        caused_by: "look",
+        cause_detail: Some("evt_1"),
+    }
+}
+
 async fn a_version_is_issued_once(db: &TestDb) {
     let (ada, bob) = (customer(db, 1).await, customer(db, 2).await);
     for version in 1..=5 {
-        committed!(db, |tx| licenses::insert(tx, &terms(&ada, version), "token", "kid", "renewed", "digest"));
+        committed!(db, |tx| licenses::insert(tx, &terms(&ada, version), &made()));
     }
     let mut crowd = JoinSet::new();
     for number in 0..CROWD {
@@ -417,7 +429,7 @@ async fn a_version_is_issued_once(db: &TestDb) {
             let mut terms = terms(&ada, 6);
             terms.license_id = LicenseId::from_random([100 + u8::try_from(number).unwrap(); 16]);
             let mut tx = db.begin().await.unwrap();
-            let result = licenses::insert(&mut tx, &terms, "token", "kid", "renewed", "digest").await;
+            let result = licenses::insert(&mut tx, &terms, &made()).await;
             match result {
                 Ok(()) => tx.commit().await.unwrap(),
                 Err(ref error) => assert!(error.is_unique("licenses.customer_id,version"), "{error}"),
@@ -435,6 +447,18 @@ async fn a_version_is_issued_once(db: &TestDb) {
     assert_eq!(page.iter().map(|each| each.version).collect::<Vec<_>>(), [4, 3]);
     let one = committed!(db, |tx| licenses::find(tx, &ada, &terms(&ada, 2).license_id)).unwrap();
     assert_eq!((one.version, one.reason.as_str(), one.facts_digest.as_str()), (2, "renewed", "digest"));
+    assert_eq!((one.caused_by.as_str(), one.cause_detail.as_deref()), ("look", Some("evt_1")));
+    assert_eq!(committed!(db, |tx| licenses::find_owner(tx, &one.license_id)), Some(ada.clone()));
+    assert_eq!(committed!(db, |tx| licenses::revoke_all(tx, &ada, "leaked", later(1))), 6);
+    assert_eq!(committed!(db, |tx| licenses::revoke_all(tx, &ada, "again", later(2))), 0);
+    let one = committed!(db, |tx| licenses::find(tx, &ada, &one.license_id)).unwrap();
+    assert_eq!((one.revoked_at, one.revoked_because.as_deref()), (Some(later(1)), Some("leaked")));
+    assert!(committed!(db, |tx| holds::put(tx, &ada, ("operator:cli", "leaked"), later(1))));
+    assert!(!committed!(db, |tx| holds::put(tx, &ada, ("operator:cli", "again"), later(2))), "it stands already");
+    let hold = committed!(db, |tx| holds::find(tx, &ada)).unwrap();
+    assert_eq!((hold.held_at, hold.actor.as_str(), hold.reason.as_str()), (later(1), "operator:cli", "leaked"));
+    assert_eq!(committed!(db, |tx| holds::find(tx, &bob)), None);
+    assert!(committed!(db, |tx| holds::lift(tx, &ada)) && !committed!(db, |tx| holds::lift(tx, &ada)));
     assert!(committed!(db, |tx| licenses::find(tx, &bob, &terms(&ada, 2).license_id)).is_none(), "nobody else's");
     assert!(committed!(db, |tx| licenses::find_newest(tx, &bob)).is_none());
 }

@@ -37,6 +37,10 @@ pub struct LicenseBody {
     refresh_after: Timestamp,
     /// Why it was issued: `trial_started`, `subscribed`, `plan_changed`, `renewed`, `payment_overdue`, `status_changed`, `reissued`.
     reason: String,
+    /// When the vendor revoked it; missing while it is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    revoked_at: Option<Timestamp>,
 }
 
 impl From<&License> for LicenseBody {
@@ -51,6 +55,7 @@ impl From<&License> for LicenseBody {
             expires_at: license.expires_at,
             refresh_after: license.refresh_after,
             reason: license.reason.clone(),
+            revoked_at: license.revoked_at,
         }
     }
 }
@@ -108,6 +113,7 @@ pub struct ValidationBody {
     responses(
         (status = 200, body = LicenseBody),
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
+        (status = 403, body = ProblemBody, description = "`license_revoked`"),
         (status = 404, body = ProblemBody, description = "`no_license`"),
     )
 )]
@@ -150,6 +156,7 @@ pub async fn list(
     responses(
         (status = 200, body = LicenseBody),
         (status = 401, body = ProblemBody, description = "`license_invalid`"),
+        (status = 403, body = ProblemBody, description = "`license_revoked`: no other one is issued for it; the customer has to contact the vendor"),
         (status = 404, body = ProblemBody, description = "`no_license`: neither a trial nor a paid period runs"),
     )
 )]

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use counterfoil_core::entitlement::entitlement;
+use counterfoil_core::entitlement::Ended;
 use counterfoil_core::return_url::ATTEMPT_TEMPLATE;
 use counterfoil_core::{Interval, PlanCode, Timestamp};
 use serde::Deserialize;
@@ -42,14 +42,21 @@ pub async fn overview(State(state): State<WebState>, member: Member) -> Result<H
 
 fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> AccountView {
     let (customer, subscription) = (&account.customer, &account.subscription);
-    let in_force = license_in_force(app, account, now);
-    let state = wording::state(subscription, in_force.map(|license| license.expires_at), now);
-    let main_action = wording::main_action(subscription);
+    let in_force = license_in_force(account, now);
+    let is_revoked = account.right == Err(Ended::Revoked);
+    let (state, main_action) = match is_revoked {
+        // Nothing is sold to somebody who would get nothing for it.
+        true => (wording::revoked(), MainAction::OpenLicense),
+        false => (
+            wording::state(subscription, in_force.map(|license| license.expires_at), now),
+            wording::main_action(subscription),
+        ),
+    };
     let running = changes::running(subscription);
     let plans = match main_action {
         MainAction::Upgrade => plans_for_sale(app),
         MainAction::OpenLicense | MainAction::FixPayment
-            if running.as_ref().is_some_and(|running| running.can_change) =>
+            if !is_revoked && running.as_ref().is_some_and(|running| running.can_change) =>
         {
             let current = subscription.plan.as_str();
             plans_for_sale(app).into_iter().map(|card| PlanCard { current: card.code == current, ..card }).collect()
@@ -82,9 +89,8 @@ fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> A
 }
 
 /// The newest licence, while it works and a right to it exists.
-fn license_in_force<'a>(app: &App, account: &'a Account, now: Timestamp) -> Option<&'a License> {
-    let entitled = entitlement(&account.subscription, &app.catalog, now).is_ok();
-    account.license.as_ref().filter(|license| entitled && now < license.expires_at)
+fn license_in_force(account: &Account, now: Timestamp) -> Option<&License> {
+    account.license.as_ref().filter(|license| account.right.is_ok() && now < license.expires_at)
 }
 
 /// `POST /account/upgrade`: off to the payment page. The addresses to come back to carry our attempt's id, never the

@@ -1,6 +1,5 @@
 //! Plans and licences as the cards that several pages show.
 
-use counterfoil_core::entitlement::entitlement;
 use counterfoil_core::{Interval, Plan, Price, Timestamp};
 
 use super::wording;
@@ -71,8 +70,7 @@ pub fn version(license: &License) -> u32 {
 
 /// The account's licence. Features and limits are read from the licence itself: the catalogue may have changed since.
 pub fn license_card(app: &App, account: &Account, license: &License, now: Timestamp) -> LicenseCard {
-    let right = entitlement(&account.subscription, &app.catalog, now);
-    let (state_word, tone) = wording::license_stamp(license, &right, now);
+    let (state_word, tone) = wording::license_stamp(license, &account.right, now);
     let (features, limits) = match counterfoil_license::inspect(&license.token) {
         Ok((_header, claims)) => (claims.features, claims.limits),
         Err(reason) => {

@@ -8,8 +8,7 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Html;
-use counterfoil_core::entitlement::entitlement;
-use counterfoil_core::{AttemptId, Catalog, CustomerId, PlanCode, Timestamp};
+use counterfoil_core::{AttemptId, CustomerId, PlanCode, Timestamp};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -68,16 +67,16 @@ pub async fn back_from_payment(
     let attempt_id: AttemptId = query.attempt.parse().map_err(|_| Problem::not_found()).on(frame)?;
     let now = app.now();
     let mut book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;
-    let mut outcome = outcome(book.attempt, paid_license(&book.account, &app.catalog, now).is_some(), false);
+    let mut outcome = outcome(book.attempt, paid_license(&book.account, now).is_some(), false);
     // What is settled stays so: opening the page again costs the provider nothing.
     if outcome == Outcome::Waiting {
         let gave_up = look(app, &member.customer_id).await && query.canceled.is_some();
         book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;
-        let paid = paid_license(&book.account, &app.catalog, now).is_some();
+        let paid = paid_license(&book.account, now).is_some();
         outcome = self::outcome(book.attempt, paid, gave_up);
     }
     let plan_name = app.plan_name(&book.plan);
-    match (outcome, paid_license(&book.account, &app.catalog, now)) {
+    match (outcome, paid_license(&book.account, now)) {
         (Outcome::Done, Some(license)) => {
             let email = book.account.customer.email.to_string();
             let license = license_card(app, &book.account, license, now);
@@ -120,8 +119,8 @@ async fn look(app: &App, customer_id: &CustomerId) -> bool {
 }
 
 /// The licence that a payment brought, while the right to it exists. A trial's is none.
-fn paid_license<'a>(account: &'a Account, catalog: &Catalog, now: Timestamp) -> Option<&'a License> {
-    let grant = entitlement(&account.subscription, catalog, now).ok().filter(|grant| !grant.trial)?;
+fn paid_license(account: &Account, now: Timestamp) -> Option<&License> {
+    let grant = account.right.as_ref().ok().filter(|grant| !grant.trial)?;
     account.license.as_ref().filter(|license| !license.trial && license.plan == grant.plan && now < license.expires_at)
 }
 
@@ -149,8 +148,9 @@ fn next_try(attempt_id: &AttemptId, query: &ReturnQuery) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_core::entitlement::entitlement;
     use counterfoil_core::subscription::{Provided, Standing, State, Subscription};
-    use counterfoil_core::{ExternalSubscriptionId, LicenseId, Plan};
+    use counterfoil_core::{Catalog, ExternalSubscriptionId, LicenseId, Plan};
 
     use super::*;
     use crate::store::customers::Customer;
@@ -199,6 +199,11 @@ mod tests {
             paid_until: NOW.plus_days(30),
             reason: "subscribed".to_owned(),
             facts_digest: String::new(),
+            terms_digest: String::new(),
+            caused_by: "look".to_owned(),
+            cause_detail: None,
+            revoked_at: None,
+            revoked_because: None,
         }
     }
 
@@ -210,7 +215,8 @@ mod tests {
             external_id: None,
             created_at: NOW,
         };
-        paid_license(&Account { customer, subscription, license }, &catalog(), NOW).is_some()
+        let right = entitlement(&subscription, &catalog(), NOW);
+        paid_license(&Account { customer, subscription, right, license }, NOW).is_some()
     }
 
     #[test]

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use counterfoil_core::Refusal;
+use counterfoil_core::entitlement::Ended;
 
 use super::cards::{license_card, version};
 use super::page::{Member, OnPage, PageProblem, show};
@@ -17,7 +18,11 @@ use crate::web::views::{LicenseVersion, LicenseView};
 pub async fn show_license(State(state): State<WebState>, member: Member) -> Result<Html<String>, PageProblem> {
     let (app, frame) = (&state.app, &member.frame);
     let account = app.account(&member.customer_id).await.on(frame)?;
-    let license = account.license.as_ref().ok_or(Refusal::NoLicense).on(frame)?;
+    let missing = match account.right {
+        Err(Ended::Revoked) => Refusal::LicenseRevoked,
+        Ok(_) | Err(_) => Refusal::NoLicense,
+    };
+    let license = account.license.as_ref().ok_or(missing).on(frame)?;
     let history = app.license_history(&member.customer_id, i64::MAX).await.on(frame)?;
     let settings = &app.settings;
     let view = LicenseView {

@@ -59,6 +59,11 @@ fn told_by_code(base: ProblemView, code: &str) -> ProblemView {
                 "Neither a trial nor a paid plan runs. It comes with the next plan you choose.",
             )
         },
+        "license_revoked" => told(
+            "Your licence was revoked",
+            "It does not work any more, and no new one is issued until this is settled. Please contact us; paying again does \
+             not bring it back.",
+        ),
         "price_missing_at_provider" | "payment_provider_refused" | "return_url_not_allowed" => told(
             "The payment page could not be opened",
             "This is our fault, and it has been recorded. Nothing was charged, and your plan has not changed. If it happens \

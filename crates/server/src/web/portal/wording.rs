@@ -62,6 +62,13 @@ pub fn state(subscription: &Subscription, works_until: Option<Timestamp>, now: T
     }
 }
 
+/// Where an operator has revoked the licence, nothing else matters to the customer.
+#[must_use]
+pub fn revoked() -> StateWords {
+    let sentence = "Your licence was revoked. Please contact us; paying again does not bring it back.";
+    StateWords::new(Tone::Alarm, "Revoked", sentence)
+}
+
 fn trial(ends_at: Timestamp, now: Timestamp) -> StateWords {
     let day = ends_at.date_in_words();
     if now >= ends_at {
@@ -234,6 +241,7 @@ pub fn license_stamp(license: &License, right: &Result<Grant, Ended>, now: Times
         Err(Ended::DisputeLost) => ("Not paid", Tone::Alarm),
         Err(Ended::Disputed) => ("On hold", Tone::Warn),
         Err(Ended::PlanGone) => ("Not valid", Tone::Alarm),
+        Err(Ended::Revoked) => ("Revoked", Tone::Alarm),
         Ok(_) if now >= license.paid_until => ("In grace", Tone::Warn),
         Ok(_) if license.trial => ("Trial", Tone::Calm),
         Ok(_) => ("Valid", Tone::Good),

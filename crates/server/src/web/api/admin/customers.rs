@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Operator, ReasonRequest, Segment};
 use crate::app::customer_files::CustomerFile;
+use crate::app::explain::Explanation;
 use crate::app::operators::Scope;
 use crate::store::audit;
 use crate::store::customers::Customer;
@@ -90,6 +91,12 @@ pub struct VersionBody {
     #[schema(value_type = String)]
     expires_at: Timestamp,
     reason: String,
+    /// `sign_up`, `look`, or an operator.
+    caused_by: String,
+    /// The event that a look finished, or the operator's reason.
+    cause: Option<String>,
+    #[schema(value_type = Option<String>)]
+    revoked_at: Option<Timestamp>,
 }
 
 impl From<&License> for VersionBody {
@@ -101,6 +108,9 @@ impl From<&License> for VersionBody {
             issued_at: license.issued_at,
             expires_at: license.expires_at,
             reason: license.reason.clone(),
+            caused_by: license.caused_by.clone(),
+            cause: license.cause_detail.clone(),
+            revoked_at: license.revoked_at,
         }
     }
 }
@@ -225,6 +235,26 @@ pub async fn show(
 ) -> Result<Json<CustomerFileBody>, Problem> {
     operator.require(Scope::Read)?;
     Ok(Json((&state.app.customer_file(&customer.customer()?).await?).into()))
+}
+
+/// Why this customer has a license, or has none: in sentences with dates.
+#[utoipa::path(
+    get, path = "/api/admin/customers/{customer_id}/explain", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("read"))), params(("customer_id" = String, Path)),
+    responses(
+        (status = 200, body = Explanation),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+    )
+)]
+pub async fn explain(
+    operator: Operator,
+    State(state): State<WebState>,
+    customer: Segment,
+) -> Result<Json<Explanation>, Problem> {
+    operator.require(Scope::Read)?;
+    Ok(Json(state.app.explain_customer(&customer.customer()?).await?))
 }
 
 /// Look at the payment provider for a customer now, as a webhook would make us do.

@@ -8,6 +8,7 @@
 
 pub mod customers;
 pub mod keys;
+pub mod licenses;
 pub mod trials;
 pub mod who;
 
@@ -102,7 +103,12 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(who::who))
         .routes(routes!(customers::find))
         .routes(routes!(customers::show))
+        .routes(routes!(customers::explain))
         .routes(routes!(customers::sync))
+        .routes(routes!(licenses::issue))
+        .routes(routes!(licenses::reissue))
+        .routes(routes!(licenses::revoke))
+        .routes(routes!(licenses::resend))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))

@@ -159,6 +159,11 @@ fn license(trial: bool, paid_until: Timestamp, expires_at: Timestamp) -> License
         paid_until,
         reason: "subscribed".to_owned(),
         facts_digest: String::new(),
+        terms_digest: String::new(),
+        caused_by: "look".to_owned(),
+        cause_detail: None,
+        revoked_at: None,
+        revoked_because: None,
     }
 }
 
@@ -182,6 +187,7 @@ fn the_stamp_on_a_license_says_what_a_check_would_say() {
     assert_eq!(license_stamp(&running, &grant(false), days(16)), ("Expired", Tone::Alarm));
     assert_eq!(license_stamp(&running, &Err(Ended::Canceled), NOW), ("Canceled", Tone::Alarm));
     assert_eq!(license_stamp(&running, &Err(Ended::Paused), NOW), ("Paused", Tone::Warn));
+    assert_eq!(license_stamp(&running, &Err(Ended::Revoked), NOW), ("Revoked", Tone::Alarm));
 }
 
 #[test]
