@@ -105,6 +105,13 @@ impl Timestamp {
         self.civil().strftime("%-d %B %Y").to_string()
     }
 
+    /// The time of an HTTP header: `Mon, 23 Nov 2026 18:37:36 GMT`.
+    #[must_use]
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let read = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Self::from_micros(read.as_microsecond()))
+    }
+
     /// Day and time in words, UTC: `1 November 2026, 09:30 UTC`.
     #[must_use]
     pub fn date_time_in_words(self) -> String {

@@ -125,3 +125,12 @@ proptest! {
         let _ = text.parse::<Timestamp>();
     }
 }
+
+#[test]
+fn the_time_of_an_http_header_is_read() {
+    let read = Timestamp::from_http_date("Sun, 01 Nov 2026 09:30:05 GMT");
+    assert_eq!(read, "2026-11-01T09:30:05Z".parse().ok());
+    for other in ["", "yesterday", "2026-11-01T09:30:05Z"] {
+        assert_eq!(Timestamp::from_http_date(other), None, "{other}");
+    }
+}

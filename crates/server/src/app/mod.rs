@@ -8,6 +8,7 @@ pub mod checkout;
 pub mod comparison;
 pub mod customer_files;
 pub mod customers;
+pub mod doctor;
 mod duplicates;
 pub mod effects;
 pub mod error;

@@ -7,6 +7,7 @@ mod admin;
 mod customer;
 mod database;
 mod demo;
+mod doctor;
 mod license;
 mod license_changes;
 mod migrate;
@@ -69,6 +70,8 @@ enum Command {
     /// Manage access for programs.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Look at the whole installation, and say what works, what does not, and what to do about it.
+    Doctor,
     /// Print the version.
     Version,
 }
@@ -106,6 +109,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Customer(command) => customer::run(&common, command).await,
         Command::Trial(command) => trial::run(&common, command).await,
         Command::Admin(command) => admin::run(&common, command).await,
+        Command::Doctor => doctor::run(&common).await,
         Command::Version => {
             output::show(common.json, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), || {
                 format!("counterfoil {}", env!("CARGO_PKG_VERSION"))

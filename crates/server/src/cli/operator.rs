@@ -58,6 +58,14 @@ pub async fn clock_of(config: &Config) -> Clock {
     Clock::system()
 }
 
+/// The sandbox of the running service; none where the provider is another one.
+pub async fn sandbox_of(config: &Config) -> anyhow::Result<Option<SandboxAccess>> {
+    match config.mode.is_sandbox() {
+        true => Ok(Some(running_sandbox(config).await?.0)),
+        false => Ok(None),
+    }
+}
+
 /// The sandbox of the running service, and how far its clock is ahead.
 async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)> {
     let address = config.sandbox_listen;

@@ -224,7 +224,8 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn provider(
+/// The payment provider of this configuration.
+pub fn provider(
     config: &Config,
     sandbox: Option<&SandboxAccess>,
     entropy: Entropy,

@@ -11,6 +11,7 @@
 //! - Our own tasks never see `SQLITE_BUSY`: one connection writes, and every transaction takes the write lock at its start.
 
 mod error;
+mod inspect;
 mod migrate;
 mod open;
 mod query;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use sqlx::{Postgres, Sqlite, Transaction};
 
 pub use error::DbError;
+pub use inspect::EngineFacts;
 pub use migrate::{MigrationReport, SchemaState};
 pub use query::Query;
 pub use row::{FromColumn, Row};

@@ -67,6 +67,14 @@ pub fn load_or_create(data_dir: &Path, seed: [u8; 32]) -> Result<SigningKey, Key
     Ok(key)
 }
 
+/// The key in the data directory, where there is one; none is made.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn find(data_dir: &Path) -> Result<Option<SigningKey>, KeyError> {
+    load(&data_dir.join(KEY_FILE))
+}
+
 fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
     match std::fs::read_to_string(path) {
         Ok(pem) => from_pem(&pem, &path.display().to_string()).map(Some),

@@ -15,6 +15,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 /// that falls silent afterwards would hold up every mail behind this one for ever.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a mail server may take to say hello.
+const REACH_TIMEOUT: Duration = Duration::from_secs(8);
+
 /// A mail to hand over.
 #[derive(Clone, Debug)]
 pub struct Letter<'a> {
@@ -90,6 +93,20 @@ impl Mailer {
         match self {
             Self::Kept => true,
             Self::Smtp { .. } => false,
+        }
+    }
+
+    /// Whether the mail server answers and lets us in; nothing is sent.
+    ///
+    /// # Errors
+    /// [`MailError::Unavailable`].
+    pub async fn reach(&self) -> Result<(), MailError> {
+        let Self::Smtp { transport, .. } = self else { return Ok(()) };
+        match tokio::time::timeout(REACH_TIMEOUT, transport.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(MailError::Unavailable("it answers and takes no commands".into())),
+            Ok(Err(error)) => Err(MailError::Unavailable(describe(&error))),
+            Err(_elapsed) => Err(MailError::Unavailable("time-out".into())),
         }
     }
 

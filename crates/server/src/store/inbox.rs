@@ -283,3 +283,13 @@ pub async fn list_about(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Re
         })
         .collect()
 }
+
+/// When the row that waits longest came.
+pub async fn oldest_pending(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
+    tx.query("select min(received_at) as at from webhook_inbox where state = 'pending'").one().await?.get("at")
+}
+
+/// When the provider was last heard.
+pub async fn newest_received(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
+    tx.query("select max(received_at) as at from webhook_inbox").one().await?.get("at")
+}

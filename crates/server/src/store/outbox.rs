@@ -310,3 +310,8 @@ pub async fn list_of_customer(tx: &mut Tx, customer_id: &CustomerId, limit: i64)
         })
         .collect()
 }
+
+/// When the mail that waits longest was owed.
+pub async fn oldest_pending(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
+    tx.query("select min(created_at) as at from outbox where state = 'pending'").one().await?.get("at")
+}

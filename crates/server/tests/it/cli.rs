@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::processes::{STRIPE_KEY, WEBHOOK_SECRET, World, command, engines, free_port, text};
 
 /// What a command answered.
-struct Answer {
+pub(crate) struct Answer {
     code: Option<i32>,
     out: String,
     err: String,
@@ -22,14 +22,18 @@ impl Answer {
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.code
+    }
+
     #[track_caller]
-    fn succeeded(self) -> String {
+    pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 
@@ -62,7 +66,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["serve"],
     &["demo"],
@@ -85,6 +89,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["admin", "create-key"],
     &["admin", "list-keys"],
     &["admin", "revoke-key"],
+    &["doctor"],
     &["version"],
 ];
 
@@ -299,13 +304,13 @@ async fn the_demo_comes_out_as_promised_on_postgres() {
 }
 
 /// A world with a customer who has paid, and the commands beside its running server.
-struct Beside {
-    world: World,
+pub(crate) struct Beside {
+    pub(crate) world: World,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Beside {
-    async fn of(engine: Engine) -> Self {
+    pub(crate) async fn of(engine: Engine) -> Self {
         let world = World::new(engine, 1).await;
         let settings = vec![
             ("DATABASE_URL", world.database_url.clone()),
@@ -318,7 +323,19 @@ impl Beside {
         Self { world, settings }
     }
 
-    fn run(&self, arguments: &[&str]) -> Answer {
+    /// The environment of the running server, to be changed.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        self.settings.clone()
+    }
+
+    /// A command in another environment; what comes later counts.
+    pub(crate) fn run_in_environment(&self, settings: &[(&'static str, String)], arguments: &[&str]) -> Answer {
+        let mut command = command(self.world.folder.path());
+        command.envs(settings.iter().cloned()).args(arguments);
+        Answer::of(command.output().expect("the binary runs"))
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Answer {
         self.run_with(arguments, "")
     }
 

@@ -36,6 +36,7 @@ mod cli;
 mod client;
 mod crashes;
 mod customers;
+mod doctor;
 mod licenses;
 mod mails;
 mod manual;

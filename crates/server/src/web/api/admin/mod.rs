@@ -7,6 +7,7 @@
 //! to and leaves its line in the audit log.
 
 pub mod customers;
+pub mod doctor;
 pub mod keys;
 pub mod licenses;
 pub mod trials;
@@ -101,6 +102,7 @@ impl FromRequestParts<WebState> for Operator {
 pub fn described() -> OpenApiRouter<WebState> {
     OpenApiRouter::new()
         .routes(routes!(who::who))
+        .routes(routes!(doctor::doctor))
         .routes(routes!(customers::find))
         .routes(routes!(customers::show))
         .routes(routes!(customers::explain))

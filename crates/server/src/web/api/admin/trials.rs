@@ -48,7 +48,7 @@ pub struct TrialExtendedBody {
     responses(
         (status = 200, body = TrialExtendedBody),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`, `license_revoked`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",
          description = "`trial_not_extendable`: a paid subscription came after it"),

@@ -1,0 +1,196 @@
+//! `counterfoil doctor`: is this installation well? It changes nothing, and looks at everything that it can reach, whatever
+//! else is broken.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use counterfoil_core::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::operator::{clock_of, sandbox_of};
+use super::{Common, log_quietly, output, service};
+use crate::app::doctor;
+use crate::checks::{Check, Report};
+use crate::config::{Config, Mode};
+use crate::db::Db;
+use crate::entropy::Entropy;
+use crate::keys;
+use crate::mail::Mailer;
+
+/// How long each part may take to answer.
+const WAIT: Duration = Duration::from_secs(8);
+
+/// Looks at everything; 1 where something does not work.
+pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    log_quietly();
+    let report = Report::new(match common.load_config() {
+        Ok(config) => examine(&config).await,
+        Err(error) => error
+            .problems
+            .iter()
+            .map(|problem| {
+                let message = format!("{}: {}", problem.setting, problem.message);
+                Check::problem(problem.code, message, "Set it in the environment or in counterfoil.toml.")
+            })
+            .collect(),
+    });
+    output::show(common.json, &json!(report), || report.in_words());
+    Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn examine(config: &Config) -> Vec<Check> {
+    let now = clock_of(config).await.now();
+    let mut checks = vec![Check::ok("configuration", format!("the configuration is one, for {}", mode(config)))];
+    checks.push(check_folder(&config.data_dir));
+    match Db::open_read_only(config.database_url.expose_secret()).await {
+        Ok(db) => {
+            checks.extend(doctor::check_database(&db).await);
+            checks.push(doctor::check_plans(&db, &config.catalog).await);
+            checks.push(check_key(config, &db, now).await);
+            checks.extend(doctor::check_queues(&db, now).await);
+            db.close().await;
+        }
+        Err(error) => checks.push(Check::problem(
+            "database_unavailable",
+            error.to_string(),
+            "Check DATABASE_URL (or COUNTERFOIL_DATA_DIR), and that the database runs. `counterfoil serve` makes a new SQLite file.",
+        )),
+    }
+    checks.extend(check_provider(config).await);
+    checks.push(check_mail(config).await);
+    checks.push(check_public_url(config).await);
+    checks
+}
+
+const fn mode(config: &Config) -> &'static str {
+    match &config.mode {
+        Mode::Sandbox => "the sandbox",
+        Mode::Stripe { livemode: false, .. } => "test mode",
+        Mode::Stripe { livemode: true, .. } => "live mode",
+    }
+}
+
+/// Whether the folder is there, and nobody else reads the keys in it.
+fn check_folder(folder: &Path) -> Check {
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let advice = "`counterfoil serve` makes it; see that COUNTERFOIL_DATA_DIR is the one that the service uses.";
+        return Check::warning("data_dir_missing", format!("there is no data directory {shown}"), advice);
+    }
+    let open_to_others = |path: &Path| {
+        std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0)
+    };
+    let key = folder.join(keys::KEY_FILE);
+    if open_to_others(&key) {
+        let advice = format!(
+            "Run `chmod 600 {}`. If others use this machine, think of the key as known to them.",
+            key.display()
+        );
+        return Check::problem(
+            "license_key_readable",
+            format!("others can read the license key {}", key.display()),
+            advice,
+        );
+    }
+    Check::ok("data_dir", format!("the data directory {shown} is there, and its key is nobody else's to read"))
+}
+
+async fn check_key(config: &Config, db: &Db, now: Timestamp) -> Check {
+    let found = match &config.license_key {
+        Some(pem) => keys::from_pem(pem.expose_secret(), "COUNTERFOIL_LICENSE_KEY").map(Some),
+        None => keys::find(&config.data_dir),
+    };
+    match found {
+        Ok(Some(key)) => doctor::check_key(db, &key, config.public_url.as_str(), &config.product, now).await,
+        Ok(None) => Check::warning(
+            "license_key_missing",
+            "there is no license key yet",
+            "The first start makes one. If this installation has issued licenses, put its key back before it starts.",
+        ),
+        Err(error) => {
+            Check::problem("license_key_unreadable", error.to_string(), "Put the right key back, or its backup.")
+        }
+    }
+}
+
+async fn check_provider(config: &Config) -> Vec<Check> {
+    let sandbox = match sandbox_of(config).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            return vec![Check::warning(
+                "sandbox_not_running",
+                error.to_string(),
+                "Start the service to look further.",
+            )];
+        }
+    };
+    let mut checks = Vec::new();
+    if let Mode::Stripe { api_base, .. } = &config.mode {
+        // The time of this machine: in test mode the provider lives in it as well.
+        checks.push(doctor::check_clock(time_of(api_base).await, crate::clock::Clock::system().now()));
+    }
+    checks.push(match service::provider(config, sandbox.as_ref(), Entropy) {
+        Ok(provider) => match tokio::time::timeout(WAIT, doctor::check_provider(provider.as_ref())).await {
+            Ok(check) => check,
+            Err(_elapsed) => Check::problem(
+                "provider_unavailable",
+                "the payment provider does not answer",
+                "See that this machine reaches it.",
+            ),
+        },
+        Err(error) => Check::problem("provider", error.to_string(), "Check STRIPE_SECRET_KEY and STRIPE_API_BASE."),
+    });
+    checks
+}
+
+/// The time by the clock of whoever answers there.
+async fn time_of(base: &str) -> Option<Timestamp> {
+    let client = reqwest::Client::builder().timeout(WAIT).build().ok()?;
+    let answer = client.head(base).send().await.ok()?;
+    Timestamp::from_http_date(answer.headers().get("date")?.to_str().ok()?)
+}
+
+async fn check_mail(config: &Config) -> Check {
+    let Some(url) = &config.smtp else {
+        return match config.mode.is_sandbox() {
+            true => Check::ok("mail", "mails stay in the mailbox of the sandbox"),
+            false => Check::warning("mail_off", "SMTP_URL is not set: mails are kept and not sent", "Set SMTP_URL."),
+        };
+    };
+    let reached = match Mailer::smtp(url, &config.mail_from) {
+        Ok(mailer) => mailer.reach().await,
+        Err(error) => Err(error),
+    };
+    match reached {
+        Ok(()) => Check::ok("mail", "the mail server answers and lets us in"),
+        Err(error) => {
+            let advice = "Check SMTP_URL, and that this machine may reach the mail server. Mails wait until then.";
+            Check::problem("mail_unavailable", error.to_string(), advice)
+        }
+    }
+}
+
+/// Whether the world reaches us under the address that stands in every licence. Only asked where it is one of the world's.
+async fn check_public_url(config: &Config) -> Check {
+    let base = config.public_url.as_str();
+    if !config.public_url.is_https() {
+        return Check::ok(
+            "public_url",
+            format!("the public address {base} is one of this machine's, and was not asked"),
+        );
+    }
+    let asked = async { reqwest::Client::builder().timeout(WAIT).build()?.get(format!("{base}/livez")).send().await };
+    let advice =
+        "See DNS, the certificate, and that the proxy leads to COUNTERFOIL_LISTEN. Webhooks take the same way.";
+    match asked.await {
+        Ok(answer) if answer.status().is_success() => Check::ok("public_url", format!("{base} leads here")),
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            Check::problem("public_url_wrong", format!("{base}/livez answers {status}"), advice)
+        }
+        Err(_broken) => Check::problem("public_url_unreachable", format!("{base} does not answer"), advice),
+    }
+}

@@ -1,0 +1,86 @@
+//! A look at the engine itself: its version, and the settings that durability stands on.
+
+use super::open::Access;
+use super::{Db, DbError, Engine, Tx};
+
+/// The oldest PostgreSQL that the statements are written for, as `server_version_num` counts.
+const POSTGRES_VERSION_MIN: i64 = 150_000;
+
+/// What the engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineFacts {
+    pub engine: Engine,
+    pub version: String,
+    /// What is not as it has to be, each a sentence.
+    pub wrong: Vec<String>,
+}
+
+impl Db {
+    /// Asks the engine.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn inspect(&self) -> Result<EngineFacts, DbError> {
+        let is_writer = self.inner.access != Access::ReadOnly;
+        let mut tx = if is_writer { self.begin().await? } else { self.begin_read().await? };
+        let facts = match self.engine() {
+            Engine::Sqlite => inspect_sqlite(&mut tx, is_writer).await?,
+            Engine::Postgres => inspect_postgres(&mut tx).await?,
+        };
+        tx.rollback().await?;
+        Ok(facts)
+    }
+}
+
+async fn inspect_sqlite(tx: &mut Tx, is_writer: bool) -> Result<EngineFacts, DbError> {
+    let version = tx.query("select sqlite_version() as version").one().await?.get("version")?;
+    let journal: String = tx.query("pragma journal_mode").one().await?.get("journal_mode")?;
+    let foreign_keys: i64 = tx.query("pragma foreign_keys").one().await?.get("foreign_keys")?;
+    let synchronous: i64 = tx.query("pragma synchronous").one().await?.get("synchronous")?;
+    let mut wrong = Vec::new();
+    if journal != "wal" {
+        wrong.push(format!("journal_mode is {journal} and not wal, so readers and the writer wait for each other"));
+    }
+    if foreign_keys != 1 {
+        wrong.push("foreign keys are not enforced".to_owned());
+    }
+    // Only the connection that writes has to wait for the disk.
+    if is_writer && synchronous < 2 {
+        wrong.push("synchronous is not full, so a power cut could lose what was acknowledged".to_owned());
+    }
+    Ok(EngineFacts { engine: Engine::Sqlite, version, wrong })
+}
+
+async fn inspect_postgres(tx: &mut Tx) -> Result<EngineFacts, DbError> {
+    let sql = "select current_setting('server_version') as version, cast(current_setting('server_version_num') as bigint) as n";
+    let row = tx.query(sql).one().await?;
+    let version: String = row.get("version")?;
+    let is_old = row.get::<i64>("n")? < POSTGRES_VERSION_MIN;
+    let wrong = if is_old { vec![format!("PostgreSQL {version} is older than 15")] } else { Vec::new() };
+    Ok(EngineFacts { engine: Engine::Postgres, version, wrong })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::db::testing;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_as_we_set_it_up_is_right_and_a_journal_of_another_kind_is_found() {
+        for engine in testing::engines() {
+            let db = testing::fresh(engine).await;
+            assert_eq!(db.db.inspect().await.unwrap().wrong, Vec::<String>::new());
+            if engine == Engine::Sqlite {
+                db.db.close().await;
+                let file = db.url().trim_start_matches("sqlite://").to_owned();
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.split('?').next().unwrap());
+                let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
+                let connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+                sqlx::Connection::close(connection).await.unwrap();
+                let wrong = Db::open_read_only(db.url()).await.unwrap().inspect().await.unwrap().wrong;
+                assert!(wrong.len() == 1 && wrong[0].contains("journal_mode is delete"), "{wrong:?}");
+            }
+        }
+    }
+}
