@@ -10,6 +10,7 @@ pub mod customer_files;
 pub mod customers;
 mod duplicates;
 pub mod effects;
+pub mod emails;
 pub mod error;
 pub mod hasher;
 pub mod inbox;

@@ -62,7 +62,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &[],
     &["serve"],
     &["demo"],
@@ -74,6 +74,7 @@ const COMMANDS: [&[&str]; 18] = [
     &["customer"],
     &["customer", "show"],
     &["customer", "sync"],
+    &["customer", "set-email"],
     &["trial"],
     &["trial", "extend"],
     &["admin"],

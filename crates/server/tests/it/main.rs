@@ -36,6 +36,7 @@ mod cli;
 mod client;
 mod crashes;
 mod customers;
+mod emails;
 mod licenses;
 mod mails;
 mod manual;

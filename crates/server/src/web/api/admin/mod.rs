@@ -103,6 +103,7 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::find))
         .routes(routes!(customers::show))
         .routes(routes!(customers::sync))
+        .routes(routes!(customers::set_email))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))
