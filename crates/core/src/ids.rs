@@ -178,6 +178,13 @@ impl IdempotencyKey {
         Self(format!("cf:{instance}:{attempt}:expire"))
     }
 
+    /// One try to tell the provider a customer's address and name. Doing it again does no harm, but being answered from memory
+    /// would: it must be done after another value was set in between. So each try has a name of its own.
+    #[must_use]
+    pub fn customer_update(instance: &InstanceId, effect: &EffectId, attempt: i64, round: usize) -> Self {
+        Self(format!("cf:{instance}:{effect}:update:{attempt}.{round}"))
+    }
+
     /// One step of a change of the subscription, decided under one hold of the customer's lease. The fencing number is part of
     /// the name, because what was done before, taken back and done again is another thing and must not be answered from memory.
     #[must_use]

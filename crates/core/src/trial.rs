@@ -148,6 +148,16 @@ impl Start {
     }
 }
 
+/// What the ledger has to note for a new address of somebody whose earlier address it knows: without it, leaving the old
+/// address behind would be the way to a second trial. An entry that the new address has already stays as it is.
+#[must_use]
+pub const fn note_address(under_old: Option<Entry>, under_new: Option<Entry>) -> Option<Entry> {
+    match (under_old, under_new) {
+        (Some(entry), None) => Some(entry),
+        (_, Some(_)) | (None, None) => None,
+    }
+}
+
 /// Decides which trial somebody gets who signs up now.
 #[must_use]
 pub fn start(earlier: Option<Entry>, plan: &Plan, now: Timestamp) -> Start {

@@ -1,5 +1,7 @@
 use counterfoil_core::subscription::Standing;
-use counterfoil_core::trial::{Entry, Extension, Start, TrialNotice, TrialPer, extend, ledger_names, start};
+use counterfoil_core::trial::{
+    Entry, Extension, Start, TrialNotice, TrialPer, extend, ledger_names, note_address, start,
+};
 use counterfoil_core::{EmailAddress, Refusal, Timestamp};
 
 use crate::support::{ACTIVE, catalog, day, provided, trial_until};
@@ -116,5 +118,14 @@ fn what_was_paid_for_is_not_made_a_trial_again() {
             let refused = extend(&provided("x", standing), by, day(10)).unwrap_err();
             assert_eq!(refused.code(), "trial_not_extendable", "{standing:?}");
         }
+    }
+}
+
+#[test]
+fn a_new_address_carries_the_trial_of_the_old_one() {
+    let (old, new) = (Entry { started_at: day(1), ends_at: day(15) }, Entry { started_at: day(3), ends_at: day(17) });
+    assert_eq!(note_address(Some(old), None), Some(old));
+    for (under_old, under_new) in [(Some(old), Some(new)), (None, Some(new)), (None, None)] {
+        assert_eq!(note_address(under_old, under_new), None, "what the ledger knows is not written over");
     }
 }

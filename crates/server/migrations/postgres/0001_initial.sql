@@ -184,7 +184,7 @@ create table outbox (
     id bigint generated always as identity primary key,
     effect_id text not null unique,
     customer_id text,
-    kind text not null check (kind in ('mail', 'password_forgot')),
+    kind text not null check (kind in ('mail', 'password_forgot', 'customer_update')),
     dedupe_key text not null unique,
     -- What is no mail has no subject and no text; a recipient only where an address is what it is about.
     recipient text not null,
@@ -257,7 +257,7 @@ create index sessions_expires_at on sessions (expires_at);
 create table account_tokens (
     token_hash text primary key,
     customer_id text not null references customers (customer_id) on delete cascade,
-    purpose text not null check (purpose in ('reset_password')),
+    purpose text not null check (purpose in ('reset_password', 'change_email', 'object_to_email')),
     payload text,
     created_at timestamptz not null,
     expires_at timestamptz not null,

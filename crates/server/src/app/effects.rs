@@ -4,7 +4,7 @@
 use counterfoil_core::Timestamp;
 
 use super::inbox::GIVE_UP_TRIES;
-use super::{App, Error};
+use super::{App, Error, Failure};
 use crate::store;
 use crate::store::outbox::{Effect, Kind};
 
@@ -13,6 +13,9 @@ const CLAIM_MAX: i64 = 8;
 
 /// A claimed row comes back after this long where its worker died.
 const HIDDEN_SECONDS: i64 = 300;
+
+/// How soon a row is tried again whose customer is held by somebody else.
+const BUSY_MILLIS: i64 = 300;
 
 /// How long a row is tried before it is set aside for an operator.
 const GIVE_UP_DAYS: i64 = 3;
@@ -30,6 +33,7 @@ impl App {
         for effect in &claimed {
             let result = match effect.kind {
                 Kind::PasswordForgot => self.answer_forgotten_password(effect).await,
+                Kind::CustomerUpdate => self.update_external_customer(effect).await,
             };
             if let Err(error) = result {
                 self.put_effect_back(effect, &error).await?;
@@ -41,6 +45,12 @@ impl App {
     async fn put_effect_back(&self, effect: &Effect, error: &Error) -> Result<(), Error> {
         let (now, text) = (self.now(), error.to_string());
         let mut tx = self.db.begin().await?;
+        if matches!(error, Error::Failed(Failure::CustomerBusy)) {
+            // Somebody else is looking at the customer: nothing failed.
+            let run_at = now.plus_millis(self.entropy.around_millis(BUSY_MILLIS));
+            store::outbox::postpone(&mut tx, &effect.effect_id, run_at, &text).await?;
+            return Ok(tx.commit().await?);
+        }
         if is_given_up(effect, now) {
             store::outbox::bury(&mut tx, &effect.effect_id, &text).await?;
             metrics::counter!("counterfoil_effects_dead_total").increment(1);

@@ -28,6 +28,9 @@ pub enum Failure {
     /// Somebody else works on this customer, or took over while we slept; nothing was written.
     #[error("another worker holds this customer's lease")]
     CustomerBusy,
+    /// The provider's customer is being created at this moment, or was left half made.
+    #[error("the customer's counterpart at the provider is still in the making")]
+    CounterpartInTheMaking,
     /// Too many password hashes wait already.
     #[error("too many password checks at once")]
     HasherBusy,
@@ -64,7 +67,11 @@ impl Failure {
         match self {
             Self::Database(error) => error.is_unavailable() || error.is_conflict(),
             Self::Provider(error) => error.is_transient(),
-            Self::CustomerBusy | Self::HasherBusy | Self::ProviderKeyPoisoned { .. } | Self::Stopping => true,
+            Self::CustomerBusy
+            | Self::CounterpartInTheMaking
+            | Self::HasherBusy
+            | Self::ProviderKeyPoisoned { .. }
+            | Self::Stopping => true,
             Self::Corrupt(_) => false,
         }
     }

@@ -11,6 +11,7 @@ pub mod customers;
 pub mod doctor;
 mod duplicates;
 pub mod effects;
+pub mod emails;
 pub mod error;
 pub mod explain;
 pub mod hasher;

@@ -37,6 +37,15 @@ pub enum CustomerCommand {
         #[command(flatten)]
         why: Why,
     },
+    /// Give a customer another e-mail address at once; both addresses are told.
+    SetEmail {
+        /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
+        customer: String,
+        /// The new address.
+        email: String,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 /// Runs one of them; works beside a running service.
@@ -46,6 +55,7 @@ pub async fn run(common: &Common, command: CustomerCommand) -> anyhow::Result<Ex
         CustomerCommand::Show { customer } => show(common, &customer).await,
         CustomerCommand::Explain { customer } => explain_customer(common, &customer).await,
         CustomerCommand::Sync { customer, why } => sync(common, &customer, &why).await,
+        CustomerCommand::SetEmail { customer, email, why } => set_email(common, &customer, &email, &why).await,
     }
 }
 
@@ -82,6 +92,17 @@ async fn sync(common: &Common, wanted: &str, why: &Why) -> anyhow::Result<ExitCo
     output::show(common.json, &json!({ "customer_id": customer_id, "changed": changed }), || {
         let what = if changed { "what changed is written" } else { "nothing had changed" };
         format!("looked at {customer_id}: {what}")
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn set_email(common: &Common, wanted: &str, email: &str, why: &Why) -> anyhow::Result<ExitCode> {
+    let by = why.by()?;
+    let (_config, app) = open_app(common).await?;
+    let customer_id = find_id(&app, wanted).await?;
+    let email = app.set_email_by(&customer_id, email, &by).await?;
+    output::show(common.json, &json!({ "customer_id": customer_id, "email": email }), || {
+        format!("{customer_id} has the address {email} now; a mail tells both addresses")
     });
     Ok(ExitCode::SUCCESS)
 }

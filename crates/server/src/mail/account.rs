@@ -58,6 +58,82 @@ impl PasswordChangedMail {
     }
 }
 
+/// Sent to a new address, to be confirmed.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/confirm_email.txt")]
+pub struct ConfirmEmailMail {
+    /// The vendor's product.
+    pub product: String,
+    /// The page that confirms, with its token.
+    pub link: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+}
+
+impl ConfirmEmailMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Confirm your new address for {}", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
+/// Sent to the present address when another one was asked for.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/email_change_asked.txt")]
+pub struct EmailChangeAskedMail {
+    /// The vendor's product.
+    pub product: String,
+    /// The page that stops it, with its token.
+    pub link: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+}
+
+impl EmailChangeAskedMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Your {} account is to get another address", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
+/// Sent to both addresses once the change is made.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/email_changed.txt")]
+pub struct EmailChangedMail {
+    /// The vendor's product.
+    pub product: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+}
+
+impl EmailChangedMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("The address of your {} account was changed", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
 fn text(mail: &impl Template) -> String {
     mail.render().expect("strings render into memory without fail")
 }
@@ -73,13 +149,23 @@ mod tests {
         let link = |path: &str| format!("{PUBLIC_URL}{path}?token=cfl_{}", "x".repeat(43));
         let reset =
             ResetMail { product: product.clone(), link: link("/password/reset"), public_url: public_url.clone() };
+        let (link_c, link_o) = (link("/email/confirm"), link("/email/object"));
+        let confirm = ConfirmEmailMail { product: product.clone(), link: link_c, public_url: public_url.clone() };
+        let asked = EmailChangeAskedMail { product: product.clone(), link: link_o, public_url: public_url.clone() };
+        let email = EmailChangedMail { product: product.clone(), public_url: public_url.clone() };
         let changed = PasswordChangedMail {
             product,
             changed_at: "17 November 2026, 09:30 UTC".into(),
             forgot_url: format!("{PUBLIC_URL}/password/forgot"),
             public_url,
         };
-        vec![("reset", reset.body()), ("password_changed", changed.body())]
+        vec![
+            ("reset", reset.body()),
+            ("password_changed", changed.body()),
+            ("confirm_email", confirm.body()),
+            ("email_change_asked", asked.body()),
+            ("email_changed", email.body()),
+        ]
     }
 
     #[test]

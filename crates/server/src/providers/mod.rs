@@ -210,6 +210,15 @@ pub trait PaymentProvider: Send + Sync {
         frozen: &'a str,
     ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>>;
 
+    /// Tells the provider the customer's address and name as they are now. Nothing else of it is touched.
+    fn update_customer<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        id: &'a ExternalCustomerId,
+        email: &'a str,
+        name: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
     /// All customers with this e-mail, to the last page, from a consistent list (never a search index).
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>>;
 

@@ -9,12 +9,18 @@ use crate::db::{DbError, Row, Tx};
 pub enum Purpose {
     /// Choose a new password.
     ResetPassword,
+    /// Confirm a new address; the payload is the address.
+    ChangeEmail,
+    /// Stop a change of the address that is not confirmed yet.
+    ObjectToEmail,
 }
 
 impl Purpose {
     const fn as_str(self) -> &'static str {
         match self {
             Self::ResetPassword => "reset_password",
+            Self::ChangeEmail => "change_email",
+            Self::ObjectToEmail => "object_to_email",
         }
     }
 }

@@ -120,6 +120,23 @@ pub async fn hold_password(tx: &mut Tx, customer_id: &CustomerId, password_hash:
     Ok(held == 1)
 }
 
+/// Sets another address. The unique index on it speaks where somebody else has it.
+pub async fn set_email(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    email: &EmailAddress,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let changed = tx
+        .query("update customers set email = $2, updated_at = $3 where customer_id = $1 and deleted_at is null")
+        .bind(customer_id)
+        .bind(email.as_str())
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
 /// Sets another password.
 pub async fn set_password(
     tx: &mut Tx,

@@ -12,18 +12,22 @@ use crate::db::{DbError, Row, Tx};
 pub enum Kind {
     /// Somebody has forgotten the password of the account with this address, if there is such an account.
     PasswordForgot,
+    /// The provider is to be told the customer's address and name as they are now.
+    CustomerUpdate,
 }
 
 impl Kind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::PasswordForgot => "password_forgot",
+            Self::CustomerUpdate => "customer_update",
         }
     }
 
     fn parse(word: &str) -> Result<Self, DbError> {
         match word {
             "password_forgot" => Ok(Self::PasswordForgot),
+            "customer_update" => Ok(Self::CustomerUpdate),
             _ => Err(DbError::other("the outbox holds something of an unknown kind")),
         }
     }

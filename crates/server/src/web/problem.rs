@@ -192,7 +192,7 @@ fn explain(failure: &Failure) -> Problem {
             "The payment provider had a fault that has to be waited out. Nothing is lost; try again in ten minutes.",
             600,
         ),
-        Failure::CustomerBusy => Problem::retry(
+        Failure::CustomerBusy | Failure::CounterpartInTheMaking => Problem::retry(
             UNAVAILABLE,
             "customer_busy",
             "Another request for this customer is under way. Try again in a moment.",

@@ -66,7 +66,7 @@ fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["serve"],
     &["demo"],
@@ -83,6 +83,7 @@ const COMMANDS: [&[&str]; 24] = [
     &["customer", "show"],
     &["customer", "explain"],
     &["customer", "sync"],
+    &["customer", "set-email"],
     &["trial"],
     &["trial", "extend"],
     &["admin"],

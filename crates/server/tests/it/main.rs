@@ -37,6 +37,7 @@ mod client;
 mod crashes;
 mod customers;
 mod doctor;
+mod emails;
 mod licenses;
 mod mails;
 mod manual;

@@ -188,6 +188,21 @@ impl PaymentProvider for Manual {
         Box::pin(self.make_customer(key, frozen))
     }
 
+    /// The name is nowhere in this book but in the frozen bytes, which stay what they were.
+    fn update_customer<'a>(
+        &'a self,
+        _key: &'a IdempotencyKey,
+        id: &'a ExternalCustomerId,
+        email: &'a str,
+        _name: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let mut tx = self.db.begin().await.map_err(broken)?;
+            records::set_email(&mut tx, id, email).await.map_err(broken)?;
+            tx.commit().await.map_err(broken)
+        })
+    }
+
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>> {
         Box::pin(self.find_by_email(email))
     }

@@ -148,6 +148,16 @@ pub(super) async fn find_customer(tx: &mut Tx, id: &ExternalCustomerId) -> Resul
         .transpose()
 }
 
+/// Another address of a customer that is still there.
+pub(super) async fn set_email(tx: &mut Tx, id: &ExternalCustomerId, email: &str) -> Result<(), DbError> {
+    tx.query("update manual_customers set email = $2 where external_id = $1 and deleted_at is null")
+        .bind(id)
+        .bind(email)
+        .execute()
+        .await?;
+    Ok(())
+}
+
 /// All customers with this address.
 pub(super) async fn list_customers(tx: &mut Tx, email: &str) -> Result<Vec<Candidate>, DbError> {
     let rows = tx

@@ -121,6 +121,20 @@ impl PaymentProvider for Stripe {
         })
     }
 
+    fn update_customer<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        id: &'a ExternalCustomerId,
+        email: &'a str,
+        name: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let path = facts::resource("/v1/customers", id.as_str())?;
+            self.client.post(&path, key, &objects::update_form(email, name).into_string()).await?;
+            Ok(())
+        })
+    }
+
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>> {
         Box::pin(facts::find_customers(&self.client, email))
     }

@@ -21,6 +21,11 @@ pub(super) fn customer_form(new: &NewCustomer<'_>) -> Form {
         .field("metadata[instance]", new.instance.as_str())
 }
 
+/// An empty text takes a value away.
+pub(super) fn update_form(email: &str, name: Option<&str>) -> Form {
+    Form::new().field("email", email).field("name", name.unwrap_or_default())
+}
+
 /// Metadata stands on the session and on the subscription, because Stripe copies it from neither to the other. `ui_mode` and
 /// `payment_method_types` are left out: the values of one API version are refused by another.
 pub(super) fn checkout_form(new: &NewCheckout<'_>) -> Form {

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod customers;
+pub mod emails;
 pub mod licenses;
 pub mod operations;
 pub mod passwords;
@@ -53,6 +54,9 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(passwords::forgot))
         .routes(routes!(passwords::reset))
         .routes(routes!(passwords::change))
+        .routes(routes!(emails::ask))
+        .routes(routes!(emails::confirm))
+        .routes(routes!(emails::object))
         .routes(routes!(subscriptions::checkout))
         .routes(routes!(subscriptions::current))
         .routes(routes!(plan_changes::change))

@@ -9,6 +9,7 @@ mod assets;
 mod cards;
 mod changes;
 mod checkout;
+mod email;
 mod entry;
 mod form;
 mod home;
@@ -53,6 +54,9 @@ pub fn router() -> Router<WebState> {
         .route("/account/portal", post(changes::portal))
         .route("/account/license", get(license::show_license))
         .route("/account/license/download", get(license::download))
+        .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
+        .route("/email/object", get(email::ask_object).post(email::object))
+        .route("/account/email", post(settings::ask_email_change).get(settings::to_settings))
         .route("/account/settings", get(settings::show_settings))
         .route("/account/password", post(settings::change_password).get(settings::to_settings))
         .route("/checkout/return", get(checkout::back_from_payment))

@@ -36,6 +36,15 @@ pub struct PasswordForm {
     _username: String,
 }
 
+/// The form of the address.
+#[derive(Deserialize)]
+pub struct EmailForm {
+    #[serde(default)]
+    new_email: String,
+    #[serde(default)]
+    current_password: String,
+}
+
 /// A form that was sent cannot be opened again by its address: that leads back to where the form is.
 pub async fn to_settings() -> Redirect {
     Redirect::to(SETTINGS)
@@ -59,6 +68,8 @@ async fn settings_view(state: &WebState, member: &Member) -> Result<SettingsView
         email: account.customer.email.to_string(),
         notices: Vec::new(),
         password: FormState::default(),
+        email_form: FormState::default(),
+        new_email: String::new(),
     })
 }
 
@@ -69,6 +80,11 @@ fn done_notice(word: &str) -> Option<Notice> {
             "Your password is changed",
             "Everywhere else you have been logged out. A mail tells you of the change, too.",
         )),
+        "email" => Some(Notice {
+            tone: Tone::Calm,
+            title: "Look into the mailbox of the new address".to_owned(),
+            text: "A link is on its way there. Your address stays as it is until you have opened it.".to_owned(),
+        }),
         _ => None,
     }
 }
@@ -102,5 +118,25 @@ pub async fn change_password(
         Err(error) => return Err(PageProblem::new(error, member.frame)),
     };
     let view = SettingsView { password: refused(&refusal, field), ..settings_view(&state, &member).await? };
+    Ok((Problem::from(refusal).status, show(&view, &member.frame)?).into_response())
+}
+
+/// `POST /account/email`.
+pub async fn ask_email_change(
+    State(state): State<WebState>,
+    member: Member,
+    FormBody(form): FormBody<EmailForm>,
+) -> Result<Response, PageProblem> {
+    let asked = state.app.ask_email_change(&member.customer_id, &form.new_email, &form.current_password).await;
+    let (refusal, field) = match asked {
+        Ok(()) => return Ok(done("email")),
+        Err(Error::Refused(refusal @ Refusal::WrongPassword)) => (refusal, "current_password"),
+        Err(Error::Refused(refusal)) if matches!(refusal.field(), Some("email" | "new_email")) => {
+            (refusal, "new_email")
+        }
+        Err(error) => return Err(PageProblem::new(error, member.frame)),
+    };
+    let base = settings_view(&state, &member).await?;
+    let view = SettingsView { email_form: refused(&refusal, field), new_email: form.new_email, ..base };
     Ok((Problem::from(refusal).status, show(&view, &member.frame)?).into_response())
 }

@@ -96,6 +96,7 @@ pub fn field_error(refusal: &Refusal) -> String {
         Refusal::InvalidField { field: "company_name", reason } => {
             format!("The company name is not accepted: {reason}.")
         }
+        Refusal::InvalidField { field: "new_email", reason } => format!("The address is not accepted: {reason}."),
         other => other.to_string(),
     }
 }

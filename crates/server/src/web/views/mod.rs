@@ -13,6 +13,7 @@ mod license;
 mod mailbox;
 mod password;
 mod problem;
+mod question;
 mod said;
 mod settings;
 pub mod words;
@@ -31,6 +32,7 @@ pub use license::{CheckoutDoneView, LicenseCard, LicenseVersion, LicenseView};
 pub use mailbox::{BodyPart, MailRow, MailView, MailboxView};
 pub use password::{ForgotView, ResetView};
 pub use problem::ProblemView;
+pub use question::QuestionView;
 pub use said::SaidView;
 pub use settings::{FormState, SettingsView};
 

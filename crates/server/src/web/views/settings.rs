@@ -33,4 +33,8 @@ pub struct SettingsView {
     pub notices: Vec<Notice>,
     /// The form of the password.
     pub password: FormState,
+    /// The form of the address.
+    pub email_form: FormState,
+    /// The new address as it was typed.
+    pub new_email: String,
 }

@@ -280,3 +280,46 @@ pub async fn sync(
     let changed = state.app.sync_by(&customer_id, &by).await?;
     Ok(Json(SyncedBody { customer_id: customer_id.to_string(), changed }))
 }
+
+/// The address that a customer is to have.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetEmailRequest {
+    #[schema(example = "new@example.com")]
+    new_email: String,
+    /// Why, in a few words, for the audit log.
+    #[schema(example = "asked by phone")]
+    reason: String,
+}
+
+/// The address that a customer has now.
+#[derive(Serialize, ToSchema)]
+pub struct EmailSetBody {
+    customer_id: String,
+    email: String,
+}
+
+/// Give a customer another address at once, because you know that it is theirs. Both addresses are told by mail.
+#[utoipa::path(
+    post, path = "/api/admin/customers/{customer_id}/email", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("support"))), params(("customer_id" = String, Path)), request_body = SetEmailRequest,
+    responses(
+        (status = 200, body = EmailSetBody),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`email_taken`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_email`, `invalid_field`"),
+    )
+)]
+pub async fn set_email(
+    operator: Operator,
+    State(state): State<WebState>,
+    customer: Segment,
+    JsonBody(request): JsonBody<SetEmailRequest>,
+) -> Result<Json<EmailSetBody>, Problem> {
+    let by = operator.acts(Scope::Support, &request.reason)?;
+    let customer_id = customer.customer()?;
+    let email = state.app.set_email_by(&customer_id, &request.new_email, &by).await?;
+    Ok(Json(EmailSetBody { customer_id: customer_id.to_string(), email: email.to_string() }))
+}

@@ -39,6 +39,8 @@ fn settings() -> SettingsView {
         email: "test@example.com".into(),
         notices: Vec::new(),
         password: FormState::default(),
+        email_form: FormState::default(),
+        new_email: String::new(),
     }
 }
 
@@ -52,6 +54,20 @@ fn extreme_settings() -> SettingsView {
         email: long_email(),
         notices: vec![Notice { tone: Tone::Good, title: "Your password is changed".into(), text: NASTY.into() }],
         password: wrong("current_password"),
+        email_form: wrong("new_email"),
+        new_email: NASTY.into(),
+    }
+}
+
+fn question() -> QuestionView {
+    QuestionView {
+        frame: frame(false),
+        title: "Use this address from now on?".into(),
+        sentence: "You log in with it then, and mails go there.".into(),
+        action: "/email/confirm",
+        button: "Use this address".into(),
+        stub_label: "Good to know".into(),
+        stub_text: "Your licence stays as it is.".into(),
     }
 }
 
@@ -62,6 +78,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("forgot-error", render(&forgot(true))),
         ("reset", render(&reset(false))),
         ("reset-error", render(&reset(true))),
+        ("question", render(&question())),
         ("said", render(&said())),
         ("settings", render(&settings())),
         ("settings-extreme", render(&extreme_settings())),
