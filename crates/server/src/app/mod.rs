@@ -11,6 +11,7 @@ pub mod customers;
 mod duplicates;
 pub mod effects;
 pub mod error;
+pub mod examine;
 pub mod hasher;
 pub mod inbox;
 pub mod leases;

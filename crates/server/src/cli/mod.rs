@@ -14,6 +14,7 @@ mod output;
 mod sandbox;
 mod serve;
 pub mod service;
+mod stripe;
 mod trial;
 
 use std::path::PathBuf;
@@ -68,6 +69,9 @@ enum Command {
     /// Manage access for programs.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    /// Set the account at Stripe up, and look whether it is.
+    #[command(subcommand)]
+    Stripe(stripe::StripeCommand),
     /// Print the version.
     Version,
 }
@@ -75,6 +79,11 @@ enum Command {
 impl Common {
     fn load_config(&self) -> Result<Config, ConfigError> {
         Config::load(self.config.as_deref(), &Environment::of_process())
+    }
+
+    /// For what is done before there is a webhook secret.
+    fn load_config_without_webhook_secret(&self) -> Result<Config, ConfigError> {
+        Config::load_without_webhook_secret(self.config.as_deref(), &Environment::of_process())
     }
 }
 
@@ -105,6 +114,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Customer(command) => customer::run(&common, command).await,
         Command::Trial(command) => trial::run(&common, command).await,
         Command::Admin(command) => admin::run(&common, command).await,
+        Command::Stripe(command) => stripe::run(&common, command).await,
         Command::Version => {
             output::show(common.json, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), || {
                 format!("counterfoil {}", env!("CARGO_PKG_VERSION"))

@@ -37,9 +37,13 @@ impl Why {
 ///
 /// In sandbox mode the provider is the sandbox of the running service, and the time is that sandbox's time.
 pub async fn open_app(common: &Common) -> anyhow::Result<(Config, App)> {
-    let config = common.load_config()?;
+    open_app_of(common.load_config()?).await
+}
+
+/// The same for a configuration that was read already.
+pub async fn open_app_of(config: Config) -> anyhow::Result<(Config, App)> {
     let db = database::open_to_write(&config).await?;
-    let sandbox = if config.mode.is_sandbox() { Some(running_sandbox(&config).await?) } else { None };
+    let sandbox = running_sandbox(&config).await?;
     let (access, clock) = match sandbox {
         Some((access, offset)) => (Some(access), Clock::with_offset(Arc::new(AtomicI64::new(offset)))),
         None => (None, Clock::system()),
@@ -48,8 +52,11 @@ pub async fn open_app(common: &Common) -> anyhow::Result<(Config, App)> {
     Ok((config, app))
 }
 
-/// The sandbox of the running service, and how far its clock is ahead.
-async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)> {
+/// The sandbox of the running service, and how far its clock is ahead; `None` where the provider is Stripe.
+pub async fn running_sandbox(config: &Config) -> anyhow::Result<Option<(SandboxAccess, i64)>> {
+    if !config.mode.is_sandbox() {
+        return Ok(None);
+    }
     let address = config.sandbox_listen;
     let asleep = || {
         coded(
@@ -66,5 +73,5 @@ async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)
     let told: serde_json::Value = serde_json::from_slice(&told).map_err(|_other| asleep())?;
     let offset = told["offset_seconds"].as_i64().ok_or_else(asleep)?;
     let secret = service::read_sandbox_secret(config)?.context("the sandbox of another data directory runs there")?;
-    Ok((SandboxAccess { address, webhook_secret: secret.into() }, offset))
+    Ok(Some((SandboxAccess { address, webhook_secret: secret.into() }, offset)))
 }

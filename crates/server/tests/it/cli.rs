@@ -10,32 +10,32 @@ use serde_json::{Value, json};
 use crate::processes::{STRIPE_KEY, WEBHOOK_SECRET, World, command, engines, free_port, text};
 
 /// What a command answered.
-struct Answer {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Answer {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Answer {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     #[track_caller]
-    fn succeeded(self) -> String {
+    pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
         self.out
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 
     /// Failed with this exit code, and said all of this on standard error.
     #[track_caller]
-    fn refused(&self, code: i32, words: &[&str]) {
+    pub(crate) fn refused(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
         for word in words {
             assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
@@ -57,12 +57,12 @@ fn run(settings: &[(&str, &str)], arguments: &[&str]) -> Answer {
 
 /// The error as `--json` writes it.
 #[track_caller]
-fn error_of(answer: &Answer) -> Value {
+pub(crate) fn error_of(answer: &Answer) -> Value {
     let error: Value = serde_json::from_str(&answer.err).unwrap_or_else(|error| panic!("{error}: {}", answer.err));
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 21] = [
     &[],
     &["serve"],
     &["demo"],
@@ -80,6 +80,9 @@ const COMMANDS: [&[&str]; 18] = [
     &["admin", "create-key"],
     &["admin", "list-keys"],
     &["admin", "revoke-key"],
+    &["stripe"],
+    &["stripe", "setup"],
+    &["stripe", "doctor"],
     &["version"],
 ];
 

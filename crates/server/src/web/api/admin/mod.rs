@@ -8,6 +8,7 @@
 
 pub mod customers;
 pub mod keys;
+pub mod stripe;
 pub mod trials;
 pub mod who;
 
@@ -106,4 +107,5 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))
+        .routes(routes!(stripe::doctor))
 }
