@@ -68,7 +68,7 @@ impl Stripe {
 
     async fn look_at_price(&self, plan: &Plan, wanted: &Price) -> Check {
         let id = &wanted.stripe_price;
-        let what = format!("price {id} ({} {} {})", plan.code, wanted.interval.as_str(), wanted.currency);
+        let what = format!("the price {} {} {} ({id})", plan.code, wanted.interval.as_str(), wanted.currency);
         match price(&self.client, id, &Form::new().field("expand[]", "product")).await {
             Ok(Some(found)) => judge_price(&what, wanted, &found),
             Ok(None) => Check::problem(
