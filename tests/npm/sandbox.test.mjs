@@ -134,6 +134,53 @@ describe('products and prices', () => {
   });
 });
 
+describe('setting an account up', () => {
+  test('a lookup key moves to a new price on request', async () => {
+    const product = await stripe.products.create({ name: 'Keyed' });
+    const lookup_key = `key-${randomUUID()}`;
+    const price = { product: product.id, currency: 'eur', recurring: { interval: 'month' }, lookup_key };
+    const first = await stripe.prices.create({ ...price, unit_amount: 1000 });
+    await refusedWith(Stripe.errors.StripeInvalidRequestError, stripe.prices.create({ ...price, unit_amount: 2000 }));
+    const second = await stripe.prices.create({ ...price, unit_amount: 2000, transfer_lookup_key: true });
+    const found = await stripe.prices.list({ lookup_keys: [lookup_key] });
+    assert.deepEqual(found.data.map(({ id }) => id), [second.id]);
+    const old = await stripe.prices.retrieve(first.id);
+    assert.deepEqual([old.lookup_key, old.active], [null, true]);
+  });
+
+  test('an endpoint keeps its version and takes other events', async () => {
+    const endpoint = await stripe.webhookEndpoints.create({
+      url: 'http://localhost:9/hooks', enabled_events: ['*'], api_version: API_VERSION, metadata: { app: 'test' },
+    });
+    assert.match(endpoint.secret, /^whsec_/);
+    const changed = await stripe.webhookEndpoints.update(endpoint.id, { enabled_events: ['invoice.paid'], disabled: true });
+    assert.deepEqual([changed.enabled_events, changed.status, changed.secret], [['invoice.paid'], 'disabled', undefined]);
+    assert.equal((await stripe.webhookEndpoints.del(endpoint.id)).deleted, true);
+  });
+
+  test('a configuration of the portal lists what customers may change to', async () => {
+    const price = await aPrice();
+    const configuration = await stripe.billingPortal.configurations.create({
+      features: {
+        invoice_history: { enabled: true },
+        subscription_update: {
+          enabled: true,
+          default_allowed_updates: ['price'],
+          proration_behavior: 'always_invoice',
+          products: [{ product: price.product, prices: [price.id] }],
+          schedule_at_period_end: { conditions: [{ type: 'decreasing_item_amount' }] },
+        },
+      },
+    });
+    assert.equal(configuration.is_default, false);
+    const update = configuration.features.subscription_update;
+    assert.deepEqual(update.products.map(({ prices }) => prices), [[price.id]]);
+    assert.deepEqual(update.schedule_at_period_end.conditions, [{ type: 'decreasing_item_amount' }]);
+    const changed = await stripe.billingPortal.configurations.update(configuration.id, { active: false });
+    assert.equal(changed.active, false);
+  });
+});
+
 describe('checkout sessions', () => {
   test('an open session has a page, and no subscription yet', async () => {
     const { session, customer } = await anOpenSession();

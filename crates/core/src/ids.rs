@@ -192,6 +192,12 @@ impl IdempotencyKey {
         Self(format!("cf:{instance}:{customer}:{what}:f{fence}"))
     }
 
+    /// One call that sets an account up: named by what it says, and by how often that was made and taken away again.
+    #[must_use]
+    pub fn setup(instance: &InstanceId, digest: &str, generation: u32) -> Self {
+        Self(format!("cf:{instance}:setup:{digest}:g{generation}"))
+    }
+
     /// Takes a key back from where it was stored.
     #[must_use]
     pub fn from_stored(text: String) -> Self {

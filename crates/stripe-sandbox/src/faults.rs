@@ -30,6 +30,9 @@ pub(crate) struct WebhookFaults {
 #[serde(deny_unknown_fields)]
 pub(crate) struct FailedCalls {
     pub fail: u32,
+    /// How many calls go through before.
+    #[serde(default)]
+    pub after: u32,
     #[serde(default = "unavailable")]
     pub status: u16,
     #[serde(default)]
@@ -93,7 +96,8 @@ impl Faults {
         let mut fate = Fate::default();
         if let Some(fault) = &mut self.calls {
             let hit = hits(fault.path.as_deref(), fault.method.as_deref(), method, path);
-            fate.fails_with = take(&mut fault.fail, hit).then_some(fault.status);
+            let spared = take(&mut fault.after, hit);
+            fate.fails_with = take(&mut fault.fail, hit && !spared).then_some(fault.status);
         }
         if let Some(fault) = self.slow.as_mut() {
             let hit = hits(fault.path.as_deref(), fault.method.as_deref(), method, path);
@@ -142,6 +146,15 @@ mod tests {
         assert!(faults.fate("GET", "/v1/customers").loses_answer);
         assert_eq!(faults.fate("POST", "/v1/customers").fails_with, Some(503));
         assert_eq!(faults.fate("POST", "/v1/customers").fails_with, None);
+    }
+
+    #[test]
+    fn failures_can_begin_after_some_calls() {
+        let mut faults: Faults =
+            serde_json::from_str(r#"{"calls":{"fail":2,"after":1,"method":"POST"}}"#).expect("parses");
+        let mut call = |method| faults.fate(method, "/v1/prices").fails_with;
+        let seen = [call("POST"), call("GET"), call("POST"), call("POST"), call("POST")];
+        assert_eq!(seen, [None, None, Some(503), Some(503), None]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod effects;
 pub mod emails;
 pub mod error;
 pub mod explain;
+pub mod examine;
 pub mod hasher;
 pub mod inbox;
 pub mod issuing;

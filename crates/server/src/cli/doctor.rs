@@ -10,7 +10,7 @@ use counterfoil_core::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use super::operator::{clock_of, sandbox_of};
+use super::operator::{clock_of, running_sandbox};
 use super::{Common, log_quietly, output, service};
 use crate::app::doctor;
 use crate::checks::{Check, Report};
@@ -117,8 +117,8 @@ async fn check_key(config: &Config, db: &Db, now: Timestamp) -> Check {
 }
 
 async fn check_provider(config: &Config) -> Vec<Check> {
-    let sandbox = match sandbox_of(config).await {
-        Ok(sandbox) => sandbox,
+    let sandbox = match running_sandbox(config).await {
+        Ok(sandbox) => sandbox.map(|(access, _offset)| access),
         Err(error) => {
             return vec![Check::warning(
                 "sandbox_not_running",
@@ -132,8 +132,8 @@ async fn check_provider(config: &Config) -> Vec<Check> {
         // The time of this machine: in test mode the provider lives in it as well.
         checks.push(doctor::check_clock(time_of(api_base).await, crate::clock::Clock::system().now()));
     }
-    checks.push(match service::provider(config, sandbox.as_ref(), Entropy) {
-        Ok(provider) => match tokio::time::timeout(WAIT, doctor::check_provider(provider.as_ref())).await {
+    checks.push(match service::stripe(config, sandbox.as_ref(), Entropy) {
+        Ok(provider) => match tokio::time::timeout(WAIT, doctor::check_provider(&provider)).await {
             Ok(check) => check,
             Err(_elapsed) => Check::problem(
                 "provider_unavailable",

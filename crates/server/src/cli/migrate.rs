@@ -20,7 +20,8 @@ pub struct MigrateArgs {
 /// Brings the schema up to date, or says whether it is.
 pub async fn run(common: &Common, args: MigrateArgs) -> anyhow::Result<ExitCode> {
     log_quietly();
-    let config = common.load_config()?;
+    // A new installation migrates first, and then makes the endpoint that has the secret.
+    let config = common.load_config_without_webhook_secret()?;
     let url = config.database_url.expose_secret();
     if args.check {
         return check(common, &Db::open_read_only(url).await?).await;

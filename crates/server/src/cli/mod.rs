@@ -16,6 +16,7 @@ mod output;
 mod sandbox;
 mod serve;
 pub mod service;
+mod stripe;
 mod trial;
 
 use std::path::PathBuf;
@@ -72,6 +73,9 @@ enum Command {
     Admin(admin::AdminCommand),
     /// Look at the whole installation, and say what works, what does not, and what to do about it.
     Doctor,
+    /// Set the account at Stripe up, and look whether it is.
+    #[command(subcommand)]
+    Stripe(stripe::StripeCommand),
     /// Print the version.
     Version,
 }
@@ -79,6 +83,11 @@ enum Command {
 impl Common {
     fn load_config(&self) -> Result<Config, ConfigError> {
         Config::load(self.config.as_deref(), &Environment::of_process())
+    }
+
+    /// For what is done before there is a webhook secret.
+    fn load_config_without_webhook_secret(&self) -> Result<Config, ConfigError> {
+        Config::load_without_webhook_secret(self.config.as_deref(), &Environment::of_process())
     }
 }
 
@@ -110,6 +119,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trial(command) => trial::run(&common, command).await,
         Command::Admin(command) => admin::run(&common, command).await,
         Command::Doctor => doctor::run(&common).await,
+        Command::Stripe(command) => stripe::run(&common, command).await,
         Command::Version => {
             output::show(common.json, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), || {
                 format!("counterfoil {}", env!("CARGO_PKG_VERSION"))

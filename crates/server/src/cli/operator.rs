@@ -37,9 +37,13 @@ impl Why {
 ///
 /// In sandbox mode the provider is the sandbox of the running service, and the time is that sandbox's time.
 pub async fn open_app(common: &Common) -> anyhow::Result<(Config, App)> {
-    let config = common.load_config()?;
+    open_app_of(common.load_config()?).await
+}
+
+/// The same for a configuration that was read already.
+pub async fn open_app_of(config: Config) -> anyhow::Result<(Config, App)> {
     let db = database::open_to_write(&config).await?;
-    let sandbox = if config.mode.is_sandbox() { Some(running_sandbox(&config).await?) } else { None };
+    let sandbox = running_sandbox(&config).await?;
     let (access, clock) = match sandbox {
         Some((access, offset)) => (Some(access), Clock::with_offset(Arc::new(AtomicI64::new(offset)))),
         None => (None, Clock::system()),
@@ -50,24 +54,17 @@ pub async fn open_app(common: &Common) -> anyhow::Result<(Config, App)> {
 
 /// The time in which the running service lives; our own where its sandbox does not run.
 pub async fn clock_of(config: &Config) -> Clock {
-    if config.mode.is_sandbox()
-        && let Ok((_access, offset)) = running_sandbox(config).await
-    {
-        return Clock::with_offset(Arc::new(AtomicI64::new(offset)));
-    }
-    Clock::system()
-}
-
-/// The sandbox of the running service; none where the provider is another one.
-pub async fn sandbox_of(config: &Config) -> anyhow::Result<Option<SandboxAccess>> {
-    match config.mode.is_sandbox() {
-        true => Ok(Some(running_sandbox(config).await?.0)),
-        false => Ok(None),
+    match running_sandbox(config).await {
+        Ok(Some((_access, offset))) => Clock::with_offset(Arc::new(AtomicI64::new(offset))),
+        Ok(None) | Err(_) => Clock::system(),
     }
 }
 
-/// The sandbox of the running service, and how far its clock is ahead.
-async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)> {
+/// The sandbox of the running service, and how far its clock is ahead; `None` where the provider is Stripe.
+pub async fn running_sandbox(config: &Config) -> anyhow::Result<Option<(SandboxAccess, i64)>> {
+    if !config.mode.is_sandbox() {
+        return Ok(None);
+    }
     let address = config.sandbox_listen;
     let asleep = || {
         coded(
@@ -84,5 +81,5 @@ async fn running_sandbox(config: &Config) -> anyhow::Result<(SandboxAccess, i64)
     let told: serde_json::Value = serde_json::from_slice(&told).map_err(|_other| asleep())?;
     let offset = told["offset_seconds"].as_i64().ok_or_else(asleep)?;
     let secret = service::read_sandbox_secret(config)?.context("the sandbox of another data directory runs there")?;
-    Ok((SandboxAccess { address, webhook_secret: secret.into() }, offset))
+    Ok(Some((SandboxAccess { address, webhook_secret: secret.into() }, offset)))
 }

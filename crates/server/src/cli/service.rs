@@ -180,7 +180,7 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
     };
     let instance = start::take_into_use(&db, realm, &entropy, now).await?;
     start::check_catalog(&db, &config.catalog).await?;
-    let provider = provider(config, sandbox, entropy)?;
+    let provider: Arc<dyn PaymentProvider> = Arc::new(stripe(config, sandbox, entropy)?);
     if sandbox.is_none() {
         start::check_account(&db, provider.as_ref()).await?;
     }
@@ -224,13 +224,9 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// The payment provider of this configuration.
-pub fn provider(
-    config: &Config,
-    sandbox: Option<&SandboxAccess>,
-    entropy: Entropy,
-) -> anyhow::Result<Arc<dyn PaymentProvider>> {
-    let stripe = match (&config.mode, sandbox) {
+/// The client for Stripe, or for the sandbox in its place.
+pub fn stripe(config: &Config, sandbox: Option<&SandboxAccess>, entropy: Entropy) -> anyhow::Result<Stripe> {
+    let mut stripe = match (&config.mode, sandbox) {
         (Mode::Stripe { secret_key, webhook_secrets, livemode, api_base }, _) => {
             StripeConfig::new(api_base.clone(), secret_key.clone(), webhook_secrets.clone(), *livemode)
         }
@@ -242,8 +238,9 @@ pub fn provider(
         ),
         (Mode::Sandbox, None) => anyhow::bail!("sandbox mode needs a sandbox"),
     };
+    stripe.portal_configuration = config.portal_configuration.clone();
     let jitter = Box::new(move || entropy.fraction());
-    Ok(Arc::new(Stripe::new(stripe, jitter).context("the payment provider cannot be used")?))
+    Stripe::new(stripe, jitter).context("the payment provider cannot be used")
 }
 
 fn mailer(config: &Config) -> anyhow::Result<Mailer> {

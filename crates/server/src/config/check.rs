@@ -34,6 +34,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let data_dir = PathBuf::from(text(&values, &settings::DATA_DIR).unwrap_or_else(|| DATA_DIR_DEFAULT.to_owned()));
     let database_url = database_url(&values, &data_dir, problems);
     let mode = mode::mode(&values, problems);
+    let portal_configuration = mode::portal_configuration(&values, problems);
     let smtp = mode::smtp(&values, problems);
     let mail_from = mail_from(&values, smtp.is_some(), problems);
     let checkout_auth = checkout_auth(&values, problems);
@@ -62,6 +63,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         data_dir,
         database_url: database_url?,
         mode,
+        portal_configuration: portal_configuration?,
         smtp,
         mail_from: mail_from?,
         checkout_auth,

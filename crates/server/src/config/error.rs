@@ -49,6 +49,10 @@ impl Problems {
         self.0.push(Problem { code, setting: setting.into(), message: message.into() });
     }
 
+    pub(super) fn forgive(&mut self, code: &str) {
+        self.0.retain(|problem| problem.code != code);
+    }
+
     pub(super) fn into_result<T>(self, value: Option<T>) -> Result<T, ConfigError> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),

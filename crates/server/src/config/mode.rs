@@ -11,6 +11,9 @@ use super::{CheckoutAuth, Config, Mode};
 const STRIPE_API_BASE: &str = "https://api.stripe.com";
 const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
 
+/// The code for a webhook secret that is not set.
+pub(super) const WEBHOOK_SECRET_MISSING: &str = "webhook_secret_missing";
+
 /// What people write where a secret is to go.
 const PLACEHOLDER_WORDS: [&str; 9] =
     ["changeme", "change_me", "change-me", "your", "placeholder", "replace", "todo", "xxx", "insert"];
@@ -58,11 +61,11 @@ fn placeholder(name: &str, advice: &str, problems: &mut Problems) {
 }
 
 fn webhook_secrets(values: &Values, problems: &mut Problems) -> Option<Vec<SecretString>> {
-    const ADVICE: &str = "create an endpoint in Stripe's dashboard under Developers, Webhooks (your public URL followed by \
-         /api/webhooks/stripe), and copy its signing secret (whsec_…)";
+    const ADVICE: &str = "run `counterfoil stripe setup`, or create an endpoint in Stripe's dashboard under Developers, Webhooks \
+         (your public URL followed by /api/webhooks/stripe), and copy its signing secret (whsec_…)";
     let Some(given) = values.get(&settings::STRIPE_WEBHOOK_SECRET) else {
         let message = format!("is missing, so no payment would ever arrive: {ADVICE}");
-        problems.add("webhook_secret_missing", settings::STRIPE_WEBHOOK_SECRET.variable, message);
+        problems.add(WEBHOOK_SECRET_MISSING, settings::STRIPE_WEBHOOK_SECRET.variable, message);
         return None;
     };
     let texts: Vec<&str> = given.text.split(',').map(str::trim).collect();
@@ -115,6 +118,21 @@ fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The id as Stripe gave it. Whether there is such a configuration is asked by `stripe doctor`.
+pub(super) fn portal_configuration(values: &Values, problems: &mut Problems) -> Option<Option<String>> {
+    let Some(given) = values.get(&settings::STRIPE_PORTAL_CONFIGURATION) else { return Some(None) };
+    if given.text.starts_with("bpc_") && !is_placeholder(&given.text[4..]) {
+        return Some(Some(given.text.clone()));
+    }
+    let message = format!(
+        "`{}` is no configuration of the billing portal: put in the id (bpc_…) that `counterfoil stripe setup` prints, or \
+         remove this setting",
+        given.text
+    );
+    problems.add("invalid_portal_configuration", &given.name, message);
+    None
 }
 
 pub(super) fn smtp(values: &Values, problems: &mut Problems) -> Option<SecretString> {

@@ -34,6 +34,8 @@ pub(super) static DATABASE_URL: Setting = secret("database_url", "DATABASE_URL")
 pub(super) static STRIPE_SECRET_KEY: Setting = secret("stripe_secret_key", "STRIPE_SECRET_KEY");
 pub(super) static STRIPE_WEBHOOK_SECRET: Setting = secret("stripe_webhook_secret", "STRIPE_WEBHOOK_SECRET");
 pub(super) static STRIPE_API_BASE: Setting = plain("stripe_api_base", "STRIPE_API_BASE");
+pub(super) static STRIPE_PORTAL_CONFIGURATION: Setting =
+    plain("stripe_portal_configuration", "STRIPE_PORTAL_CONFIGURATION");
 pub(super) static SMTP_URL: Setting = secret("smtp_url", "SMTP_URL");
 pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM");
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
@@ -47,7 +49,7 @@ pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRO
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 21] = [
+pub(super) static ALL: [&Setting; 22] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -57,6 +59,7 @@ pub(super) static ALL: [&Setting; 21] = [
     &STRIPE_SECRET_KEY,
     &STRIPE_WEBHOOK_SECRET,
     &STRIPE_API_BASE,
+    &STRIPE_PORTAL_CONFIGURATION,
     &SMTP_URL,
     &MAIL_FROM,
     &CHECKOUT_AUTH,

@@ -158,6 +158,19 @@ fn a_missing_or_empty_webhook_secret_is_refused() {
 }
 
 #[test]
+fn a_portal_configuration_is_an_id() {
+    let config = stripe(&[("STRIPE_PORTAL_CONFIGURATION", "bpc_1MrnZsLkdIwHu7ix")]).unwrap();
+    assert_eq!(config.portal_configuration.as_deref(), Some("bpc_1MrnZsLkdIwHu7ix"));
+    for text in ["bpc_", "bpc_...", "pc_1", "https://billing.stripe.com/p/login/x"] {
+        assert_eq!(
+            refused(stripe(&[("STRIPE_PORTAL_CONFIGURATION", text)])).0,
+            "invalid_portal_configuration",
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn placeholders_are_refused() {
     for key in
         ["sk_test_...", "sk_test_xxx", "sk_live_xxxxxxxx", "changeme", "sk_test_your_key_here", "sk_test_", "<key>"]

@@ -88,7 +88,8 @@ fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
 /// # Errors
 /// What the system said.
 pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is an empty path.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let temporary = path.with_extension("tmp");
     match std::fs::remove_file(&temporary) {

@@ -15,11 +15,15 @@ use counterfoil_core::{
     Interval, PlanCode, PriceId, Timestamp,
 };
 
+use crate::checks::Check;
+
 mod error;
+mod expected;
 pub mod manual;
 pub mod stripe;
 
 pub use error::{ProviderError, WebhookRefusal};
+pub use expected::Expected;
 
 /// A boxed future, because the provider is chosen at start and used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -332,6 +336,12 @@ pub trait PaymentProvider: Send + Sync {
         customer: &'a ExternalCustomerId,
         return_url: &'a str,
     ) -> BoxFuture<'a, Result<String, ProviderError>>;
+
+    /// Looks whether the account there is as this installation expects it, a line for each thing. Only reads. A provider
+    /// without an account has nothing to look at.
+    fn examine<'a>(&'a self, _expected: &'a Expected<'a>) -> BoxFuture<'a, Vec<Check>> {
+        Box::pin(async { Vec::new() })
+    }
 
     /// Checks the signature over the raw bytes and reads the event's envelope. `signatures` holds every value of the
     /// signature header as received.

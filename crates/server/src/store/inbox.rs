@@ -118,6 +118,19 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
     Ok(inserted == 1)
 }
 
+/// The newest notification that a provider sent, found by no sweep: when it came, and its type.
+pub async fn find_newest(tx: &mut Tx, provider: &str) -> Result<Option<(Timestamp, String)>, DbError> {
+    let row = tx
+        .query(
+            "select received_at, event_type from webhook_inbox where provider = $1 and source = 'webhook' \
+             order by id desc limit 1",
+        )
+        .bind(provider)
+        .optional()
+        .await?;
+    row.map(|row| Ok((row.get("received_at")?, row.get("event_type")?))).transpose()
+}
+
 /// Claims due rows until `hidden_until`.
 pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: i64) -> Result<Vec<Claimed>, DbError> {
     let rows = tx

@@ -34,6 +34,11 @@ pub async fn bind_external_account(tx: &mut Tx, account: &str) -> Result<Option<
         .bind(account)
         .execute()
         .await?;
+    find_external_account(tx).await
+}
+
+/// The provider's account that this database belongs to, where one is noted.
+pub async fn find_external_account(tx: &mut Tx) -> Result<Option<String>, DbError> {
     let row = tx.query("select external_account from instance where id = 1").optional().await?;
     row.map_or(Ok(None), |row| row.get("external_account"))
 }

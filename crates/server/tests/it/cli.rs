@@ -11,13 +11,13 @@ use crate::processes::{STRIPE_KEY, WEBHOOK_SECRET, World, command, engines, free
 
 /// What a command answered.
 pub(crate) struct Answer {
-    code: Option<i32>,
-    out: String,
-    err: String,
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Answer {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -39,7 +39,7 @@ impl Answer {
 
     /// Failed with this exit code, and said all of this on standard error.
     #[track_caller]
-    fn refused(&self, code: i32, words: &[&str]) {
+    pub(crate) fn refused(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
         for word in words {
             assert!(self.err.contains(word), "`{word}` is not in: {}", self.err);
@@ -61,12 +61,12 @@ fn run(settings: &[(&str, &str)], arguments: &[&str]) -> Answer {
 
 /// The error as `--json` writes it.
 #[track_caller]
-fn error_of(answer: &Answer) -> Value {
+pub(crate) fn error_of(answer: &Answer) -> Value {
     let error: Value = serde_json::from_str(&answer.err).unwrap_or_else(|error| panic!("{error}: {}", answer.err));
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 28] = [
     &[],
     &["serve"],
     &["demo"],
@@ -91,6 +91,9 @@ const COMMANDS: [&[&str]; 25] = [
     &["admin", "list-keys"],
     &["admin", "revoke-key"],
     &["doctor"],
+    &["stripe"],
+    &["stripe", "setup"],
+    &["stripe", "doctor"],
     &["version"],
 ];
 

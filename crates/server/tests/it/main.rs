@@ -33,6 +33,7 @@ mod authorization;
 mod bad_input;
 mod checkout;
 mod cli;
+mod cli_stripe;
 mod client;
 mod crashes;
 mod customers;

@@ -118,8 +118,36 @@ fn write(value: &mut Value, params: &Params) -> Result<(), ApiError> {
             json::set(value, &path, behavior);
         }
     }
+    write_lists(value, params)?;
+    let merged = metadata::merged(&value["metadata"], params, "metadata")?;
+    json::set(value, "metadata", merged);
+    Ok(())
+}
+
+/// Lists are replaced as a whole; an empty text empties them.
+fn write_lists(value: &mut Value, params: &Params) -> Result<(), ApiError> {
+    let changes =
+        params.one_of("features.subscription_update.trial_update_behavior", &["continue_trial", "end_trial"])?;
+    if let Some(behavior) = changes {
+        json::set(value, "features.subscription_update.trial_update_behavior", behavior);
+    }
+    for path in ["features.customer_update.allowed_updates", "features.subscription_update.default_allowed_updates"] {
+        if params.has(path) {
+            json::set(value, path, params.texts(path));
+        }
+    }
+    let path = "features.subscription_update.schedule_at_period_end.conditions";
+    if params.has(path) {
+        let mut conditions = Vec::new();
+        for condition in params.list(path) {
+            let kind = condition.one_of("type", &["decreasing_item_amount", "shortening_interval"])?;
+            conditions.push(json!({ "type": kind.ok_or_else(|| ApiError::missing(&format!("{path}.0.type")))? }));
+        }
+        json::set(value, path, conditions);
+    }
+    let offered = "features.subscription_update.products";
     let products: Vec<Value> = params
-        .list("features.subscription_update.products")
+        .list(offered)
         .iter()
         .map(|product| {
             json!({
@@ -129,11 +157,9 @@ fn write(value: &mut Value, params: &Params) -> Result<(), ApiError> {
             })
         })
         .collect();
-    if !products.is_empty() {
-        json::set(value, "features.subscription_update.products", products);
+    if params.has(offered) {
+        json::set(value, offered, products);
     }
-    let merged = metadata::merged(&value["metadata"], params, "metadata")?;
-    json::set(value, "metadata", merged);
     Ok(())
 }
 

@@ -183,6 +183,53 @@ async fn a_price_without_an_item_id_is_added() {
 }
 
 #[tokio::test]
+async fn a_lookup_key_belongs_to_one_price_and_moves_only_on_request() {
+    let world = World::new().await;
+    let new = |amount: &'static str| {
+        let key = ("lookup_key", "pro");
+        [("product", "prod_professional"), ("currency", "usd"), ("unit_amount", amount), key]
+    };
+    let first = id(&world.post("/v1/prices", &new("1000")).await.ok());
+    let error = world.post("/v1/prices", &new("2000")).await.refused(400);
+    assert_eq!((&error["param"], &error["code"]), (&"lookup_key".into(), &"resource_already_exists".into()));
+    let form = [&new("2000")[..], &[("transfer_lookup_key", "true")]].concat();
+    let second = id(&world.post("/v1/prices", &form).await.ok());
+    let found = world.get("/v1/prices?lookup_keys[]=pro&lookup_keys[]=other").await.ok();
+    let ids: Vec<String> = found["data"].as_array().unwrap().iter().map(id).collect();
+    assert_eq!(ids, [second]);
+    let old = world.get(&format!("/v1/prices/{first}")).await.ok();
+    assert_eq!((&old["lookup_key"], &old["active"]), (&Value::Null, &true.into()));
+}
+
+#[tokio::test]
+async fn endpoints_and_portal_configurations_are_changed_in_place() {
+    let world = World::new().await;
+    let form = [("url", "http://localhost:9/x"), ("enabled_events[]", "*"), ("api_version", "2026-05-27.dahlia")];
+    let endpoint = world.post("/v1/webhook_endpoints", &form).await.ok();
+    let path = format!("/v1/webhook_endpoints/{}", id(&endpoint));
+    let form = [("enabled_events[]", "invoice.paid"), ("disabled", "true"), ("metadata[app]", "x")];
+    let changed = world.post(&path, &form).await.ok();
+    assert_eq!(
+        (&changed["enabled_events"], &changed["status"], &changed["metadata"], &changed["api_version"]),
+        (&json!(["invoice.paid"]), &json!("disabled"), &json!({"app": "x"}), &endpoint["api_version"])
+    );
+    assert_eq!(world.post(&path, &[("disabled", "false")]).await.ok()["status"], "enabled");
+    world.post(&path, &[("api_version", "2025-03-31.basil")]).await.refused(400);
+
+    let offered = "features[subscription_update][products][0]";
+    let (product, price) = (format!("{offered}[product]"), format!("{offered}[prices][0]"));
+    let form = [(product.as_str(), "prod_professional"), (price.as_str(), "price_pro_monthly")];
+    let made = world.post("/v1/billing_portal/configurations", &form).await.ok();
+    let path = format!("/v1/billing_portal/configurations/{}", id(&made));
+    let products = |value: &Value| value["features"]["subscription_update"]["products"].clone();
+    assert_eq!(products(&made)[0]["prices"], json!(["price_pro_monthly"]));
+    let untouched = world.post(&path, &[("metadata[app]", "x")]).await.ok();
+    assert_eq!(products(&untouched), products(&made));
+    let emptied = world.post(&path, &[("features[subscription_update][products]", "")]).await.ok();
+    assert_eq!(products(&emptied), json!([]));
+}
+
+#[tokio::test]
 async fn refunds_and_disputes() {
     let world = World::new().await;
     let form = [("amount", "2000"), ("currency", "usd"), ("confirm", "true"), ("payment_method", "pm_card_visa")];

@@ -123,8 +123,24 @@ async fn money(world: &World, customer: &str) -> Vec<Value> {
         ("flow_data[subscription_cancel][subscription]", subscriptions["data"][0]["id"].as_str().unwrap()),
     ];
     answers.push(world.post("/v1/billing_portal/sessions", &flow).await.ok());
-    let features = [("features[invoice_history][enabled]", "true")];
-    answers.push(world.post("/v1/billing_portal/configurations", &features).await.ok());
+    let features = [
+        ("features[invoice_history][enabled]", "true"),
+        ("features[customer_update][enabled]", "true"),
+        ("features[customer_update][allowed_updates][0]", "address"),
+        ("features[subscription_update][enabled]", "true"),
+        ("features[subscription_update][default_allowed_updates][0]", "price"),
+        ("features[subscription_update][proration_behavior]", "always_invoice"),
+        ("features[subscription_update][trial_update_behavior]", "continue_trial"),
+        ("features[subscription_update][schedule_at_period_end][conditions][0][type]", "shortening_interval"),
+        ("features[subscription_update][products][0][product]", "prod_professional"),
+        ("features[subscription_update][products][0][prices][0]", "price_pro_monthly"),
+        ("metadata[app]", "x"),
+    ];
+    let configuration = world.post("/v1/billing_portal/configurations", &features).await.ok();
+    let path = format!("/v1/billing_portal/configurations/{}", id(&configuration));
+    answers.push(world.post(&path, &[("active", "false")]).await.ok());
+    answers.push(configuration);
+    answers.push(world.post("/v1/products/prod_professional", &[("name", "Pro"), ("metadata[a]", "b")]).await.ok());
     let price = [("currency", "eur"), ("unit_amount", "1000"), ("product_data[name]", "x"), ("lookup_key", "k")];
     answers.push(world.post("/v1/prices", &price).await.ok());
     answers

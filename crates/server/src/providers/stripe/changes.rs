@@ -221,8 +221,12 @@ pub(super) async fn portal(
     client: &Client,
     customer: &ExternalCustomerId,
     return_url: &str,
+    configuration: Option<&str>,
 ) -> Result<String, ProviderError> {
-    let form = Form::new().field("customer", customer.as_str()).field("return_url", return_url);
+    let form = Form::new()
+        .field("customer", customer.as_str())
+        .field("return_url", return_url)
+        .optional("configuration", configuration);
     let opened = client.compute("/v1/billing_portal/sessions", form.as_str()).await?;
     json::long_text(&opened.body, &["url"])
         .map(str::to_owned)

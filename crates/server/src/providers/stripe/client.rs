@@ -9,7 +9,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use counterfoil_core::IdempotencyKey;
+use counterfoil_core::{IdempotencyKey, Timestamp};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -43,6 +43,8 @@ pub(super) struct Success {
     pub(super) request_id: Option<String>,
     /// The stored answer of an earlier call with this key: it may be hours old.
     pub(super) replayed: bool,
+    /// Stripe's time.
+    pub(super) date: Option<Timestamp>,
 }
 
 /// The HTTP client.
@@ -81,6 +83,12 @@ impl Client {
         let http = build_http(&base, headers, &limits)?;
         let gate = Gate::new(limits.in_flight_max, limits.calls_per_second, limits.queue_timeout);
         Ok(Self { http, base, limits, gate, jitter })
+    }
+
+    /// Whether nobody can be reached at this address by the Stripe that we call: an address of this machine, and a Stripe that
+    /// is elsewhere.
+    pub(super) fn cannot_call_back(&self, url: &str) -> bool {
+        !self.base.is_loopback() && ApiBase::parse(url, false).is_ok_and(|target| target.is_loopback())
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -218,6 +226,7 @@ async fn read_answer(mut response: Response, bytes_max: usize) -> Outcome {
             Some(_) | None => None,
         },
         replayed: header(&response, "idempotent-replayed") == Some("true"),
+        date: header(&response, "date").and_then(instant_of),
         body: None,
     };
     let mut bytes = Vec::new();
@@ -239,12 +248,18 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
 }
 
+/// The time in an HTTP header.
+fn instant_of(date: &str) -> Option<Timestamp> {
+    let read = jiff::fmt::rfc2822::parse(date).ok()?;
+    Some(Timestamp::from_unix_seconds(read.timestamp().as_second()))
+}
+
 fn conclude(outcome: Outcome) -> Result<Success, ProviderError> {
     match outcome {
         Outcome::Answered(answer) if answer.is_success() => {
-            let Answer { request_id, replayed, body, .. } = answer;
+            let Answer { request_id, replayed, date, body, .. } = answer;
             match body {
-                Some(body @ Value::Object(_)) => Ok(Success { body, request_id, replayed }),
+                Some(body @ Value::Object(_)) => Ok(Success { body, request_id, replayed, date }),
                 Some(_) | None => Err(unreadable("it is not a JSON object", request_id)),
             }
         }

@@ -28,6 +28,8 @@ pub struct StripeConfig {
     pub webhook_secrets: Vec<SecretString>,
     /// Whether real money moves.
     pub livemode: bool,
+    /// The configuration of the billing portal that customers see; the account's default one without.
+    pub portal_configuration: Option<String>,
     /// Bounds of time and number.
     pub limits: Limits,
 }
@@ -42,7 +44,7 @@ impl StripeConfig {
             (false, _) => None,
         };
         let limits = Limits { calls_per_second, ..Limits::default() };
-        Self { api_base, secret_key, webhook_secrets, livemode, limits }
+        Self { api_base, secret_key, webhook_secrets, livemode, portal_configuration: None, limits }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Only Stripe's own error object is believed. A proxy's 404 page must not read as "this customer does not exist":
 //! that would retire a link and make a second customer (invariant 2). What cannot be read has an unknown outcome.
 
+use counterfoil_core::Timestamp;
 use serde_json::Value;
 
 use super::json;
@@ -21,6 +22,8 @@ pub(super) struct Answer {
     pub(super) should_retry: Option<bool>,
     /// `Idempotent-Replayed`: this is the stored answer of an earlier request with the same key.
     pub(super) replayed: bool,
+    /// Stripe's time, as the answer's head tells it.
+    pub(super) date: Option<Timestamp>,
     /// The body, where it was JSON.
     pub(super) body: Option<Value>,
 }
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: Option<Value>) -> Answer {
-        Answer { status, request_id: Some("req_1".to_owned()), should_retry: None, replayed: false, body }
+        Answer { status, request_id: Some("req_1".to_owned()), should_retry: None, replayed: false, date: None, body }
     }
 
     fn error(status: u16, error: Value) -> String {

@@ -7,8 +7,10 @@
 mod changes;
 mod client;
 mod config;
+mod doctor;
 mod error;
 mod event_log;
+mod events;
 mod facts;
 mod form;
 mod gate;
@@ -18,6 +20,7 @@ mod money;
 mod notice;
 mod objects;
 mod retry;
+pub mod setup;
 mod signature;
 mod subscriptions;
 #[cfg(test)]
@@ -33,9 +36,10 @@ use secrecy::SecretString;
 use self::client::Client;
 use self::error::unreadable;
 use super::{
-    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, ListedSubscription, LoggedEvent, NewCheckout,
-    NewCustomer, Notice, Page, PaymentProvider, PaymentRef, ProviderError, Terms, WebhookRefusal,
+    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, Expected, ListedSubscription, LoggedEvent,
+    NewCheckout, NewCustomer, Notice, Page, PaymentProvider, PaymentRef, ProviderError, Terms, WebhookRefusal,
 };
+use crate::checks::Check;
 
 pub use self::client::API_VERSION;
 pub use self::config::{API_BASE, Jitter, Limits, StripeConfig, StripeConfigError};
@@ -49,6 +53,7 @@ pub struct Stripe {
     client: Client,
     webhook_secrets: Vec<SecretString>,
     livemode: bool,
+    portal_configuration: Option<String>,
 }
 
 impl Stripe {
@@ -59,7 +64,8 @@ impl Stripe {
     pub fn new(config: StripeConfig, jitter: Jitter) -> Result<Self, StripeConfigError> {
         config::check_webhook_secrets(&config.webhook_secrets)?;
         let client = Client::new(&config, jitter)?;
-        Ok(Self { client, webhook_secrets: config.webhook_secrets, livemode: config.livemode })
+        let StripeConfig { webhook_secrets, livemode, portal_configuration, .. } = config;
+        Ok(Self { client, webhook_secrets, livemode, portal_configuration })
     }
 
     async fn open_session(&self, key: &IdempotencyKey, frozen: &str) -> Result<CheckoutSession, ProviderError> {
@@ -268,7 +274,11 @@ impl PaymentProvider for Stripe {
         customer: &'a ExternalCustomerId,
         return_url: &'a str,
     ) -> BoxFuture<'a, Result<String, ProviderError>> {
-        Box::pin(changes::portal(&self.client, customer, return_url))
+        Box::pin(changes::portal(&self.client, customer, return_url, self.portal_configuration.as_deref()))
+    }
+
+    fn examine<'a>(&'a self, expected: &'a Expected<'a>) -> BoxFuture<'a, Vec<Check>> {
+        Box::pin(self.look_at_account(expected))
     }
 
     fn verify_webhook(&self, signatures: &[&[u8]], body: &[u8], now: Timestamp) -> Result<Notice, WebhookRefusal> {

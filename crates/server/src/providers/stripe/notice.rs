@@ -7,22 +7,8 @@
 use counterfoil_core::{ExternalCustomerId, Timestamp};
 use serde_json::Value;
 
-use super::{json, money};
+use super::{events, json, money};
 use crate::providers::{Notice, PaymentRef, WebhookRefusal};
-
-/// Types after which a customer may be entitled to something else. A trailing dot means all that begin so.
-/// `invoice.upcoming` has no invoice yet and `invoice.created` none that is final, but looking once too often is harmless.
-const RELEVANT: [&str; 9] = [
-    "checkout.session.",
-    "customer.subscription.",
-    "subscription_schedule.",
-    "customer.deleted",
-    "invoice.",
-    "invoice_payment.paid",
-    "charge.refunded",
-    "refund.",
-    "charge.dispute.",
-];
 
 /// Where an object carries the metadata that we wrote, newest place first.
 const METADATA_PATHS: [&[&str]; 3] =
@@ -47,7 +33,7 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, WebhookRefusal> {
     let nothing = Value::Null;
     let object = if snapshot { json::at(&event, &["data", "object"]).unwrap_or(&nothing) } else { &nothing };
     Ok(Notice {
-        relevant: snapshot && is_relevant(&event_type),
+        relevant: snapshot && events::is_relevant(&event_type),
         livemode: json::flag(&event, &["livemode"]),
         account: json::text(&event, &["account"]).map(str::to_owned),
         created_at: json::instant(&event, &["created"]).or_else(|| written_instant(&event)),
@@ -64,10 +50,6 @@ pub(super) fn read(body: &[u8]) -> Result<Notice, WebhookRefusal> {
 /// Thin events write their instant as text.
 fn written_instant(event: &Value) -> Option<Timestamp> {
     json::text(event, &["created"])?.parse().ok()
-}
-
-fn is_relevant(event_type: &str) -> bool {
-    RELEVANT.iter().any(|entry| if entry.ends_with('.') { event_type.starts_with(entry) } else { event_type == *entry })
 }
 
 fn external_customer(object: &Value) -> Option<ExternalCustomerId> {

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, should_retry: Option<bool>, replayed: bool) -> Outcome {
-        Outcome::Answered(Answer { status, request_id: None, should_retry, replayed, body: None })
+        Outcome::Answered(Answer { status, request_id: None, should_retry, replayed, date: None, body: None })
     }
 
     #[test]

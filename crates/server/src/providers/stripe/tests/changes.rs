@@ -197,6 +197,12 @@ async fn previews_and_portal_pages_are_never_answered_from_memory() {
             "POST /v1/billing_portal/sessions customer=cus_1&return_url=http%3A%2F%2Flocalhost%2Fa",
         ]
     );
+    let double = Double::playing([ok(&json!({"url": "https://p.example/y"}))]).await;
+    let mut config = super::config(&double.base);
+    config.portal_configuration = Some("bpc_1".to_owned());
+    let configured = super::super::Stripe::new(config, Box::new(|| 0.5)).unwrap();
+    configured.open_portal(&cus("cus_1"), "http://localhost/a").await.unwrap();
+    assert!(asked(&double)[0].ends_with("&configuration=bpc_1"));
     let double = Double::playing([ok(&json!({"amount_due": null}))]).await;
     let unclear = super::stripe(&double).preview_change(&terms(None), &price, at(START)).await;
     assert!(matches!(unclear, Err(ProviderError::Unavailable { .. })));

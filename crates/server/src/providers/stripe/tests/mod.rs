@@ -2,6 +2,7 @@
 
 mod calls;
 mod changes;
+mod doctor;
 mod double;
 mod frozen;
 mod lists;

@@ -10,6 +10,7 @@ pub mod customers;
 pub mod doctor;
 pub mod keys;
 pub mod licenses;
+pub mod stripe;
 pub mod trials;
 pub mod who;
 
@@ -115,4 +116,5 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))
+        .routes(routes!(stripe::doctor))
 }
