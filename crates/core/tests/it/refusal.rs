@@ -32,6 +32,8 @@ fn all() -> Vec<Refusal> {
             interval: "year".into(),
             known: vec!["month".to_owned()],
         },
+        Refusal::CurrencyUnavailable { plan: "starter".into(), currency: "GBP".into(), known: vec!["EUR".to_owned()] },
+        Refusal::CurrencyLocked { locked: "EUR".into(), wanted: "USD".into() },
         Refusal::ReturnUrlNotAllowed { field: "success_url" },
         Refusal::AlreadySubscribed,
         Refusal::PaymentPending,
@@ -83,10 +85,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::TrialNotExtendable { .. } => 27,
         Refusal::NoAgreement => 28,
         Refusal::AlreadyRecorded => 29,
+        Refusal::CurrencyUnavailable { .. } => 30,
+        Refusal::CurrencyLocked { .. } => 31,
     }
 }
 
-const VARIANTS: usize = 30;
+const VARIANTS: usize = 32;
 
 #[test]
 fn codes_are_unique_plain_words() {

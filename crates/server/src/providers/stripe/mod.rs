@@ -38,7 +38,7 @@ use super::{
 };
 
 pub use self::client::API_VERSION;
-pub use self::config::{API_BASE, Jitter, Limits, StripeConfig, StripeConfigError};
+pub use self::config::{API_BASE, BillingAddress, CheckoutOptions, Jitter, Limits, StripeConfig, StripeConfigError};
 
 /// What Stripe answers where a session to be expired is not open any more.
 const NOT_EXPIRABLE: &str = "Only Checkout Sessions with a status in";
@@ -48,6 +48,7 @@ const NOT_EXPIRABLE: &str = "Only Checkout Sessions with a status in";
 pub struct Stripe {
     client: Client,
     webhook_secrets: Vec<SecretString>,
+    checkout: CheckoutOptions,
     livemode: bool,
 }
 
@@ -59,7 +60,12 @@ impl Stripe {
     pub fn new(config: StripeConfig, jitter: Jitter) -> Result<Self, StripeConfigError> {
         config::check_webhook_secrets(&config.webhook_secrets)?;
         let client = Client::new(&config, jitter)?;
-        Ok(Self { client, webhook_secrets: config.webhook_secrets, livemode: config.livemode })
+        Ok(Self {
+            client,
+            webhook_secrets: config.webhook_secrets,
+            checkout: config.checkout,
+            livemode: config.livemode,
+        })
     }
 
     async fn open_session(&self, key: &IdempotencyKey, frozen: &str) -> Result<CheckoutSession, ProviderError> {
@@ -163,7 +169,7 @@ impl PaymentProvider for Stripe {
     }
 
     fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String {
-        objects::checkout_form(new).into_string()
+        objects::checkout_form(new, &self.checkout).into_string()
     }
 
     fn create_checkout<'a>(
