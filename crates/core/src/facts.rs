@@ -172,6 +172,8 @@ pub struct PlannedPrice {
 pub struct Facts {
     /// The provider's customer, where we have one.
     pub customer: Option<ExternalCustomerId>,
+    /// The only currency that the provider takes from this customer, once it has settled on one; in lower case.
+    pub currency: Option<String>,
     /// The provider says that its customer was deleted.
     pub customer_deleted: bool,
     /// All subscriptions, ended ones too.
@@ -180,6 +182,15 @@ pub struct Facts {
     pub sessions: Vec<SessionFacts>,
     /// Changes of the price that are planned, at most one a subscription.
     pub planned_prices: Vec<PlannedPrice>,
+}
+
+impl SubscriptionFacts {
+    /// Whether nothing but a trial was ever given: the provider may call it active for the hour between the trial's end and its
+    /// first payment.
+    #[must_use]
+    pub fn has_only_trial(&self) -> bool {
+        !self.money.is_gone() && self.trial_ends_at.is_some() && self.paid_until <= self.trial_ends_at
+    }
 }
 
 impl Facts {

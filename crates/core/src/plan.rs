@@ -125,13 +125,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The price for an interval, or the first of the plan where none is asked for.
-    #[must_use]
-    pub fn price_for(&self, interval: Option<Interval>) -> Option<&Price> {
-        match interval {
-            Some(wanted) => self.prices.iter().find(|price| price.interval == wanted),
-            None => self.prices.first(),
-        }
+    /// The prices to show to whoever pays in this currency. Without one it is that of the plan's first price.
+    pub fn prices_in(&self, currency: Option<&str>) -> impl Iterator<Item = &Price> {
+        let shown =
+            currency.or(self.prices.first().map(|price| price.currency.as_str())).unwrap_or_default().to_owned();
+        self.prices.iter().filter(move |price| price.currency == shown)
     }
 }
 
@@ -248,7 +246,12 @@ fn check_plan(plan: &Plan) -> Result<(), InvalidCatalog> {
     if plan.trial_days > DAYS_MAX || plan.grace_days > DAYS_MAX {
         return refuse(format!("the plan `{code}` has a trial or grace of more than {DAYS_MAX} days"));
     }
+    let mut ways = BTreeSet::new();
     for price in &plan.prices {
+        if !ways.insert((price.interval, price.currency.as_str())) {
+            let (interval, currency) = (price.interval.as_str(), &price.currency);
+            return refuse(format!("the plan `{code}` has two prices per {interval} in `{currency}`"));
+        }
         if price.currency.len() != 3 || !price.currency.bytes().all(|b| b.is_ascii_lowercase()) {
             return refuse(format!("`{}` in the plan `{code}` is no currency: write `eur`", price.currency));
         }

@@ -3,7 +3,7 @@
 //! More is given at once and charged at once; less takes effect when the paid period ends, so that nobody loses what was paid
 //! for, and nobody is ever charged for a higher plan after choosing a lower one.
 
-use crate::checkout::choose_price;
+use crate::checkout::{Currency, choose_price};
 use crate::facts::Facts;
 use crate::ids::{ExternalSubscriptionId, PriceId};
 use crate::manual;
@@ -110,9 +110,6 @@ pub fn decide(
     if new.price_id() == *current {
         return if planned.is_some() { Ok(Decision::Stay(target)) } else { Err(Refusal::SamePlan) };
     }
-    if new.currency != old.currency {
-        return Err(Refusal::ChangeNotPossible { reason: "the plan is not sold in its currency" });
-    }
     if planned == Some(&new.price_id()) {
         return Ok(Decision::Planned(target));
     }
@@ -122,20 +119,21 @@ pub fn decide(
     Ok(if now { Decision::Now(target) } else { Decision::AtPeriodEnd(target) })
 }
 
-/// The price that is meant: of the interval that was asked for, else of the present one, else the plan's first; in the present
-/// currency where the plan is sold in several.
+/// The price that is meant: of the interval that was asked for, else of the present one, else the plan's first; always in the
+/// present currency, because the provider takes no other from this customer.
 fn wanted<'a>(
     catalog: &'a Catalog,
     old: &Price,
     plan: &PlanCode,
     interval: Option<Interval>,
 ) -> Result<(&'a Plan, &'a Price), Refusal> {
-    let (found, first) = match choose_price(catalog, plan, interval.or(Some(old.interval))) {
-        Err(Refusal::IntervalUnavailable { .. }) if interval.is_none() => choose_price(catalog, plan, None)?,
-        chosen => chosen?,
-    };
-    let same_currency = |price: &&Price| price.interval == first.interval && price.currency == old.currency;
-    Ok((found, found.prices.iter().find(same_currency).unwrap_or(first)))
+    let currency = Currency { asked: None, locked: Some(&old.currency) };
+    match choose_price(catalog, plan, interval.or(Some(old.interval)), currency) {
+        Err(Refusal::IntervalUnavailable { .. } | Refusal::CurrencyLocked { .. }) if interval.is_none() => {
+            choose_price(catalog, plan, None, currency)
+        }
+        chosen => chosen,
+    }
 }
 
 /// Whether the new price gives at least as much. Plans are compared at the same interval where the catalogue has it, because

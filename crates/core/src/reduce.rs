@@ -153,7 +153,7 @@ fn observed(
             period_ends_at: governing.period_ends_at.or_else(|| known.and_then(|known| known.period_ends_at)),
             paid_until,
             money,
-            trial_ended_at: governing.trial_ends_at.or(trial_end(current)),
+            trial_ended_at: provided_trial_end(governing, standing).or(trial_end(current)),
         }),
         attention: None,
     }
@@ -244,6 +244,21 @@ fn known_part<'a>(current: &'a Subscription, each: &SubscriptionFacts) -> Option
     }
 }
 
+/// The end of a trial that the provider counts: its date, or the earlier end of the subscription in it.
+fn provided_trial_end(governing: &SubscriptionFacts, standing: Standing) -> Option<Timestamp> {
+    let planned = governing.trial_ends_at?;
+    match standing {
+        Standing::Canceled { ended_at } => Some(planned.min(ended_at)),
+        Standing::Incomplete
+        | Standing::IncompleteExpired
+        | Standing::Trialing { .. }
+        | Standing::Active { .. }
+        | Standing::PastDue { .. }
+        | Standing::Unpaid
+        | Standing::Paused => Some(planned),
+    }
+}
+
 fn trial_end(current: &Subscription) -> Option<Timestamp> {
     match &current.state {
         State::Trial { ends_at } => Some(*ends_at),
@@ -258,6 +273,10 @@ pub(crate) fn standing(facts: &SubscriptionFacts, now: Timestamp) -> Option<Stan
         ProviderStatus::Incomplete => Standing::Incomplete,
         ProviderStatus::IncompleteExpired => Standing::IncompleteExpired,
         ProviderStatus::Trialing => Standing::Trialing { cancel_at },
+        // The first payment makes it active, for the licence too: until then it is the trial, and its grace.
+        ProviderStatus::Active if facts.paid_until.is_some() && facts.has_only_trial() => {
+            Standing::Trialing { cancel_at }
+        }
         ProviderStatus::Active => Standing::Active { cancel_at },
         ProviderStatus::PastDue => Standing::PastDue { cancel_at },
         ProviderStatus::Unpaid => Standing::Unpaid,

@@ -76,6 +76,27 @@ pub enum Refusal {
         /// The intervals that the plan is sold for.
         known: Vec<String>,
     },
+    /// The plan has no price in this currency.
+    #[error("The plan `{plan}` is not sold in {currency}. It is sold in: {}.", known.join(", "))]
+    CurrencyUnavailable {
+        /// The plan asked for.
+        plan: String,
+        /// The currency asked for.
+        currency: String,
+        /// The currencies that the plan is sold in.
+        known: Vec<String>,
+    },
+    /// The customer has paid in another currency before.
+    #[error(
+        "This customer pays in {locked}, and this price is in {wanted}: a customer has one currency only. Choose a plan that is \
+         sold in {locked}, or sign up with another account to pay in {wanted}."
+    )]
+    CurrencyLocked {
+        /// The customer's currency.
+        locked: String,
+        /// The currency of the price.
+        wanted: String,
+    },
     /// The return URL leads to an origin that is not on the list.
     #[error(
         "`{field}` must be an absolute http(s) URL whose origin is this service's own or one of the allowed return origins \
@@ -161,6 +182,8 @@ impl Refusal {
             Self::PlanUnknown { .. } => "plan_unknown",
             Self::PlanNotForSale { .. } => "plan_not_for_sale",
             Self::IntervalUnavailable { .. } => "interval_unavailable",
+            Self::CurrencyUnavailable { .. } => "currency_unavailable",
+            Self::CurrencyLocked { .. } => "currency_locked",
             Self::ReturnUrlNotAllowed { .. } => "return_url_not_allowed",
             Self::AlreadySubscribed => "already_subscribed",
             Self::PaymentPending => "payment_pending",
@@ -189,6 +212,7 @@ impl Refusal {
             Self::InvalidField { field, .. } | Self::ReturnUrlNotAllowed { field } => Some(field),
             Self::PlanUnknown { .. } | Self::PlanNotForSale { .. } => Some("plan"),
             Self::IntervalUnavailable { .. } => Some("interval"),
+            Self::CurrencyUnavailable { .. } | Self::CurrencyLocked { .. } => Some("currency"),
             Self::CustomerUnknown => Some("customer_id"),
             Self::ApiKeyUnknown => Some("key_id"),
             Self::WrongPassword => Some("current_password"),

@@ -1,5 +1,5 @@
 use counterfoil_core::plan::InvalidCatalog;
-use counterfoil_core::{Catalog, Interval, Plan, PlanCode, PriceId};
+use counterfoil_core::{Catalog, Interval, Plan, PlanCode, Price, PriceId};
 
 use crate::support::{catalog, plan, price};
 
@@ -30,14 +30,22 @@ fn a_good_catalogue_finds_plans_and_prices() {
 }
 
 #[test]
-fn without_an_interval_the_first_price_of_the_plan_is_meant() {
-    let catalog = catalog();
-    let professional = catalog.find(&PlanCode::new("professional")).unwrap();
-    let ask = |interval| professional.price_for(interval).map(|price| price.stripe_price.as_str());
-    assert_eq!(ask(None), Some("price_pro_monthly"));
-    assert_eq!(ask(Some(Interval::Month)), Some("price_pro_monthly"));
-    assert_eq!(ask(Some(Interval::Year)), Some("price_pro_yearly"));
-    assert_eq!(catalog.trial().price_for(None), None);
+fn prices_are_shown_in_one_currency() {
+    let mut two = plan("two", 0, 0, vec![price("m_eur", Interval::Month), price("y_eur", Interval::Year)]);
+    two.prices.insert(1, Price { currency: "usd".into(), ..price("m_usd", Interval::Month) });
+    let shown = |currency| two.prices_in(currency).map(|price| price.stripe_price.as_str()).collect::<Vec<_>>();
+    assert_eq!(shown(None), ["m_eur", "y_eur"]);
+    assert_eq!(shown(Some("eur")), ["m_eur", "y_eur"]);
+    assert_eq!(shown(Some("usd")), ["m_usd"]);
+    assert_eq!(shown(Some("gbp")), [""; 0]);
+    assert_eq!(trial().prices_in(None).count(), 0);
+    assert!(Catalog::new(vec![trial(), two]).is_ok());
+}
+
+#[test]
+fn an_interval_has_one_price_in_a_currency() {
+    let again = |plan: &mut Plan| plan.prices.push(price("price_other", Interval::Month));
+    assert_eq!(refusal(again), "the plan `starter` has two prices per month in `eur`");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use counterfoil_core::checkout::refuse_if_live;
 use counterfoil_core::entitlement::{Ended, entitlement};
-use counterfoil_core::facts::{Facts, ProviderStatus, SubscriptionFacts};
+use counterfoil_core::facts::{Facts, Money, ProviderStatus, SubscriptionFacts};
 use counterfoil_core::subscription::{Attention, Standing, State};
 use counterfoil_core::{ExternalSubscriptionId, Interval, PriceId, Subscription, reduce};
 
@@ -314,4 +314,51 @@ fn the_provider_ids_that_facts_carry_decide_ties_and_nothing_else() {
         assert_eq!(id_of(&look(&trial_until(15), &facts, 5)), "sub_a");
     }
     assert!(matches!(look(&trial_until(15), &listed([]), 5).state, State::Trial { .. }));
+}
+
+#[test]
+fn between_the_trials_end_and_its_first_payment_it_is_still_the_trial() {
+    let after_trial = |paid_until, now| {
+        let facts = SubscriptionFacts {
+            trial_ends_at: Some(day(20)),
+            period_ends_at: Some(day(50)),
+            paid_until: Some(paid_until),
+            ..facts_of("sub_1", ProviderStatus::Active)
+        };
+        reduce(&trial_until(15), &listed([facts]), &catalog(), now)
+    };
+    let waiting = after_trial(day(20), day(20).plus_seconds(600));
+    let grant = entitlement(&waiting, &catalog(), day(20).plus_seconds(600)).unwrap();
+    assert_eq!((grant.status, grant.trial, grant.paid_until), ("trialing", true, day(20)));
+    let paid = after_trial(day(50), day(20).plus_seconds(3600));
+    let grant = entitlement(&paid, &catalog(), day(21)).unwrap();
+    assert_eq!((grant.status, grant.trial, grant.paid_until), ("active", false, day(50)));
+}
+
+#[test]
+fn a_trial_whose_first_payment_went_back_is_no_trial_again() {
+    let facts = SubscriptionFacts {
+        trial_ends_at: Some(day(20)),
+        paid_until: Some(day(20)),
+        money: Money::Refunded,
+        ..facts_of("sub_1", ProviderStatus::Active)
+    };
+    let after = reduce(&trial_until(15), &listed([facts]), &catalog(), day(22));
+    assert_eq!(after.status_word(day(22)), "active");
+    assert!(entitlement(&after, &catalog(), day(22)).is_err());
+}
+
+#[test]
+fn scenario_72_a_trial_that_is_canceled_ends_when_it_was_canceled() {
+    let canceled_on = |ended| {
+        let facts = SubscriptionFacts {
+            trial_ends_at: Some(day(20)),
+            paid_until: Some(day(20)),
+            ended_at: Some(ended),
+            ..facts_of("sub_1", ProviderStatus::Canceled)
+        };
+        reduce(&trial_until(15), &listed([facts]), &catalog(), day(40))
+    };
+    assert_eq!(provided_part(&canceled_on(day(9))).trial_ended_at, Some(day(9)));
+    assert_eq!(provided_part(&canceled_on(day(30))).trial_ended_at, Some(day(20)), "it was over already");
 }

@@ -32,6 +32,8 @@ fn all() -> Vec<Refusal> {
             interval: "year".into(),
             known: vec!["month".to_owned()],
         },
+        Refusal::CurrencyUnavailable { plan: "starter".into(), currency: "GBP".into(), known: vec!["EUR".to_owned()] },
+        Refusal::CurrencyLocked { locked: "EUR".into(), wanted: "USD".into() },
         Refusal::ReturnUrlNotAllowed { field: "success_url" },
         Refusal::AlreadySubscribed,
         Refusal::PaymentPending,
@@ -85,10 +87,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::NoAgreement => 28,
         Refusal::AlreadyRecorded => 29,
         Refusal::LicenseRevoked => 30,
+        Refusal::CurrencyUnavailable { .. } => 31,
+        Refusal::CurrencyLocked { .. } => 32,
     }
 }
 
-const VARIANTS: usize = 31;
+const VARIANTS: usize = 33;
 
 #[test]
 fn codes_are_unique_plain_words() {

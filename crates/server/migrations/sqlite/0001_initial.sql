@@ -78,6 +78,8 @@ create table billing_links (
     opened_at text not null,
     poisoned_at text,
     external_id text,
+    -- The only currency that the provider takes from this counterpart, once it has settled on one.
+    currency text,
     livemode boolean not null,
     created_at text not null,
     updated_at text not null,
@@ -97,6 +99,8 @@ create table checkout_attempts (
     success_url text not null,
     cancel_url text not null,
     frozen_params text not null,
+    -- The end of the trial that the provider goes on counting.
+    trial_ends_at text,
     external_id text,
     url text,
     state text not null check (state in ('opening', 'open', 'paying', 'completed', 'expired', 'failed')),

@@ -3,11 +3,14 @@
 //! Everything happens under the customer's lease. The attempt is stored before the provider hears of it, its id is the
 //! idempotency key, and its bytes are frozen: after a crash the same call finds the same session.
 
-use counterfoil_core::checkout::{OpenAttempt, Wish, choose_price, refuse_if_live};
+use counterfoil_core::checkout::{
+    Currency, OpenAttempt, Wish, carried_trial, carries_as_much, choose_price, refuse_if_live,
+};
 use counterfoil_core::facts::SessionStatus;
 use counterfoil_core::return_url::ATTEMPT_TEMPLATE;
 use counterfoil_core::{
     AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, IdempotencyKey, Interval, PlanCode, Refusal,
+    Subscription, Timestamp,
 };
 
 use super::customers::find_subscription;
@@ -32,6 +35,8 @@ pub struct CheckoutRequest {
     pub customer_id: String,
     pub plan: PlanCode,
     pub interval: Option<Interval>,
+    /// In which currency to pay; the plan's first, or the one that the customer has paid in before.
+    pub currency: Option<String>,
     pub success_url: String,
     pub cancel_url: String,
 }
@@ -42,12 +47,21 @@ pub struct CheckoutStarted {
     pub checkout_url: String,
 }
 
-/// What a checkout begins with.
-struct Ready {
+/// Our book on a customer who wants to pay.
+struct Desk {
     customer: Customer,
-    open: Vec<OpenAttempt>,
     /// Whether any provider may know of a subscription.
     is_known: bool,
+    subscription: Subscription,
+    /// The one that the provider takes, once that is settled.
+    currency: Option<String>,
+    open: Vec<OpenAttempt>,
+}
+
+/// What a session is to be opened with.
+struct Wanted {
+    wish: Wish,
+    trial_ends_at: Option<Timestamp>,
 }
 
 /// What became of an earlier attempt.
@@ -68,12 +82,13 @@ impl App {
     /// the same call may be repeated.
     pub async fn start_checkout(&self, caller: &Caller, request: CheckoutRequest) -> Result<CheckoutStarted, Error> {
         let customer_id = self.authorize_checkout(caller, &request.customer_id)?;
-        let wish = self.parse_wish(&request)?;
+        // What can never be sold is refused before anybody waits for the customer.
+        self.parse_wish(&request, None)?;
         let mut tx = self.db.begin_read().await?;
         store::customers::find(&mut tx, &customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         tx.rollback().await?;
         let lease = self.lease(&customer_id).await?;
-        let result = self.checkout_under(&lease, &wish).await;
+        let result = self.checkout_under(&lease, &request).await;
         self.release(lease).await;
         result
     }
@@ -97,8 +112,10 @@ impl App {
         }
     }
 
-    fn parse_wish(&self, request: &CheckoutRequest) -> Result<Wish, Refusal> {
-        let (plan, price) = choose_price(&self.catalog, &request.plan, request.interval)?;
+    fn parse_wish(&self, request: &CheckoutRequest, locked: Option<&str>) -> Result<Wish, Refusal> {
+        let asked = request.currency.as_deref().map(str::to_ascii_lowercase);
+        let currency = Currency { asked: asked.as_deref(), locked };
+        let (plan, price) = choose_price(&self.catalog, &request.plan, request.interval, currency)?;
         let urls = &self.settings.return_urls;
         let not_allowed = |field| move |_| Refusal::ReturnUrlNotAllowed { field };
         let success_url = urls.check(&request.success_url).map_err(not_allowed("success_url"))?;
@@ -112,13 +129,15 @@ impl App {
         })
     }
 
-    async fn checkout_under(&self, lease: &Lease, wish: &Wish) -> Result<CheckoutStarted, Error> {
+    async fn checkout_under(&self, lease: &Lease, request: &CheckoutRequest) -> Result<CheckoutStarted, Error> {
         let mut looked = false;
         for _ in 0..ROUNDS_MAX {
-            let Ready { customer, open, is_known } = self.load_for_checkout(lease).await?;
+            let desk = self.load_for_checkout(lease).await?;
+            let wish = self.parse_wish(request, desk.currency.as_deref())?;
             let mut completed = false;
-            for attempt in &open {
-                match self.settle(lease, attempt, wish).await? {
+            for attempt in &desk.open {
+                let fits = attempt.wish == wish && self.carries_as_much(attempt, &desk.subscription);
+                match self.settle(lease, attempt, fits).await? {
                     Settled::Reuse(checkout_url) => return Ok(CheckoutStarted { checkout_url }),
                     Settled::Closed => {}
                     Settled::Completed => completed = true,
@@ -126,14 +145,19 @@ impl App {
             }
             // Our book may lag behind: a webhook may be late, a backup restored, a subscription made in the provider's dashboard.
             // Nobody is let pay beside a subscription that only a provider knows of.
-            if completed || (is_known && !looked) {
+            if completed || (desk.is_known && !looked) {
                 self.look_before_opening(lease).await?;
                 looked = true;
                 continue;
             }
-            let external = self.ensure_external_customer(self.provider.as_ref(), &customer).await?;
-            match self.open_attempt(lease, &customer.customer_id, &external, wish).await {
+            let external = self.ensure_external_customer(self.provider.as_ref(), &desk.customer).await?;
+            let trial_ends_at = carried_trial(self.settings.checkout_trial, &desk.subscription, self.now());
+            let wanted = Wanted { wish, trial_ends_at };
+            match self.open_attempt(lease, &external, &wanted).await {
                 Ok(started) => return Ok(started),
+                Err(Error::Failed(Failure::Provider(ProviderError::CurrencyLocked { currency, .. }))) => {
+                    self.learn_currency(lease, &external, currency, &wanted.wish).await?;
+                }
                 Err(Error::Failed(Failure::Provider(ProviderError::CustomerMissing))) => {
                     self.retire_external_customer(lease, &external).await?;
                 }
@@ -143,21 +167,26 @@ impl App {
         Err(Failure::CustomerBusy.into())
     }
 
-    async fn load_for_checkout(&self, lease: &Lease) -> Result<Ready, Error> {
+    fn carries_as_much(&self, attempt: &OpenAttempt, subscription: &Subscription) -> bool {
+        carries_as_much(attempt.trial_ends_at, self.settings.checkout_trial, subscription, self.now())
+    }
+
+    async fn load_for_checkout(&self, lease: &Lease) -> Result<Desk, Error> {
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, &lease.customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
         let open = store::attempts::list_open(&mut tx, &lease.customer_id, self.provider.name()).await?;
         let by_hand = store::links::find_newest(&mut tx, &lease.customer_id, self.manual.name()).await?;
         refuse_if_held(&mut tx, &lease.customer_id).await?;
+        let currency = store::links::find_currency(&mut tx, &lease.customer_id, self.provider.name()).await?;
         tx.rollback().await?;
         refuse_if_live(&subscription)?;
         let is_known = customer.external_id.is_some() || by_hand.is_some();
-        Ok(Ready { customer, open, is_known })
+        Ok(Desk { customer, is_known, subscription, currency, open })
     }
 
-    /// Finds out what an earlier attempt is now, and closes it where it is not the one that is wanted.
-    async fn settle(&self, lease: &Lease, attempt: &OpenAttempt, wish: &Wish) -> Result<Settled, Error> {
+    /// Finds out what an earlier attempt is now, and closes it unless it fits what is wanted.
+    async fn settle(&self, lease: &Lease, attempt: &OpenAttempt, fits: bool) -> Result<Settled, Error> {
         let session = match self.find_session(attempt).await {
             Ok(session) => session,
             Err(error) if means_no_session(&error) => {
@@ -168,7 +197,7 @@ impl App {
         };
         self.save_session(lease, &attempt.id, &session).await?;
         let session = match (session.status, &session.url) {
-            (SessionStatus::Open, Some(url)) if attempt.wish == *wish => return Ok(Settled::Reuse(url.clone())),
+            (SessionStatus::Open, Some(url)) if fits => return Ok(Settled::Reuse(url.clone())),
             (SessionStatus::Open, _) => self.expire_session(attempt, &session.id).await?,
             (SessionStatus::Complete | SessionStatus::Expired, _) => session,
         };
@@ -227,10 +256,10 @@ impl App {
     async fn open_attempt(
         &self,
         lease: &Lease,
-        customer_id: &CustomerId,
         external: &ExternalCustomerId,
-        wish: &Wish,
+        Wanted { wish, trial_ends_at }: &Wanted,
     ) -> Result<CheckoutStarted, Error> {
+        let (customer_id, trial_ends_at) = (&lease.customer_id, *trial_ends_at);
         let id = AttemptId::from_random(self.entropy.bytes());
         let frozen = self.provider.freeze_checkout(&NewCheckout {
             instance: &self.instance.instance_id,
@@ -241,9 +270,10 @@ impl App {
             price: &wish.price,
             success_url: &with_attempt(&wish.success_url, &id),
             cancel_url: &with_attempt(&wish.cancel_url, &id),
+            trial_ends_at,
         });
         // The wish is stored as it was asked for, so that the same wish finds it again.
-        let attempt = OpenAttempt { id, wish: wish.clone(), frozen, session: None };
+        let attempt = OpenAttempt { id, wish: wish.clone(), frozen, trial_ends_at, session: None };
         let now = self.now();
         let mut tx = self.db.begin().await?;
         lease.keep(&mut tx, now).await?;
@@ -289,6 +319,29 @@ impl App {
         Ok(())
     }
 
+    /// The provider holds the customer to a currency that our book did not know. The next round chooses a price in it, or refuses
+    /// with both named.
+    async fn learn_currency(
+        &self,
+        lease: &Lease,
+        external: &ExternalCustomerId,
+        locked: Option<String>,
+        wish: &Wish,
+    ) -> Result<(), Error> {
+        let wanted = self.catalog.find_price(&wish.price).map(|(_, price)| price.currency.clone()).unwrap_or_default();
+        let Some(locked) = locked.filter(|locked| *locked != wanted) else {
+            let locked = "another currency".to_owned();
+            return Err(Refusal::CurrencyLocked { locked, wanted: wanted.to_uppercase() }.into());
+        };
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, now).await?;
+        let (id, provider) = (&lease.customer_id, self.provider.name());
+        store::links::set_currency(&mut tx, id, provider, external, &locked, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// The counterpart was deleted at the provider: the link is retired, and the next round opens a new generation.
     async fn retire_external_customer(&self, lease: &Lease, external: &ExternalCustomerId) -> Result<(), Error> {
         let now = self.now();
@@ -327,6 +380,7 @@ fn means_no_session(error: &ProviderError) -> bool {
         | ProviderError::KeyMismatch { .. }
         | ProviderError::CustomerMissing
         | ProviderError::PriceMissing { .. }
+        | ProviderError::CurrencyLocked { .. }
         | ProviderError::Missing { .. }
         | ProviderError::CardDeclined { .. }
         | ProviderError::NotOffered { .. }

@@ -29,6 +29,8 @@ pub enum Reason {
     TrialExtended,
     /// The first payment, or a payment after an ended subscription.
     Subscribed,
+    /// A plan was chosen, and a trial goes on: it is charged when that is over.
+    PlanChosen,
     /// Another plan.
     PlanChanged,
     /// The paid period moved on.
@@ -49,6 +51,7 @@ impl Reason {
             Self::TrialStarted => "trial_started",
             Self::TrialExtended => "trial_extended",
             Self::Subscribed => "subscribed",
+            Self::PlanChosen => "plan_chosen",
             Self::PlanChanged => "plan_changed",
             Self::Renewed => "renewed",
             Self::PaymentOverdue => "payment_overdue",
@@ -62,6 +65,9 @@ impl Reason {
             Self::TrialStarted => "Your trial has started.",
             Self::TrialExtended => "Your trial was extended.",
             Self::Subscribed => "Your payment was received. Thank you!",
+            Self::PlanChosen => {
+                "You have chosen your plan, and your trial goes on. The first payment is due when it ends."
+            }
             Self::PlanChanged => "Your plan has changed.",
             Self::Renewed => "Your subscription was renewed.",
             Self::PaymentOverdue => {
@@ -78,17 +84,26 @@ impl Reason {
         match newest {
             None if grant.trial => Self::TrialExtended,
             None => Self::Subscribed,
+            // A trial whose first payment fails was never subscribed to.
+            Some(old) if old.status != grant.status && grant.status == "past_due" && !is_later(old, grant) => {
+                Self::PaymentOverdue
+            }
             Some(old) if old.trial && !grant.trial => Self::Subscribed,
+            Some(old) if old.trial && old.plan != grant.plan => Self::PlanChosen,
             Some(old) if old.plan != grant.plan => Self::PlanChanged,
-            Some(old) if grant.paid_until.floor_to_second() > old.paid_until => match grant.trial {
+            Some(old) if is_later(old, grant) => match grant.trial {
                 true => Self::TrialExtended,
                 false => Self::Renewed,
             },
-            Some(old) if old.status != grant.status && grant.status == "past_due" => Self::PaymentOverdue,
             Some(old) if old.status != grant.status => Self::StatusChanged,
             Some(_) => Self::Reissued,
         }
     }
+}
+
+/// Whether the grant reaches further than the version.
+fn is_later(old: &License, grant: &Grant) -> bool {
+    grant.paid_until.floor_to_second() > old.paid_until
 }
 
 /// Who or what makes us issue: kept with the version, for whoever asks later.
@@ -244,6 +259,7 @@ impl App {
             Reason::TrialStarted => self.welcome_mail(customer, license),
             Reason::TrialExtended
             | Reason::Subscribed
+            | Reason::PlanChosen
             | Reason::PlanChanged
             | Reason::Renewed
             | Reason::PaymentOverdue

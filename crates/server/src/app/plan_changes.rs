@@ -53,6 +53,10 @@ pub struct Preview {
 pub struct Shown {
     pub record: Record,
     pub planned: Option<PlannedChange>,
+    /// Whether the customer went through a checkout whose money is on its way.
+    pub is_paying: bool,
+    /// The only currency that the customer can pay in, once that is settled.
+    pub currency: Option<String>,
 }
 
 /// What an undertaking under the lease needs, all of it just read.
@@ -70,8 +74,10 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         let subscription = find_subscription(&mut tx, customer_id).await?;
         let planned = store::planned_changes::find(&mut tx, customer_id).await?;
+        let is_paying = store::attempts::is_paying(&mut tx, customer_id).await?;
+        let currency = store::links::find_currency(&mut tx, customer_id, self.provider.name()).await?;
         tx.rollback().await?;
-        Ok(Shown { record: shown(self, &subscription), planned })
+        Ok(Shown { record: shown(self, &subscription), planned, is_paying, currency })
     }
 
     /// What a change would cost now and mean later. Nothing is changed.

@@ -2,6 +2,7 @@
 
 use counterfoil_core::return_url::ReturnUrls;
 
+pub use counterfoil_core::checkout::CheckoutTrial;
 pub use counterfoil_core::facts::DisputePolicy;
 pub use counterfoil_core::trial::TrialPer;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub dispute_policy: DisputePolicy,
     /// What happens to a second subscription.
     pub duplicate_policy: DuplicatePolicy,
+    /// What becomes of a trial where the customer pays before its end.
+    pub checkout_trial: CheckoutTrial,
     /// Who shares one trial.
     pub trial_per: TrialPer,
     /// Whether customers are told by mail that their trial ends.

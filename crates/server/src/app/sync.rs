@@ -184,6 +184,10 @@ impl App {
             Err(_ended) => false,
         };
         for (external, look) in before.counterparts.iter().zip(looks) {
+            if let Some(currency) = &look.currency {
+                let provider = self.keeper(external.as_str()).name();
+                store::links::set_currency(&mut tx, customer_id, provider, external, currency, now).await?;
+            }
             if look.customer_deleted {
                 self.retire_link(&mut tx, customer_id, external, now).await?;
             }

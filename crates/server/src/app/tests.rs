@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
 use super::sessions::Caller;
-use super::settings::{CheckoutAuth, DisputePolicy, DuplicatePolicy, TrialPer};
+use super::settings::{CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, TrialPer};
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::stripe::{Stripe, StripeConfig};
@@ -65,6 +65,7 @@ async fn world(engine: crate::db::Engine) -> World {
             checkout_auth: CheckoutAuth::CustomerId,
             dispute_policy: DisputePolicy::Ignore,
             duplicate_policy: DuplicatePolicy::Flag,
+            checkout_trial: CheckoutTrial::End,
             trial_per: TrialPer::Person,
             trial_reminders: true,
             sandbox: true,
@@ -113,6 +114,7 @@ impl World {
             customer_id: customer_id.to_string(),
             plan: PlanCode::new("professional"),
             interval: Some(interval),
+            currency: None,
             success_url: "http://localhost:3000/success".to_owned(),
             cancel_url: "http://localhost:3000/cancel".to_owned(),
         };

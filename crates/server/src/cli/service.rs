@@ -18,13 +18,13 @@ use crate::app::hasher::Hasher;
 use crate::app::start::{self, Realm};
 use crate::app::{App, Settings, Signals, secrets};
 use crate::clock::Clock;
-use crate::config::{Config, Mode};
+use crate::config::{CheckoutPage, Config, Mode};
 use crate::db::{Db, Engine};
 use crate::entropy::Entropy;
 use crate::mail::Mailer;
 use crate::providers::PaymentProvider;
 use crate::providers::manual::Manual;
-use crate::providers::stripe::{Stripe, StripeConfig};
+use crate::providers::stripe::{BillingAddress, CheckoutOptions, Stripe, StripeConfig};
 use crate::web::{WebOptions, WebState};
 use crate::{keys, telemetry, web, worker};
 
@@ -218,6 +218,7 @@ fn settings(config: &Config) -> Settings {
         checkout_auth: config.checkout_auth,
         dispute_policy: config.dispute_policy,
         duplicate_policy: config.duplicate_policy,
+        checkout_trial: config.checkout_trial,
         trial_per: config.trial_per.clone(),
         trial_reminders: config.trial_reminders,
         sandbox: config.mode.is_sandbox(),
@@ -239,8 +240,22 @@ pub fn stripe(config: &Config, sandbox: Option<&SandboxAccess>, entropy: Entropy
         (Mode::Sandbox, None) => anyhow::bail!("sandbox mode needs a sandbox"),
     };
     stripe.portal_configuration = config.portal_configuration.clone();
+    stripe.checkout = checkout_options(&config.checkout);
     let jitter = Box::new(move || entropy.fraction());
     Stripe::new(stripe, jitter).context("the payment provider cannot be used")
+}
+
+fn checkout_options(page: &CheckoutPage) -> CheckoutOptions {
+    let billing_address = page.billing_address_required.map(|required| match required {
+        true => BillingAddress::Required,
+        false => BillingAddress::Auto,
+    });
+    CheckoutOptions {
+        promotion_codes: page.promotion_codes,
+        automatic_tax: page.automatic_tax,
+        tax_id_collection: page.tax_id_collection,
+        billing_address,
+    }
 }
 
 fn mailer(config: &Config) -> anyhow::Result<Mailer> {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
-use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, mode, trials};
+use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, checkout, mode, trials};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
 const SANDBOX_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3101);
@@ -46,6 +46,8 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let product = product.map(|text| text.unwrap_or_else(|| PRODUCT_DEFAULT.to_owned()));
     let product_name = one_line(&values, &settings::PRODUCT_NAME, "pages and mails call it that", problems);
     let catalog = catalog(plans, problems);
+    let checkout_trial = checkout::trial(&values, catalog.as_ref(), problems);
+    let checkout_page = checkout::page(&values, problems);
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let log_format = log_format(&values, problems);
 
@@ -69,6 +71,8 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         checkout_auth,
         dispute_policy: dispute_policy?,
         duplicate_policy: duplicate_policy?,
+        checkout_trial: checkout_trial?,
+        checkout: checkout_page?,
         trial_per: trial_per?,
         trial_reminders: trial_reminders?,
         product_name: product_name?.unwrap_or_else(|| match sandbox {

@@ -4,6 +4,7 @@
 //! first customer. All problems are reported at once. Secrets are in types that print as `[REDACTED]`.
 
 mod check;
+mod checkout;
 mod error;
 mod mode;
 mod settings;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use counterfoil_core::Catalog;
+use counterfoil_core::checkout::CheckoutTrial;
 use counterfoil_core::facts::DisputePolicy;
 use counterfoil_core::return_url::Origin;
 use counterfoil_core::trial::TrialPer;
@@ -59,6 +61,10 @@ pub struct Config {
     pub dispute_policy: DisputePolicy,
     /// What happens to a second subscription.
     pub duplicate_policy: DuplicatePolicy,
+    /// What becomes of a trial where the customer pays before its end.
+    pub checkout_trial: CheckoutTrial,
+    /// What checkout pages offer and ask for.
+    pub checkout: CheckoutPage,
     /// Who shares one trial.
     pub trial_per: TrialPer,
     /// Whether customers are told by mail that their trial ends.
@@ -114,6 +120,19 @@ pub enum CheckoutAuth {
     Required,
     /// The customer id alone: for trying things out in the sandbox.
     CustomerId,
+}
+
+/// What checkout pages offer and ask for, beyond a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckoutPage {
+    /// A field for promotion codes.
+    pub promotion_codes: bool,
+    /// The provider computes taxes.
+    pub automatic_tax: bool,
+    /// Businesses may give their tax id.
+    pub tax_id_collection: bool,
+    /// Whether the billing address is always asked for; the provider's own default where nothing is said.
+    pub billing_address_required: Option<bool>,
 }
 
 /// What happens where a customer pays for a second subscription beside the first.

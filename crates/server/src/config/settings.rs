@@ -44,12 +44,18 @@ pub(super) static DUPLICATE_POLICY: Setting = plain("duplicate_policy", "COUNTER
 pub(super) static TRIAL_PER: Setting = plain("trial_per", "COUNTERFOIL_TRIAL_PER");
 pub(super) static PUBLIC_MAIL_DOMAINS: Setting = plain("public_mail_domains", "COUNTERFOIL_PUBLIC_MAIL_DOMAINS");
 pub(super) static TRIAL_REMINDERS: Setting = flag("trial_reminders", "COUNTERFOIL_TRIAL_REMINDERS");
+pub(super) static CHECKOUT_TRIAL: Setting = plain("checkout_trial", "COUNTERFOIL_CHECKOUT_TRIAL");
+pub(super) static PROMOTION_CODES: Setting = flag("promotion_codes", "COUNTERFOIL_PROMOTION_CODES");
+pub(super) static AUTOMATIC_TAX: Setting = flag("automatic_tax", "COUNTERFOIL_AUTOMATIC_TAX");
+pub(super) static TAX_ID_COLLECTION: Setting = flag("tax_id_collection", "COUNTERFOIL_TAX_ID_COLLECTION");
+pub(super) static BILLING_ADDRESS: Setting =
+    plain("billing_address_collection", "COUNTERFOIL_BILLING_ADDRESS_COLLECTION");
 pub(super) static PRODUCT: Setting = plain("product", "COUNTERFOIL_PRODUCT");
 pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRODUCT_NAME");
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 22] = [
+pub(super) static ALL: [&Setting; 27] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -68,6 +74,11 @@ pub(super) static ALL: [&Setting; 22] = [
     &TRIAL_PER,
     &PUBLIC_MAIL_DOMAINS,
     &TRIAL_REMINDERS,
+    &CHECKOUT_TRIAL,
+    &PROMOTION_CODES,
+    &AUTOMATIC_TAX,
+    &TAX_ID_COLLECTION,
+    &BILLING_ADDRESS,
     &PRODUCT,
     &PRODUCT_NAME,
     &LICENSE_KEY,

@@ -401,3 +401,42 @@ fn trials_are_shared_by_persons_or_companies() {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
     }
 }
+
+#[test]
+fn checkouts_offer_what_the_vendor_chose() {
+    use counterfoil_core::checkout::CheckoutTrial;
+    let config = from_env(&[]).unwrap();
+    assert_eq!(config.checkout_trial, CheckoutTrial::End);
+    let nothing = CheckoutPage {
+        promotion_codes: false,
+        automatic_tax: false,
+        tax_id_collection: false,
+        billing_address_required: None,
+    };
+    assert_eq!(config.checkout, nothing);
+    let file = "checkout_trial = \"carry\"\npromotion_codes = true\nautomatic_tax = true\ntax_id_collection = true\n\
+                billing_address_collection = \"required\"";
+    let config = from_file(file).unwrap();
+    assert_eq!(config.checkout_trial, CheckoutTrial::Carry);
+    let all = CheckoutPage {
+        promotion_codes: true,
+        automatic_tax: true,
+        tax_id_collection: true,
+        billing_address_required: Some(true),
+    };
+    assert_eq!(config.checkout, all);
+    let auto = from_file("billing_address_collection = \"auto\"").unwrap().checkout;
+    assert_eq!(auto, CheckoutPage { billing_address_required: Some(false), ..nothing });
+    let table = [
+        ("checkout_trial = \"keep\"", "invalid_checkout_trial"),
+        ("billing_address_collection = \"never\"", "invalid_billing_address_collection"),
+        ("promotion_codes = \"SAVE10\"", "invalid_flag"),
+        (
+            "checkout_trial = \"carry\"\n[[plans]]\ncode = \"trial\"\nname = \"Trial\"\ntrial_days = 731",
+            "trial_too_long_to_carry",
+        ),
+    ];
+    for (file, code) in table {
+        assert_eq!(refused(from_file(file)).0, code, "{file}");
+    }
+}

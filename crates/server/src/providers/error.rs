@@ -42,6 +42,9 @@ pub enum ProviderError {
     /// The price in the catalogue does not exist there.
     #[error("the price does not exist at the payment provider: {message}{}", with_ids(None, .request_id.as_deref()))]
     PriceMissing { message: String, request_id: Option<String> },
+    /// The customer has paid in another currency before, and the provider takes no second one. It may say which.
+    #[error("the customer is held to another currency at the payment provider{}", with_ids(.currency.as_deref(), .request_id.as_deref()))]
+    CurrencyLocked { currency: Option<String>, request_id: Option<String> },
     /// The object asked for does not exist there.
     #[error("the payment provider knows no such object: {message}{}", with_ids(None, .request_id.as_deref()))]
     Missing { message: String, request_id: Option<String> },
@@ -77,6 +80,7 @@ impl ProviderError {
             | Self::Unauthorized { .. }
             | Self::CustomerMissing
             | Self::PriceMissing { .. }
+            | Self::CurrencyLocked { .. }
             | Self::Missing { .. }
             | Self::CardDeclined { .. }
             | Self::NotOffered { .. }

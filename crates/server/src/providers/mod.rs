@@ -48,6 +48,8 @@ pub struct NewCheckout<'a> {
     pub price: &'a PriceId,
     pub success_url: &'a str,
     pub cancel_url: &'a str,
+    /// The end of a trial that the provider goes on counting.
+    pub trial_ends_at: Option<Timestamp>,
 }
 
 /// A payment at the provider. Only the provider that wrote it can read it.

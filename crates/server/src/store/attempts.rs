@@ -55,6 +55,7 @@ fn from_row(row: &Row) -> Result<OpenAttempt, DbError> {
             cancel_url: row.get("cancel_url")?,
         },
         frozen: row.get("frozen_params")?,
+        trial_ends_at: row.get("trial_ends_at")?,
         session: row.get::<Option<String>>("external_id")?.map(ExternalSessionId::new),
     })
 }
@@ -69,8 +70,8 @@ pub async fn insert(
 ) -> Result<(), DbError> {
     tx.query(
         "insert into checkout_attempts (attempt_id, customer_id, provider, plan, billing_interval, price, success_url, \
-         cancel_url, frozen_params, state, created_at, updated_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'opening', $10, $10)",
+         cancel_url, frozen_params, trial_ends_at, state, created_at, updated_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'opening', $11, $11)",
     )
     .bind(&attempt.id)
     .bind(customer_id)
@@ -81,6 +82,7 @@ pub async fn insert(
     .bind(&attempt.wish.success_url)
     .bind(&attempt.wish.cancel_url)
     .bind(&attempt.frozen)
+    .bind(attempt.trial_ends_at)
     .bind(now)
     .execute()
     .await?;
@@ -91,8 +93,8 @@ pub async fn insert(
 pub async fn list_open(tx: &mut Tx, customer_id: &CustomerId, provider: &str) -> Result<Vec<OpenAttempt>, DbError> {
     let rows = tx
         .query(
-            "select attempt_id, plan, billing_interval, price, success_url, cancel_url, frozen_params, external_id \
-             from checkout_attempts where customer_id = $1 and provider = $2 and state in ('opening', 'open', 'paying') order by id",
+            "select attempt_id, plan, billing_interval, price, success_url, cancel_url, frozen_params, trial_ends_at, \
+             external_id from checkout_attempts where customer_id = $1 and provider = $2 and state in ('opening', 'open', 'paying') order by id",
         )
         .bind(customer_id)
         .bind(provider)
@@ -115,6 +117,16 @@ pub async fn find_state(
         .await?;
     row.map(|row| Ok((AttemptState::parse(&row.get::<String>("state")?)?, PlanCode::new(row.get::<String>("plan")?))))
         .transpose()
+}
+
+/// Whether the customer went through a checkout whose money is on its way.
+pub async fn is_paying(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError> {
+    let row = tx
+        .query("select attempt_id from checkout_attempts where customer_id = $1 and state = 'paying' limit 1")
+        .bind(customer_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Notes the session that the provider opened.

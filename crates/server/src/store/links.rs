@@ -212,3 +212,37 @@ pub async fn touch_creating(
     .await?;
     Ok(())
 }
+
+/// Notes the currency that the provider holds this counterpart to.
+pub async fn set_currency(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    provider: &str,
+    external_id: &ExternalCustomerId,
+    currency: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.query(
+        "update billing_links set currency = $4, updated_at = $5 where customer_id = $1 and provider = $2 \
+         and external_id = $3 and state = 'active' and (currency is null or currency <> $4)",
+    )
+    .bind(customer_id)
+    .bind(provider)
+    .bind(external_id)
+    .bind(currency)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// The currency that the provider holds the customer's counterpart to. A new counterpart begins without one.
+pub async fn find_currency(tx: &mut Tx, customer_id: &CustomerId, provider: &str) -> Result<Option<String>, DbError> {
+    let row = tx
+        .query("select currency from billing_links where customer_id = $1 and provider = $2 and state = 'active'")
+        .bind(customer_id)
+        .bind(provider)
+        .optional()
+        .await?;
+    row.map_or(Ok(None), |row| row.get("currency"))
+}

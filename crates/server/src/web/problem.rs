@@ -134,10 +134,12 @@ impl From<Refusal> for Problem {
             | Refusal::PlanUnknown { .. }
             | Refusal::PlanNotForSale { .. }
             | Refusal::IntervalUnavailable { .. }
+            | Refusal::CurrencyUnavailable { .. }
             | Refusal::LinkInvalid
             | Refusal::ReturnUrlNotAllowed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::EmailTaken
             | Refusal::AlreadySubscribed
+            | Refusal::CurrencyLocked { .. }
             | Refusal::PaymentPending
             | Refusal::NoSubscription
             | Refusal::SamePlan
@@ -236,6 +238,7 @@ fn explain_provider(error: &ProviderError) -> Problem {
             format!("This subscription is paid by invoice, and for that there is no {what}. Ask the vendor."),
         ),
         ProviderError::CustomerMissing
+        | ProviderError::CurrencyLocked { .. }
         | ProviderError::KeyMismatch { .. }
         | ProviderError::Missing { .. }
         | ProviderError::CardDeclined { .. }

@@ -32,6 +32,7 @@ mod admin_routes;
 mod authorization;
 mod bad_input;
 mod checkout;
+mod checkout_depth;
 mod cli;
 mod cli_stripe;
 mod client;

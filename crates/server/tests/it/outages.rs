@@ -181,6 +181,7 @@ async fn a_stripe_that_does_not_answer_in_time_is_a_stripe_that_is_down(world: &
         customer_id: ada.customer_id.clone(),
         plan: PlanCode::new("professional"),
         interval: None,
+        currency: None,
         success_url: SUCCESS_URL.to_owned(),
         cancel_url: CANCEL_URL.to_owned(),
     };

@@ -9,7 +9,7 @@ use crate::client::{Answer, form};
 use crate::world::World;
 
 /// A form sent by a page of ours, with the session's cookie.
-async fn submit(world: &World, visitor: &Visitor, path: &str, pairs: &[(&str, &str)]) -> Answer {
+pub async fn submit(world: &World, visitor: &Visitor, path: &str, pairs: &[(&str, &str)]) -> Answer {
     let http = &visitor.http;
     let mut request = http.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
     request = request.header("origin", world.config.public_url.as_str()).header("sec-fetch-site", "same-origin");

@@ -62,12 +62,18 @@ async fn scenario_50_money_on_its_way_gives_nothing_until_it_has_come(world: &Wo
     let waiting = world.stored(&ada).await;
     assert_eq!((waiting.status.as_str(), waiting.licenses), ("trialing", 1), "completed is not paid");
     ada.checkout("professional").await.refused(409, "payment_pending");
+    assert_eq!(ada.subscription().await["payment_pending"], true);
+    let overview = ada.http.get("/account").await;
+    assert!(overview.page().contains("Your payment is being confirmed"), "{}", overview.body);
+    assert!(!overview.page().contains("buy-professional"), "nobody is asked to pay a second time");
     world.rewrite(|_, _| {});
     let object = json!({ "object": "checkout.session", "customer": waiting.stripe_customer_id });
     world.deliver(&world.event("checkout.session.async_payment_succeeded", object)).await.accepted();
     world.worked_off().await;
     let paid = world.stored(&ada).await;
     assert_eq!((paid.status.as_str(), paid.licenses, paid.mails), ("active", 2, 2));
+    assert_eq!(ada.subscription().await.get("payment_pending"), None);
+    assert!(!ada.http.get("/account").await.page().contains("being confirmed"));
 }
 
 async fn scenario_50_money_that_never_comes_leaves_the_way_to_checkout_open(world: &World) {

@@ -355,6 +355,7 @@ fn attempt(number: u8) -> OpenAttempt {
             cancel_url: "http://localhost/".to_owned(),
         },
         frozen: "mode=subscription".to_owned(),
+        trial_ends_at: Some(NOW.plus_days(9)),
         session: None,
     }
 }

@@ -44,6 +44,8 @@ pub struct Setup {
     pub no_worker: bool,
     /// Stripe's test mode against a sandbox of its own, instead of sandbox mode.
     pub stripe: Option<TestMode>,
+    /// The text of a configuration file.
+    pub file: Option<&'static str>,
     /// Further settings, as environment variables.
     pub settings: &'static [(&'static str, &'static str)],
 }
@@ -465,7 +467,7 @@ fn configure(
     }
     variables.extend(setup.settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
     let environment: Environment = variables.into_iter().collect();
-    Config::parse(None, &environment).expect("the test's configuration is one")
+    Config::parse(setup.file, &environment).expect("the test's configuration is one")
 }
 
 impl Outside {

@@ -55,6 +55,7 @@ pub(crate) fn read(cx: &mut Context, params: &Params) -> Result<Request, ApiErro
     }
     if let Some(customer) = &customer {
         subscriptions::check_currency(customer, &currency)?;
+        check_open_sessions(cx, customer, &mode, &currency)?;
     }
     if mode == "payment" && params.has("subscription_data") {
         let message = "You can not pass `subscription_data` in `payment` mode.";
@@ -74,6 +75,21 @@ pub(crate) fn read(cx: &mut Context, params: &Params) -> Result<Request, ApiErro
         missing_card: subscriptions::missing_card(params, "subscription_data.trial_settings")?,
         mode,
     })
+}
+
+/// Checkouts of subscriptions that are open at the same time hold a customer to one currency too.
+fn check_open_sessions(cx: &Context, customer: &Value, mode: &str, currency: &str) -> Result<(), ApiError> {
+    let (id, subscribes) = (json::text(customer, "id"), mode == "subscription");
+    let open = |session: &&Value| {
+        json::text(session, "status") == "open"
+            && json::text(session, "mode") == "subscription"
+            && json::text(session, "customer") == id
+    };
+    let mut others = cx.store.newest_first(Kind::Session).map(|(_, session)| session).filter(open);
+    match others.find(|session| subscribes && json::text(session, "currency") != currency) {
+        Some(other) => subscriptions::check_currency(&json!({ "currency": other["currency"] }), currency),
+        None => Ok(()),
+    }
 }
 
 fn check_urls(params: &Params) -> Result<(), ApiError> {

@@ -76,6 +76,10 @@ fn create(cx: &mut Context, call: &Call) -> Result<Value, ApiError> {
         }),
         "payment_status": if total == 0 { "no_payment_required" } else { "unpaid" },
         "success_url": request.success_url,
+        "tax_id_collection": {
+            "enabled": params.flag("tax_id_collection.enabled")?.unwrap_or_default(),
+            "required": params.one_of("tax_id_collection.required", &["if_supported", "never"])?.unwrap_or("never"),
+        },
         "url": format!("{}/c/pay/{id}", cx.public_url),
         "_line_items": lines,
         "_payment_intent_data": {

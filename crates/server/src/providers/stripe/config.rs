@@ -30,8 +30,43 @@ pub struct StripeConfig {
     pub livemode: bool,
     /// The configuration of the billing portal that customers see; the account's default one without.
     pub portal_configuration: Option<String>,
+    /// What checkout pages offer and ask for.
+    pub checkout: CheckoutOptions,
     /// Bounds of time and number.
     pub limits: Limits,
+}
+
+/// What checkout pages offer and ask for, beyond a card.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CheckoutOptions {
+    /// A field for promotion codes.
+    pub promotion_codes: bool,
+    /// Stripe computes taxes.
+    pub automatic_tax: bool,
+    /// Businesses may give their tax id.
+    pub tax_id_collection: bool,
+    /// When the billing address is asked for; Stripe's own default where nothing is said.
+    pub billing_address: Option<BillingAddress>,
+}
+
+/// When the billing address is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BillingAddress {
+    /// Where something needs it.
+    Auto,
+    /// Always.
+    Required,
+}
+
+impl BillingAddress {
+    /// Stripe's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Required => "required",
+        }
+    }
 }
 
 impl StripeConfig {
@@ -44,7 +79,8 @@ impl StripeConfig {
             (false, _) => None,
         };
         let limits = Limits { calls_per_second, ..Limits::default() };
-        Self { api_base, secret_key, webhook_secrets, livemode, portal_configuration: None, limits }
+        let checkout = CheckoutOptions::default();
+        Self { api_base, secret_key, webhook_secrets, livemode, portal_configuration: None, checkout, limits }
     }
 }
 

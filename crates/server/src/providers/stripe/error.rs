@@ -12,6 +12,9 @@ use crate::providers::ProviderError;
 /// Stripe's sentences are short; a longer one is cut before it reaches a log or an operator's screen.
 const MESSAGE_CHARS_MAX: usize = 400;
 
+/// Stripe has no code for it.
+const CURRENCY_LOCKED: &str = "You cannot combine currencies on a single customer";
+
 /// A full answer, reduced to what decides.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -76,6 +79,9 @@ impl Answer {
         if message.contains("a similar object exists in") {
             return ProviderError::Rejected { code, message, request_id };
         }
+        if message.starts_with(CURRENCY_LOCKED) {
+            return ProviderError::CurrencyLocked { currency: currency_named_last(&message), request_id };
+        }
         let param = self.error_text("param").unwrap_or_default();
         let missing = code.as_deref() == Some("resource_missing");
         if message.starts_with("No such customer") || (missing && param == "customer") {
@@ -88,6 +94,12 @@ impl Answer {
             ProviderError::Rejected { code, message, request_id }
         }
     }
+}
+
+/// The currency at the end of a sentence: `… invoice item with currency eur.`
+fn currency_named_last(message: &str) -> Option<String> {
+    let word = message.rsplit("currency ").next()?.trim_end_matches('.').to_ascii_lowercase();
+    (word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_lowercase())).then_some(word)
 }
 
 /// An answer that claims success and cannot be understood: the outcome is unknown.
@@ -168,6 +180,11 @@ mod tests {
                 json!({"type": "invalid_request_error", "code": "url_invalid", "message": "Not a valid URL"}),
                 "Rejected",
             ),
+            (
+                400,
+                json!({"type": "invalid_request_error", "message": "You cannot combine currencies on a single customer. This customer has an active subscription, subscription schedule, discount, quote, or invoice item with currency eur."}),
+                "CurrencyLocked",
+            ),
             (402, json!({"type": "card_error", "code": "card_declined", "message": "declined"}), "CardDeclined"),
             (400, json!({"type": "idempotency_error", "message": "Keys for idempotent requests…"}), "KeyMismatch"),
             (409, json!({"type": "idempotency_error", "code": "idempotency_key_in_use", "message": "…"}), "KeyInUse"),
@@ -180,6 +197,19 @@ mod tests {
         ];
         for (status, body, kind) in table {
             assert_eq!(error(status, body.clone()), kind, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_currency_of_a_customer_is_read_where_it_is_named() {
+        let table = [
+            ("… or invoice item with currency eur.", Some("eur")),
+            ("… with currency USD", Some("usd")),
+            ("You cannot combine currencies on a single customer.", None),
+            ("… in a currency that is not theirs.", None),
+        ];
+        for (message, currency) in table {
+            assert_eq!(currency_named_last(message).as_deref(), currency, "{message}");
         }
     }
 

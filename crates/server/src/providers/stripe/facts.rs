@@ -35,6 +35,7 @@ pub(super) async fn fetch(
     }
     let listed = list_subscriptions(client, customer).await?;
     for object in listed.as_deref().unwrap_or_default() {
+        facts.currency = facts.currency.or_else(|| json::text(object, &["currency"]).map(str::to_owned));
         let subscription = subscription(client, object).await?;
         let (subscription, planned) = planned(client, object, subscription).await?;
         facts.subscriptions.push(subscription);
@@ -42,7 +43,11 @@ pub(super) async fn fetch(
     }
     // Deleting a customer ends all its subscriptions at once: while one is not ended, the question is answered.
     if !facts.subscriptions.iter().any(is_running) {
-        facts.customer_deleted = find_customer(client, customer).await?.is_none_or(|found| found.deleted);
+        let found = read_customer(client, customer).await?;
+        facts.customer_deleted = found.as_ref().is_none_or(|found| json::flag(found, &["deleted"]));
+        // It outlives the subscriptions: invoices hold a customer to a currency as well.
+        let told = found.and_then(|found| json::text(&found, &["currency"]).map(str::to_owned));
+        facts.currency = told.or(facts.currency);
     }
     if listed.is_none() && !facts.customer_deleted {
         return Err(unreadable("the customer is there, its list of subscriptions is not", None));
@@ -55,10 +60,17 @@ pub(super) async fn find_customer(
     client: &Client,
     id: &ExternalCustomerId,
 ) -> Result<Option<Candidate>, ProviderError> {
+    let Some(found) = read_customer(client, id).await? else { return Ok(None) };
+    objects::customer(&found).map(Some).ok_or_else(|| unreadable("a customer without id", None))
+}
+
+/// The same as Stripe wrote it.
+async fn read_customer(client: &Client, id: &ExternalCustomerId) -> Result<Option<Value>, ProviderError> {
     match client.get(&resource("/v1/customers", id.as_str())?, &Form::new()).await {
-        Ok(found) => objects::customer(&found.body)
-            .map(Some)
-            .ok_or_else(|| unreadable("a customer without id", found.request_id)),
+        Ok(found) if json::text(&found.body, &["id"]).is_none() => {
+            Err(unreadable("a customer without id", found.request_id))
+        }
+        Ok(found) => Ok(Some(found.body)),
         Err(ProviderError::CustomerMissing) => Ok(None),
         Err(error) => Err(error),
     }

@@ -42,7 +42,7 @@ use super::{
 use crate::checks::Check;
 
 pub use self::client::API_VERSION;
-pub use self::config::{API_BASE, Jitter, Limits, StripeConfig, StripeConfigError};
+pub use self::config::{API_BASE, BillingAddress, CheckoutOptions, Jitter, Limits, StripeConfig, StripeConfigError};
 
 /// What Stripe answers where a session to be expired is not open any more.
 const NOT_EXPIRABLE: &str = "Only Checkout Sessions with a status in";
@@ -52,6 +52,7 @@ const NOT_EXPIRABLE: &str = "Only Checkout Sessions with a status in";
 pub struct Stripe {
     client: Client,
     webhook_secrets: Vec<SecretString>,
+    checkout: CheckoutOptions,
     livemode: bool,
     portal_configuration: Option<String>,
 }
@@ -64,8 +65,8 @@ impl Stripe {
     pub fn new(config: StripeConfig, jitter: Jitter) -> Result<Self, StripeConfigError> {
         config::check_webhook_secrets(&config.webhook_secrets)?;
         let client = Client::new(&config, jitter)?;
-        let StripeConfig { webhook_secrets, livemode, portal_configuration, .. } = config;
-        Ok(Self { client, webhook_secrets, livemode, portal_configuration })
+        let StripeConfig { webhook_secrets, checkout, livemode, portal_configuration, .. } = config;
+        Ok(Self { client, webhook_secrets, checkout, livemode, portal_configuration })
     }
 
     async fn open_session(&self, key: &IdempotencyKey, frozen: &str) -> Result<CheckoutSession, ProviderError> {
@@ -183,7 +184,7 @@ impl PaymentProvider for Stripe {
     }
 
     fn freeze_checkout(&self, new: &NewCheckout<'_>) -> String {
-        objects::checkout_form(new).into_string()
+        objects::checkout_form(new, &self.checkout).into_string()
     }
 
     fn create_checkout<'a>(

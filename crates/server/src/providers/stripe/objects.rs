@@ -5,6 +5,7 @@ use counterfoil_core::link::Candidate;
 use counterfoil_core::{ExternalCustomerId, ExternalSessionId, Timestamp};
 use serde_json::Value;
 
+use super::config::{BillingAddress, CheckoutOptions};
 use super::form::Form;
 use super::json;
 use crate::providers::{CheckoutSession, NewCheckout, NewCustomer};
@@ -28,8 +29,8 @@ pub(super) fn update_form(email: &str, name: Option<&str>) -> Form {
 
 /// Metadata stands on the session and on the subscription, because Stripe copies it from neither to the other. `ui_mode` and
 /// `payment_method_types` are left out: the values of one API version are refused by another.
-pub(super) fn checkout_form(new: &NewCheckout<'_>) -> Form {
-    Form::new()
+pub(super) fn checkout_form(new: &NewCheckout<'_>, options: &CheckoutOptions) -> Form {
+    let form = Form::new()
         .field("mode", "subscription")
         .field("customer", new.external_customer.as_str())
         .field("client_reference_id", new.customer_id.as_str())
@@ -45,7 +46,34 @@ pub(super) fn checkout_form(new: &NewCheckout<'_>) -> Form {
         .field("subscription_data[metadata][customer_id]", new.customer_id.as_str())
         .field("subscription_data[metadata][plan]", new.plan.as_str())
         .field("subscription_data[metadata][instance]", new.instance.as_str())
-        .field("subscription_data[metadata][app]", APP)
+        .field("subscription_data[metadata][app]", APP);
+    with_options(with_trial(form, new.trial_ends_at), options)
+}
+
+/// A card is asked for although nothing is due yet; where it goes missing, the trial's end is the end.
+fn with_trial(form: Form, ends_at: Option<Timestamp>) -> Form {
+    let Some(ends_at) = ends_at else { return form };
+    form.integer("subscription_data[trial_end]", ends_at.as_unix_seconds())
+        .field("subscription_data[trial_settings][end_behavior][missing_payment_method]", "cancel")
+        .field("payment_method_collection", "always")
+}
+
+/// What is not chosen is not sent, so that an account without these features is not asked for them. Taxes need an address and a
+/// name, which the page asks for and keeps with Stripe's customer; they never come back to ours.
+fn with_options(mut form: Form, options: &CheckoutOptions) -> Form {
+    if options.promotion_codes {
+        form = form.field("allow_promotion_codes", "true");
+    }
+    if options.automatic_tax {
+        form = form.field("automatic_tax[enabled]", "true");
+    }
+    if options.tax_id_collection {
+        form = form.field("tax_id_collection[enabled]", "true");
+    }
+    if options.automatic_tax || options.tax_id_collection {
+        form = form.field("customer_update[address]", "auto").field("customer_update[name]", "auto");
+    }
+    form.optional("billing_address_collection", options.billing_address.map(BillingAddress::as_str))
 }
 
 /// A customer, or the stub of a deleted one. `None` where it has no id.

@@ -99,7 +99,7 @@ fn body(shown: Shown) -> Json<SubscriptionBody> {
          content((SubscriptionBody = "application/json"), (PreviewBody = "application/json"))),
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
         (status = 402, body = ProblemBody, description = "`payment_declined`: nothing was changed"),
-        (status = 409, body = ProblemBody, description = "`no_subscription`, `same_plan`, `change_not_possible`"),
+        (status = 409, body = ProblemBody, description = "`no_subscription`, `same_plan`, `change_not_possible`, `currency_locked`"),
         (status = 422, body = ProblemBody,
          description = "`plan_unknown`, `plan_not_for_sale`, `interval_unavailable`, `invalid_field`, `invalid_request`"),
         (status = 503, body = ProblemBody, description = "`payment_provider_unavailable`, `customer_busy`, with Retry-After"),

@@ -38,6 +38,10 @@ pub struct SubscriptionBody {
     /// The plan that it goes over to by itself; absent where nothing is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     planned_change: Option<PlannedChangeBody>,
+    /// True while the money of a checkout that the customer went through is on its way; absent otherwise. A license follows once
+    /// the payment is confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_pending: Option<bool>,
 }
 
 /// A change of the plan that waits for the end of the period.
@@ -60,7 +64,7 @@ impl From<Shown> for SubscriptionBody {
             interval: planned.interval.as_str().to_owned(),
             starts_at: planned.starts_at,
         });
-        Self { planned_change, ..shown.record.into() }
+        Self { planned_change, payment_pending: shown.is_paying.then_some(true), ..shown.record.into() }
     }
 }
 
@@ -75,6 +79,7 @@ impl From<Record> for SubscriptionBody {
             cancel_at: record.cancel_at,
             ended_at: record.ended_at,
             planned_change: None,
+            payment_pending: None,
         }
     }
 }
@@ -92,6 +97,9 @@ pub struct CheckoutBody {
     /// How often to pay; the first price of the plan where nothing is said.
     #[schema(value_type = Option<String>, example = "month")]
     interval: Option<Interval>,
+    /// In which currency to pay, `eur`; the plan's first price, or the currency that the customer has paid in before.
+    #[schema(example = "usd")]
+    currency: Option<String>,
     /// Where the customer goes after paying. `{CHECKOUT_SESSION_ID}` and `{ATTEMPT_ID}` are filled in.
     #[schema(example = "http://localhost:3000/success")]
     success_url: String,
@@ -115,9 +123,9 @@ pub struct CheckoutStartedBody {
         (status = 200, body = CheckoutStartedBody),
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
         (status = 404, body = ProblemBody, description = "`customer_not_found`"),
-        (status = 409, body = ProblemBody, description = "`already_subscribed`, `payment_pending`"),
+        (status = 409, body = ProblemBody, description = "`already_subscribed`, `payment_pending`, `currency_locked`"),
         (status = 422, body = ProblemBody,
-         description = "`plan_unknown`, `plan_not_for_sale`, `interval_unavailable`, `return_url_not_allowed`, `invalid_request`"),
+         description = "`plan_unknown`, `plan_not_for_sale`, `interval_unavailable`, `currency_unavailable`, `return_url_not_allowed`, `invalid_request`"),
         (status = 502, body = ProblemBody, description = "`price_missing_at_provider`, `payment_provider_refused`"),
         (status = 503, body = ProblemBody,
          description = "`payment_provider_unavailable`, `payment_provider_refuses_key`, `customer_busy`, with Retry-After"),
@@ -132,6 +140,7 @@ pub async fn checkout(
         customer_id: body.customer_id,
         plan: PlanCode::new(body.plan),
         interval: body.interval,
+        currency: body.currency,
         success_url: body.success_url,
         cancel_url: body.cancel_url,
     };

@@ -15,6 +15,7 @@ use super::wording;
 use crate::app::App;
 use crate::app::checkout::CheckoutRequest;
 use crate::app::customers::Account;
+use crate::app::plan_changes::Shown;
 use crate::app::sessions::Caller;
 use crate::store::licenses::License;
 use crate::web::WebState;
@@ -32,16 +33,18 @@ pub struct UpgradeForm {
 pub async fn overview(State(state): State<WebState>, member: Member) -> Result<Html<String>, PageProblem> {
     let account = state.app.account(&member.customer_id).await.on(&member.frame)?;
     let shown = state.app.shown_subscription(&member.customer_id).await.on(&member.frame)?;
-    let mut view = account_view(&state.app, &account, member.frame.clone(), state.app.now());
+    let mut view = account_view(&state.app, &account, &shown, member.frame.clone());
     if let Some(running) = &mut view.running {
         running.change_planned = shown.planned.is_some();
     }
+    view.notices.extend(shown.is_paying.then(wording::payment_pending));
     view.notices.extend(shown.planned.map(|planned| changes::planned_notice(&state.app, &planned)));
     show(&view, &member.frame)
 }
 
-fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> AccountView {
-    let (customer, subscription) = (&account.customer, &account.subscription);
+fn account_view(app: &App, account: &Account, shown: &Shown, frame: Frame) -> AccountView {
+    let (customer, subscription, now) = (&account.customer, &account.subscription, app.now());
+    let currency = shown.currency.as_deref();
     let in_force = license_in_force(account, now);
     let is_revoked = account.right == Err(Ended::Revoked);
     let (state, main_action) = match is_revoked {
@@ -54,12 +57,17 @@ fn account_view(app: &App, account: &Account, frame: Frame, now: Timestamp) -> A
     };
     let running = changes::running(subscription);
     let plans = match main_action {
-        MainAction::Upgrade => plans_for_sale(app),
+        // Who has just paid, by a way that takes its time, has nothing to buy meanwhile.
+        MainAction::Upgrade if shown.is_paying => Vec::new(),
+        MainAction::Upgrade => plans_for_sale(app, currency),
         MainAction::OpenLicense | MainAction::FixPayment
             if !is_revoked && running.as_ref().is_some_and(|running| running.can_change) =>
         {
             let current = subscription.plan.as_str();
-            plans_for_sale(app).into_iter().map(|card| PlanCard { current: card.code == current, ..card }).collect()
+            plans_for_sale(app, currency)
+                .into_iter()
+                .map(|card| PlanCard { current: card.code == current, ..card })
+                .collect()
         }
         MainAction::OpenLicense | MainAction::FixPayment => Vec::new(),
     };
@@ -105,6 +113,7 @@ pub async fn upgrade(
         customer_id: member.customer_id.to_string(),
         plan: PlanCode::new(form.plan),
         interval: form.interval,
+        currency: None,
         cancel_url: format!("{back}&canceled=1"),
         success_url: back,
     };

@@ -8,12 +8,12 @@ use crate::app::customers::Account;
 use crate::store::licenses::License;
 use crate::web::views::{LicenseCard, Limit, PlanCard, PriceTag, words};
 
-/// The plans to choose from, in the catalogue's order.
-pub fn plans_for_sale(app: &App) -> Vec<PlanCard> {
-    app.catalog.for_sale().map(plan_card).collect()
+/// The plans to choose from, in the catalogue's order. Who has paid in a currency before sees the prices in that one.
+pub fn plans_for_sale(app: &App, currency: Option<&str>) -> Vec<PlanCard> {
+    app.catalog.for_sale().map(|plan| plan_card(plan, currency)).collect()
 }
 
-fn plan_card(plan: &Plan) -> PlanCard {
+fn plan_card(plan: &Plan, currency: Option<&str>) -> PlanCard {
     PlanCard {
         code: plan.code.to_string(),
         name: plan.name.clone(),
@@ -24,7 +24,7 @@ fn plan_card(plan: &Plan) -> PlanCard {
             .iter()
             .map(|(name, value)| Limit { name: words::humanize(name), value: number(*value) })
             .collect(),
-        prices: price_tags(plan),
+        prices: price_tags(plan, currency),
         trial_days: (plan.trial_days > 0).then_some(plan.trial_days),
         recommended: false,
         current: false,
@@ -32,27 +32,22 @@ fn plan_card(plan: &Plan) -> PlanCard {
 }
 
 /// One tag an interval: the price that a checkout of this interval takes.
-fn price_tags(plan: &Plan) -> Vec<PriceTag> {
-    let mut tags: Vec<PriceTag> = Vec::new();
-    for price in &plan.prices {
-        let interval = price.interval.as_str();
-        if tags.iter().all(|tag| tag.interval != interval) {
-            tags.push(PriceTag {
-                interval: interval.to_owned(),
-                amount: words::money(price.amount, &price.currency),
-                remark: saving(plan, price),
-            });
-        }
-    }
-    tags
+fn price_tags(plan: &Plan, currency: Option<&str>) -> Vec<PriceTag> {
+    let prices: Vec<&Price> = plan.prices_in(currency).collect();
+    let tag = |price: &&Price| PriceTag {
+        interval: price.interval.as_str().to_owned(),
+        amount: words::money(price.amount, &price.currency),
+        remark: saving(&prices, price),
+    };
+    prices.iter().map(tag).collect()
 }
 
 /// What a year saves against twelve months.
-fn saving(plan: &Plan, price: &Price) -> Option<String> {
+fn saving(prices: &[&Price], price: &Price) -> Option<String> {
     match price.interval {
         Interval::Month => None,
         Interval::Year => {
-            let month = plan.price_for(Some(Interval::Month)).filter(|month| month.currency == price.currency)?;
+            let month = prices.iter().find(|each| each.interval == Interval::Month)?;
             let saved = month.amount.saturating_mul(12).saturating_sub(price.amount);
             (saved > 0).then(|| format!("saves {}", words::money(saved, &price.currency)))
         }
@@ -126,28 +121,35 @@ mod tests {
 
     #[test]
     fn a_year_says_what_it_saves() {
-        let card = plan_card(&plan(&[(Interval::Month, "eur", 4900), (Interval::Year, "eur", 49_000)]));
+        let card = plan_card(&plan(&[(Interval::Month, "eur", 4900), (Interval::Year, "eur", 49_000)]), None);
         assert_eq!(card.prices[0].remark, None);
         assert_eq!(card.prices[1].amount, "€490.00");
         assert_eq!(card.prices[1].remark.as_deref(), Some("saves €98.00"));
         for other in
             [&[(Interval::Month, "usd", 4900), (Interval::Year, "eur", 100)][..], &[(Interval::Year, "eur", 1)]]
         {
-            assert!(price_tags(&plan(other)).iter().all(|tag| tag.remark.is_none()));
+            assert!(price_tags(&plan(other), None).iter().all(|tag| tag.remark.is_none()));
         }
     }
 
     #[test]
     fn an_interval_has_one_tag_and_it_is_the_price_that_is_taken() {
-        let plan = plan(&[(Interval::Month, "eur", 4900), (Interval::Month, "usd", 5900)]);
-        let tags = price_tags(&plan);
-        assert_eq!(tags.len(), 1);
-        assert_eq!(tags[0].amount, words::money(plan.price_for(Some(Interval::Month)).unwrap().amount, "eur"));
+        let plan = plan(&[
+            (Interval::Month, "eur", 4900),
+            (Interval::Month, "usd", 5900),
+            (Interval::Year, "usd", 59_000),
+            (Interval::Year, "eur", 49_000),
+        ]);
+        let amounts = |currency| price_tags(&plan, currency).into_iter().map(|tag| tag.amount).collect::<Vec<_>>();
+        assert_eq!(amounts(None), ["€49.00", "€490.00"]);
+        assert_eq!(amounts(Some("eur")), ["€49.00", "€490.00"]);
+        assert_eq!(amounts(Some("usd")), ["$59.00", "$590.00"]);
+        assert_eq!(amounts(Some("gbp")), [""; 0], "it is not sold in the customer's currency");
     }
 
     #[test]
     fn codes_and_numbers_are_shown_in_words() {
-        let card = plan_card(&plan(&[]));
+        let card = plan_card(&plan(&[]), None);
         assert_eq!(card.features, ["API access"]);
         let limits: Vec<_> = card.limits.iter().map(|limit| (limit.name.as_str(), limit.value.as_str())).collect();
         assert_eq!(limits, [("Projects", "-1"), ("Seats", "1,200")]);

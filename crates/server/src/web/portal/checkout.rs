@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Html;
+use counterfoil_core::subscription::State as Standings;
 use counterfoil_core::{AttemptId, CustomerId, PlanCode, Timestamp};
 use serde::Deserialize;
 use tracing::Instrument as _;
@@ -67,16 +68,16 @@ pub async fn back_from_payment(
     let attempt_id: AttemptId = query.attempt.parse().map_err(|_| Problem::not_found()).on(frame)?;
     let now = app.now();
     let mut book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;
-    let mut outcome = outcome(book.attempt, paid_license(&book.account, now).is_some(), false);
+    let mut outcome = outcome(book.attempt, bought_license(&book.account, now).is_some(), false);
     // What is settled stays so: opening the page again costs the provider nothing.
     if outcome == Outcome::Waiting {
         let gave_up = look(app, &member.customer_id).await && query.canceled.is_some();
         book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;
-        let paid = paid_license(&book.account, now).is_some();
+        let paid = bought_license(&book.account, now).is_some();
         outcome = self::outcome(book.attempt, paid, gave_up);
     }
     let plan_name = app.plan_name(&book.plan);
-    match (outcome, paid_license(&book.account, now)) {
+    match (outcome, bought_license(&book.account, now)) {
         (Outcome::Done, Some(license)) => {
             let email = book.account.customer.email.to_string();
             let license = license_card(app, &book.account, license, now);
@@ -118,10 +119,13 @@ async fn look(app: &App, customer_id: &CustomerId) -> bool {
     }
 }
 
-/// The licence that a payment brought, while the right to it exists. A trial's is none.
-fn paid_license(account: &Account, now: Timestamp) -> Option<&License> {
-    let grant = account.right.as_ref().ok().filter(|grant| !grant.trial)?;
-    account.license.as_ref().filter(|license| !license.trial && license.plan == grant.plan && now < license.expires_at)
+/// The licence that a checkout brought, while the right to it exists: a paid one, or that of a trial which the provider goes on
+/// counting. That of our own trial is none.
+fn bought_license(account: &Account, now: Timestamp) -> Option<&License> {
+    let grant = account.right.as_ref().ok()?;
+    let is_bought = matches!(account.subscription.state, Standings::Provided(_));
+    let says_so = |license: &&License| license.trial == grant.trial && license.plan == grant.plan;
+    account.license.as_ref().filter(says_so).filter(|license| is_bought && now < license.expires_at)
 }
 
 /// `gave_up`: the customer came back without paying, and the provider was asked afterwards.
@@ -207,7 +211,7 @@ mod tests {
         }
     }
 
-    fn has_paid_license(subscription: Subscription, license: Option<License>) -> bool {
+    fn has_bought_license(subscription: Subscription, license: Option<License>) -> bool {
         let customer = Customer {
             customer_id: CustomerId::from_random([2; 16]),
             email: "ada@example.com".parse().unwrap(),
@@ -216,23 +220,38 @@ mod tests {
             created_at: NOW,
         };
         let right = entitlement(&subscription, &catalog(), NOW);
-        paid_license(&Account { customer, subscription, right, license }, NOW).is_some()
+        bought_license(&Account { customer, subscription, right, license }, NOW).is_some()
     }
 
     #[test]
     fn only_the_license_of_the_paid_plan_counts_as_paid() {
         let end = Some(NOW.plus_days(30));
-        assert!(has_paid_license(paid_until(end), Some(license("professional", false))));
-        assert!(!has_paid_license(paid_until(end), None), "paid, but no license yet");
-        assert!(!has_paid_license(paid_until(end), Some(license("trial", true))), "the trial's license");
-        assert!(!has_paid_license(paid_until(end), Some(license("starter", false))), "an earlier plan's license");
-        assert!(!has_paid_license(paid_until(None), Some(license("professional", false))), "not paid");
+        assert!(has_bought_license(paid_until(end), Some(license("professional", false))));
+        assert!(!has_bought_license(paid_until(end), None), "paid, but no license yet");
+        assert!(!has_bought_license(paid_until(end), Some(license("trial", true))), "the trial's license");
+        assert!(!has_bought_license(paid_until(end), Some(license("starter", false))), "an earlier plan's license");
+        assert!(!has_bought_license(paid_until(None), Some(license("professional", false))), "not paid");
+        let carried = Subscription {
+            state: State::Provided(Provided {
+                standing: Standing::Trialing { cancel_at: None },
+                ..match paid_until(end).state {
+                    State::Provided(provided) => provided,
+                    State::Trial { .. } => unreachable!("it is provided"),
+                }
+            }),
+            ..paid_until(end)
+        };
+        assert!(
+            has_bought_license(carried.clone(), Some(license("professional", true))),
+            "a trial that was taken along"
+        );
+        assert!(!has_bought_license(carried, Some(license("trial", true))), "the licence of our own trial");
         let trial = Subscription::trial(PlanCode::new("trial"), NOW.plus_days(3));
-        assert!(!has_paid_license(trial, Some(license("trial", true))), "a trial is not paid");
+        assert!(!has_bought_license(trial, Some(license("trial", true))), "a trial is not paid");
     }
 
     #[test]
-    fn success_is_claimed_for_a_completed_attempt_with_a_paid_license_only() {
+    fn success_is_claimed_for_a_completed_attempt_with_a_bought_license_only() {
         for attempt in [
             AttemptState::Opening,
             AttemptState::Open,

@@ -16,7 +16,7 @@ pub async fn home(State(state): State<WebState>, visitor: Visitor) -> Result<Htm
         tagline: String::new(),
         trial_days: trial.trial_days,
         trial_features: trial.features.iter().map(|feature| words::humanize(feature)).collect(),
-        plans: plans_for_sale(&state.app),
+        plans: plans_for_sale(&state.app, None),
     };
     show(&view, &visitor.frame)
 }

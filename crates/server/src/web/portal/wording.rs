@@ -210,6 +210,18 @@ fn past_due(
     StateWords::new(Tone::Alarm, "Past due", sentence).noting("Your last payment did not go through", text)
 }
 
+/// What the overview says while the money of a checkout is on its way.
+#[must_use]
+pub fn payment_pending() -> Notice {
+    Notice {
+        tone: Tone::Calm,
+        title: "Your payment is being confirmed".to_owned(),
+        text: "Some ways to pay take a few days. You need to do nothing, and please do not pay a second time: your new licence \
+               arrives by mail as soon as the payment is confirmed."
+            .to_owned(),
+    }
+}
+
 /// The one thing to do next. Where a subscription is live, a second one would be charged as well, so there is nothing to buy.
 #[must_use]
 pub fn main_action(subscription: &Subscription) -> MainAction {
@@ -255,6 +267,7 @@ pub fn reason(word: &str, plan_name: &str) -> String {
         "trial_started" => "Trial started".to_owned(),
         "trial_extended" => "Trial extended".to_owned(),
         "subscribed" => format!("Subscribed to {plan_name}"),
+        "plan_chosen" => format!("Chose {plan_name}, in the trial"),
         "plan_changed" => format!("Changed to {plan_name}"),
         "renewed" => "Renewed".to_owned(),
         "payment_overdue" => "Payment overdue".to_owned(),

@@ -1,6 +1,7 @@
-use counterfoil_core::{AttemptId, CustomerId, InstanceId, PlanCode, PriceId};
+use counterfoil_core::{AttemptId, CustomerId, InstanceId, PlanCode, PriceId, Timestamp};
 
 use super::{cus, offline};
+use crate::providers::stripe::{BillingAddress, CheckoutOptions};
 use crate::providers::{NewCheckout, NewCustomer, PaymentProvider};
 
 const ID: &str = "00000000000040008000000000000000";
@@ -35,6 +36,7 @@ fn the_frozen_checkout_is_these_bytes() {
         price: &PriceId::new("price_pro_monthly"),
         success_url: "http://localhost:3000/success?s={CHECKOUT_SESSION_ID}&x=1",
         cancel_url: "http://localhost:3000/cancel",
+        trial_ends_at: None,
     };
     let frozen = offline(&[]).freeze_checkout(&new);
     let expected = [
@@ -56,5 +58,33 @@ fn the_frozen_checkout_is_these_bytes() {
         "subscription_data[metadata][app]=counterfoil".to_owned(),
     ];
     assert_eq!(frozen.split('&').collect::<Vec<_>>(), expected);
+    let more = |options: CheckoutOptions, trial_ends_at| {
+        let stripe = super::offline_with(options);
+        let longer = stripe.freeze_checkout(&NewCheckout { trial_ends_at, ..new.clone() });
+        longer.strip_prefix(&frozen).expect("the rest is the same").to_owned()
+    };
+    let nothing = CheckoutOptions::default();
+    assert_eq!(more(nothing, None), "");
+    let trial = "&subscription_data[trial_end]=1790000000\
+                 &subscription_data[trial_settings][end_behavior][missing_payment_method]=cancel\
+                 &payment_method_collection=always";
+    assert_eq!(more(nothing, Some(Timestamp::from_unix_seconds(1_790_000_000))), trial);
+    let update = "&customer_update[address]=auto&customer_update[name]=auto";
+    let table = [
+        (CheckoutOptions { promotion_codes: true, ..nothing }, "&allow_promotion_codes=true".to_owned()),
+        (CheckoutOptions { automatic_tax: true, ..nothing }, format!("&automatic_tax[enabled]=true{update}")),
+        (CheckoutOptions { tax_id_collection: true, ..nothing }, format!("&tax_id_collection[enabled]=true{update}")),
+        (
+            CheckoutOptions { billing_address: Some(BillingAddress::Required), ..nothing },
+            "&billing_address_collection=required".to_owned(),
+        ),
+        (
+            CheckoutOptions { billing_address: Some(BillingAddress::Auto), ..nothing },
+            "&billing_address_collection=auto".to_owned(),
+        ),
+    ];
+    for (options, sent) in table {
+        assert_eq!(more(options, None), sent, "{options:?}");
+    }
     assert!(!frozen.contains("ui_mode") && !frozen.contains("payment_method_types"));
 }

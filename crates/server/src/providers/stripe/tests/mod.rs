@@ -18,7 +18,7 @@ use counterfoil_core::{ExternalCustomerId, IdempotencyKey};
 use secrecy::SecretString;
 
 use self::double::Double;
-use super::{Limits, Stripe, StripeConfig};
+use super::{CheckoutOptions, Limits, Stripe, StripeConfig};
 
 const SECRET_KEY: &str = "sk_test_51Secret";
 const WEBHOOK_SECRET: &str = "whsec_Secret";
@@ -44,6 +44,11 @@ fn offline(secrets: &[&str]) -> Stripe {
     let mut config = config("http://127.0.0.1:9");
     config.webhook_secrets = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
     Stripe::new(config, Box::new(|| 0.5)).unwrap()
+}
+
+/// The same with other checkout pages.
+fn offline_with(checkout: CheckoutOptions) -> Stripe {
+    Stripe::new(StripeConfig { checkout, ..config("http://127.0.0.1:9") }, Box::new(|| 0.5)).unwrap()
 }
 
 fn key() -> IdempotencyKey {
