@@ -108,6 +108,7 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::show))
         .routes(routes!(customers::explain))
         .routes(routes!(customers::sync))
+        .routes(routes!(customers::set_email))
         .routes(routes!(licenses::issue))
         .routes(routes!(licenses::reissue))
         .routes(routes!(licenses::revoke))
