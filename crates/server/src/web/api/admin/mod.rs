@@ -113,7 +113,6 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(licenses::reissue))
         .routes(routes!(licenses::revoke))
         .routes(routes!(licenses::resend))
-        .routes(routes!(customers::set_email))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))
