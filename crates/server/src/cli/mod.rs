@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod license;
 mod license_changes;
+mod manual;
 mod migrate;
 mod operator;
 mod output;
@@ -68,6 +69,9 @@ enum Command {
     /// Make trials longer.
     #[command(subcommand)]
     Trial(trial::TrialCommand),
+    /// Payment by invoice or bank transfer, as an operator writes it down.
+    #[command(subcommand)]
+    Manual(manual::ManualCommand),
     /// Manage access for programs.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -117,6 +121,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::License(command) => license::run(&common, command).await,
         Command::Customer(command) => customer::run(&common, command).await,
         Command::Trial(command) => trial::run(&common, command).await,
+        Command::Manual(command) => manual::run(&common, command).await,
         Command::Admin(command) => admin::run(&common, command).await,
         Command::Doctor => doctor::run(&common).await,
         Command::Stripe(command) => stripe::run(&common, command).await,

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use counterfoil::app::api_keys::{NewApiKey, create_api_key};
+use counterfoil::app::manual::Step;
 use counterfoil::app::operators::{By, Scope};
+use counterfoil::providers::manual::NewPayment;
+use counterfoil_core::{Interval, PlanCode};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -118,11 +121,25 @@ async fn sample(world: &World, path: &str, part: &str) -> String {
 }
 
 /// What has to be so before a call can work. Most can always; `parts` is what `sample` made.
-async fn prepare(_world: &World, call: &Call, _parts: &BTreeMap<String, String>) {
-    // A call that needs more than its samples gets an arm of its own here.
-    #[expect(clippy::match_single_binding, reason = "arms are added with calls")]
-    match call.path.as_str() {
-        _ => {}
+async fn prepare(world: &World, call: &Call, parts: &BTreeMap<String, String>) {
+    let Some(step) = call.path.strip_prefix("/api/admin/customers/{customer_id}/manual/") else { return };
+    let customer_id = parts["customer_id"].parse().expect("a customer id");
+    let by = By::command_line("for a test").unwrap();
+    let payment =
+        NewPayment { reference: "INV-2026-0017".to_owned(), amount: 49_000, currency: "eur".to_owned(), periods: 1 };
+    let start = Step::Start {
+        plan: PlanCode::new("enterprise"),
+        interval: Interval::Year,
+        starts_at: None,
+        payment: Some(payment),
+    };
+    let steps = match step {
+        "start" => Vec::new(),
+        "resume" => vec![start, Step::Cancel { now: false }],
+        _ => vec![start],
+    };
+    for step in &steps {
+        world.app.keep_manually(&customer_id, step, &by).await.expect("a step");
     }
 }
 

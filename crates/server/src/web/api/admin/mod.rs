@@ -10,6 +10,7 @@ pub mod customers;
 pub mod doctor;
 pub mod keys;
 pub mod licenses;
+pub mod manual;
 pub mod stripe;
 pub mod trials;
 pub mod who;
@@ -113,6 +114,13 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(licenses::reissue))
         .routes(routes!(licenses::revoke))
         .routes(routes!(licenses::resend))
+        .routes(routes!(manual::show))
+        .routes(routes!(manual::start))
+        .routes(routes!(manual::pay))
+        .routes(routes!(manual::refund))
+        .routes(routes!(manual::change))
+        .routes(routes!(manual::cancel))
+        .routes(routes!(manual::resume))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))
