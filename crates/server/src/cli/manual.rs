@@ -31,7 +31,7 @@ pub enum ManualCommand {
         /// How often it is paid: month or year.
         #[arg(long, value_parser = interval)]
         interval: Interval,
-        /// The first day (2026-12-31, from its begin in UTC), or an instant; now without it.
+        /// The first day, such as 2026-12-31 (UTC), or an instant; now without it.
         #[arg(long, value_name = "DATE", value_parser = first_day)]
         from: Option<Timestamp>,
         /// The number of the invoice or transfer that is paid already.
