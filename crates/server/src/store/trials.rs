@@ -54,7 +54,8 @@ pub async fn set_end(tx: &mut Tx, person_hash: &str, ends_at: Timestamp) -> Resu
 }
 
 /// Customers whose own trial ends after the first instant and not after the second, and about whose end this notice was not
-/// decided yet, the earliest first. Who has just paid, or been deleted, is told nothing.
+/// decided yet, the earliest first. Who has just paid, was deleted, or
+/// gets no license because an operator holds it, is told nothing.
 pub async fn list_untold(
     tx: &mut Tx,
     notice: TrialNotice,
@@ -68,6 +69,7 @@ pub async fn list_untold(
              and s.trial_ends_at > $2 and s.trial_ends_at <= $3 and c.deleted_at is null \
              and not exists (select 1 from trial_notices n where n.customer_id = s.customer_id \
              and n.trial_ends_at = s.trial_ends_at and n.kind = $1) \
+             and not exists (select 1 from license_holds h where h.customer_id = s.customer_id) \
              and not exists (select 1 from checkout_attempts a where a.customer_id = s.customer_id and a.state = 'paying') \
              order by s.trial_ends_at, s.customer_id limit $4",
         )

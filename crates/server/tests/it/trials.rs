@@ -95,7 +95,7 @@ async fn several_replicas_tell_it_once(world: &World) {
     }
 }
 
-async fn who_has_paid_or_is_gone_is_told_nothing(world: &World) {
+async fn who_has_paid_or_is_gone_or_held_is_told_nothing(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "professional").await;
     let (bob, eve) = (world.customer("bob@example.com").await, world.customer("eve@example.com").await);
@@ -104,6 +104,10 @@ async fn who_has_paid_or_is_gone_is_told_nothing(world: &World) {
     eve.checkout_url("professional").await;
     let paying = "update checkout_attempts set state = $2 where customer_id = $1";
     world.app.db.query(paying).bind(&eve.customer_id).bind("paying").execute().await.unwrap();
+    let kim = world.customer("kim@example.com").await;
+    let hold =
+        "insert into license_holds (customer_id, held_at, actor, reason) values ($1, $2, 'operator:cli', 'asked')";
+    world.app.db.query(hold).bind(&kim.customer_id).bind(world.app.now()).execute().await.unwrap();
     world.sandbox().advance(11 * DAY + HOUR).await;
     assert_eq!(sweep(world).await, 0);
     // The payment came to nothing: now she has to choose again, and in time.
@@ -271,7 +275,7 @@ both_engines!(
     a_trials_end_is_told_three_days_and_one_day_before_and_when_it_has_come,
     a_sweep_that_was_down_says_only_what_is_still_true,
     several_replicas_tell_it_once,
-    who_has_paid_or_is_gone_is_told_nothing,
+    who_has_paid_or_is_gone_or_held_is_told_nothing,
     a_trial_is_over_by_itself_with_the_provider_unreachable,
     an_extended_trial_brings_a_license_a_mail_and_reminders_of_its_own,
     a_trial_that_is_over_is_revived_and_a_paid_one_is_not,
