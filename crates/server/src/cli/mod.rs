@@ -8,11 +8,14 @@ mod customer;
 mod database;
 mod demo;
 mod doctor;
+mod event;
+mod job;
 mod license;
 mod license_changes;
 mod migrate;
 mod operator;
 mod output;
+mod reconcile;
 mod sandbox;
 mod serve;
 pub mod service;
@@ -68,6 +71,14 @@ enum Command {
     /// Make trials longer.
     #[command(subcommand)]
     Trial(trial::TrialCommand),
+    /// See the events that came from the payment provider, and work one off again.
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// See what is owed and not done yet, do it now, or give it up.
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Compare the book with the payment provider.
+    Reconcile(reconcile::ReconcileArgs),
     /// Manage access for programs.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -117,6 +128,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::License(command) => license::run(&common, command).await,
         Command::Customer(command) => customer::run(&common, command).await,
         Command::Trial(command) => trial::run(&common, command).await,
+        Command::Event(command) => event::run(&common, command).await,
+        Command::Job(command) => job::run(&common, command).await,
+        Command::Reconcile(args) => reconcile::run(&common, args).await,
         Command::Admin(command) => admin::run(&common, command).await,
         Command::Doctor => doctor::run(&common).await,
         Command::Stripe(command) => stripe::run(&common, command).await,
