@@ -226,7 +226,7 @@ async fn read_answer(mut response: Response, bytes_max: usize) -> Outcome {
             Some(_) | None => None,
         },
         replayed: header(&response, "idempotent-replayed") == Some("true"),
-        date: header(&response, "date").and_then(instant_of),
+        date: header(&response, "date").and_then(Timestamp::from_http_date),
         body: None,
     };
     let mut bytes = Vec::new();
@@ -246,12 +246,6 @@ async fn read_answer(mut response: Response, bytes_max: usize) -> Outcome {
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
-}
-
-/// The time in an HTTP header.
-fn instant_of(date: &str) -> Option<Timestamp> {
-    let read = jiff::fmt::rfc2822::parse(date).ok()?;
-    Some(Timestamp::from_unix_seconds(read.timestamp().as_second()))
 }
 
 fn conclude(outcome: Outcome) -> Result<Success, ProviderError> {
