@@ -50,6 +50,18 @@ pub enum Refusal {
     /// No such API key.
     #[error("There is no API key with this key_id. `counterfoil admin list-keys` lists them.")]
     ApiKeyUnknown,
+    /// No such event.
+    #[error("There is no event with this id.")]
+    EventUnknown,
+    /// No such job.
+    #[error("There is no job with this id.")]
+    JobUnknown,
+    /// The job is done or was given up for good.
+    #[error("This job is over: it is {state}.")]
+    JobDone {
+        /// Its state.
+        state: &'static str,
+    },
     /// No such plan.
     #[error("There is no plan `{asked}`. Plans that can be bought: {}.", known.join(", "))]
     PlanUnknown {
@@ -179,6 +191,9 @@ impl Refusal {
             Self::ScopeMissing => "scope_missing",
             Self::CustomerUnknown => "customer_not_found",
             Self::ApiKeyUnknown => "api_key_not_found",
+            Self::EventUnknown => "event_not_found",
+            Self::JobUnknown => "job_not_found",
+            Self::JobDone { .. } => "job_is_over",
             Self::PlanUnknown { .. } => "plan_unknown",
             Self::PlanNotForSale { .. } => "plan_not_for_sale",
             Self::IntervalUnavailable { .. } => "interval_unavailable",
@@ -222,6 +237,9 @@ impl Refusal {
             | Self::NotSignedIn
             | Self::OperatorKeyMissing
             | Self::ScopeMissing
+            | Self::EventUnknown
+            | Self::JobUnknown
+            | Self::JobDone { .. }
             | Self::AlreadySubscribed
             | Self::PaymentPending
             | Self::NoSubscription

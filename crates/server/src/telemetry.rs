@@ -52,7 +52,6 @@ fn begin_at_zero() {
             "counterfoil_event_log_gaps_total",
             "Sweeps whose last run lies further back than the provider's log of events.",
         ),
-        ("counterfoil_inbox_failures_total", "Events that could not be worked off at a try."),
         ("counterfoil_webhooks_refused_total", "Webhook requests that were not believed."),
         ("counterfoil_mails_dead_total", "Mails that were given up."),
         ("counterfoil_logins_refused_total", "Logins with a wrong address or password."),
@@ -71,8 +70,18 @@ fn begin_at_zero() {
     for sweep in ["open", "events", "comparison"] {
         metrics::counter!("counterfoil_sweep_repairs_total", "sweep" => sweep).increment(0);
     }
-    metrics::describe_gauge!("counterfoil_inbox_rows", "Events in the inbox, by state.");
-    metrics::describe_gauge!("counterfoil_outbox_rows", "Mails in the outbox, by state.");
+    let failures = "Events that could not be worked off at a try, by whether that goes away by itself.";
+    metrics::describe_counter!("counterfoil_inbox_failures_total", failures);
+    for failure in ["transient", "permanent"] {
+        metrics::counter!("counterfoil_inbox_failures_total", "failure" => failure).increment(0);
+    }
+    metrics::describe_gauge!("counterfoil_inbox_rows", "Events that wait or were given up.");
+    metrics::describe_gauge!("counterfoil_outbox_rows", "Jobs of the outbox that wait or were given up.");
+    metrics::describe_gauge!("counterfoil_inbox_oldest_seconds", "How long the oldest waiting event has waited.");
+    metrics::describe_gauge!("counterfoil_outbox_oldest_seconds", "How long the oldest waiting job has waited.");
+    let unmatched = "Events of ours that have waited for a day for a customer that is not in the book.";
+    metrics::describe_gauge!("counterfoil_inbox_unmatched_rows", unmatched);
+    metrics::describe_gauge!("counterfoil_sweep_age_seconds", "How far back a sweep's last whole run lies.");
     metrics::describe_counter!("counterfoil_http_requests_total", "Requests answered, by route, method and status.");
     metrics::describe_histogram!("counterfoil_http_request_seconds", "How long answers took.");
 }

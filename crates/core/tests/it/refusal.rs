@@ -23,6 +23,9 @@ fn all() -> Vec<Refusal> {
         Refusal::NotSignedIn,
         Refusal::OperatorKeyMissing,
         Refusal::ScopeMissing,
+        Refusal::EventUnknown,
+        Refusal::JobUnknown,
+        Refusal::JobDone { state: "sent" },
         Refusal::CustomerUnknown,
         Refusal::ApiKeyUnknown,
         Refusal::PlanUnknown { asked: "gold".into(), known: known() },
@@ -89,10 +92,13 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::LicenseRevoked => 30,
         Refusal::CurrencyUnavailable { .. } => 31,
         Refusal::CurrencyLocked { .. } => 32,
+        Refusal::EventUnknown => 33,
+        Refusal::JobUnknown => 34,
+        Refusal::JobDone { .. } => 35,
     }
 }
 
-const VARIANTS: usize = 33;
+const VARIANTS: usize = 36;
 
 #[test]
 fn codes_are_unique_plain_words() {

@@ -181,6 +181,7 @@ create table webhook_inbox (
 create index webhook_inbox_due on webhook_inbox (run_at) where state = 'pending';
 create index webhook_inbox_waiting on webhook_inbox (received_at) where state = 'pending';
 create index webhook_inbox_dead on webhook_inbox (id) where state = 'dead';
+create index webhook_inbox_external on webhook_inbox (external_customer) where state = 'pending';
 create index webhook_inbox_event on webhook_inbox (event_id);
 create index webhook_inbox_customer_state on webhook_inbox (customer_id, state);
 

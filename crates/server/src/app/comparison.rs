@@ -47,10 +47,10 @@ impl Position {
 }
 
 /// A customer to be looked at.
-struct Suspect {
-    customer_id: CustomerId,
+pub(super) struct Suspect {
+    pub(super) customer_id: CustomerId,
     /// The provider's customer that claims to be ours and is linked to nobody.
-    unlinked: Option<ExternalCustomerId>,
+    pub(super) unlinked: Option<ExternalCustomerId>,
 }
 
 impl App {
@@ -123,7 +123,7 @@ impl App {
     }
 
     /// Whose subscription this is: by our own link, or by what its metadata claims.
-    async fn owner_of_row(&self, tx: &mut Tx, row: &ListedSubscription) -> Result<Option<Suspect>, Error> {
+    pub(super) async fn owner_of_row(&self, tx: &mut Tx, row: &ListedSubscription) -> Result<Option<Suspect>, Error> {
         let Some(external) = &row.external_customer else { return Ok(None) };
         if let Some(customer_id) = store::links::find_customer(tx, self.provider.name(), external).await? {
             return Ok(Some(Suspect { customer_id, unlinked: None }));

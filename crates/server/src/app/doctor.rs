@@ -150,45 +150,44 @@ fn sample(issuer: &str, product: &str, now: Timestamp) -> Claims {
 pub async fn check_queues(db: &Db, now: Timestamp) -> Vec<Check> {
     let read = async {
         let mut tx = db.begin_read().await?;
-        let inbox = store::inbox::count_by_state(&mut tx).await?;
-        let outbox = store::outbox::count_by_state(&mut tx).await?;
-        let oldest = (store::inbox::oldest_pending(&mut tx).await?, store::outbox::oldest_pending(&mut tx).await?);
+        let inbox = store::inbox::measure(&mut tx, now).await?;
+        let outbox = store::outbox::measure(&mut tx).await?;
         let heard = store::inbox::newest_received(&mut tx).await?;
         tx.rollback().await?;
-        Ok::<_, DbError>((inbox, outbox, oldest, heard))
+        Ok::<_, DbError>((inbox, outbox, heard))
     };
-    let (inbox, outbox, oldest, heard) = match read.await {
+    let (inbox, outbox, heard) = match read.await {
         Ok(read) => read,
         Err(error) => return vec![unreadable("queues", &error)],
     };
     vec![
-        check_queue(Queue { name: "events", late: "events_late", dead: "events_dead" }, &inbox, oldest.0, now),
-        check_queue(Queue { name: "mails", late: "mails_late", dead: "mails_dead" }, &outbox, oldest.1, now),
+        check_queue(&Codes { name: "events", late: "events_late", dead: "events_dead" }, inbox, now),
+        check_queue(&Codes { name: "mails", late: "mails_late", dead: "mails_dead" }, outbox, now),
         check_heard(heard, now),
     ]
 }
 
 /// The codes of a queue.
-struct Queue {
+struct Codes {
     name: &'static str,
     late: &'static str,
     dead: &'static str,
 }
 
-fn check_queue(queue: Queue, counts: &[(String, i64)], oldest: Option<Timestamp>, now: Timestamp) -> Check {
-    let count = |state: &str| counts.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count);
-    let (dead, pending, name) = (count("dead"), count("pending"), queue.name);
+fn check_queue(codes: &Codes, queue: store::Queue, now: Timestamp) -> Check {
+    let store::Queue { dead, pending, oldest, .. } = queue;
+    let name = codes.name;
     if dead > 0 {
         let what = format!("{name}: {dead} were given up, {pending} wait");
         return Check::problem(
-            queue.dead,
+            codes.dead,
             what,
-            "`counterfoil customer explain` says what it means for a customer; repair the cause.",
+            "`counterfoil event list --state dead` and `counterfoil job list --state dead` say why; repair the cause and try again.",
         );
     }
     match oldest {
         Some(since) if since < now.plus_seconds(-WAITING_SECONDS_MAX) => Check::problem(
-            queue.late,
+            codes.late,
             format!("{name}: {pending} wait, the oldest since {}", since.date_time_in_words()),
             "See that the service runs with its worker, and look into its log for why they fail.",
         ),
@@ -280,10 +279,11 @@ mod tests {
 
     #[test]
     fn a_queue_is_a_problem_where_rows_were_given_up_or_nobody_works() {
-        let counts = |dead: i64| vec![("dead".to_owned(), dead), ("pending".to_owned(), 2)];
         let check = |dead, age: i64| {
-            let queue = Queue { name: "mails", late: "mails_late", dead: "mails_dead" };
-            check_queue(queue, &counts(dead), Some(NOW.plus_seconds(-age)), NOW).code
+            let codes = Codes { name: "mails", late: "mails_late", dead: "mails_dead" };
+            let oldest = Some(NOW.plus_seconds(-age));
+            let queue = store::Queue { pending: 3, dead, unmatched: 0, oldest };
+            check_queue(&codes, queue, NOW).code
         };
         assert_eq!((check(0, 900), check(0, 901), check(1, 0)), ("mails", "mails_late", "mails_dead"));
     }

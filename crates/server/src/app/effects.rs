@@ -52,7 +52,9 @@ impl App {
             return Ok(tx.commit().await?);
         }
         if is_given_up(effect, now) {
-            store::outbox::bury(&mut tx, &effect.effect_id, &text).await?;
+            let transient = matches!(error, Error::Failed(failure) if failure.is_transient());
+            let failure = if transient { "transient" } else { "permanent" };
+            store::outbox::bury(&mut tx, &effect.effect_id, failure, &text).await?;
             metrics::counter!("counterfoil_effects_dead_total").increment(1);
             tracing::error!(effect_id = %effect.effect_id, error = text, "something owed was given up; an operator has to look");
         } else {

@@ -43,6 +43,9 @@ pub enum Failure {
     /// The process is shutting down.
     #[error("the service is stopping")]
     Stopping,
+    /// An event names a customer of ours that is not in the book: not committed yet, or lost with an older backup.
+    #[error("the event names a customer that is not in the book")]
+    NotInBook,
     /// What is stored contradicts itself.
     #[error("a stored fact makes no sense: {0}")]
     Corrupt(String),
@@ -71,7 +74,8 @@ impl Failure {
             | Self::CounterpartInTheMaking
             | Self::HasherBusy
             | Self::ProviderKeyPoisoned { .. }
-            | Self::Stopping => true,
+            | Self::Stopping
+            | Self::NotInBook => true,
             Self::Corrupt(_) => false,
         }
     }

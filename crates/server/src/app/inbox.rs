@@ -34,6 +34,13 @@ const BUSY_MILLIS: i64 = 150;
 /// The longest pause between two tries. It is also how long a paying customer may have to wait once the provider is back.
 const BACKOFF_SECONDS_MAX: i64 = 300;
 
+/// The pause where trying again cannot help until somebody changes something: an API key that is refused, say. Any other look at the
+/// customer finishes the row sooner.
+const HOPELESS_MILLIS: i64 = 3_600_000;
+
+/// How long an event may wait for its customer to be in the book before somebody has to be told.
+pub(super) const UNMATCHED_SECONDS: i64 = 86_400;
+
 /// How long a row is tried before it is set aside for an operator: as long as the sender itself would.
 const GIVE_UP_DAYS: i64 = 3;
 
@@ -244,20 +251,33 @@ impl App {
         }
         let now = self.now();
         let text = error.to_string();
-        metrics::counter!("counterfoil_inbox_failures_total").increment(rows.len() as u64);
+        let failure = if is_transient(error) { "transient" } else { "permanent" };
+        metrics::counter!("counterfoil_inbox_failures_total", "failure" => failure).increment(rows.len() as u64);
         let mut tx = self.db.begin().await?;
         for row in rows {
+            let unmatched = matches!(error, Error::Failed(Failure::NotInBook));
+            let long = unmatched && now >= row.received_at.plus_seconds(UNMATCHED_SECONDS);
             if row.attempts >= GIVE_UP_TRIES && now >= row.received_at.plus_days(GIVE_UP_DAYS) {
-                store::inbox::bury(&mut tx, row.id, &text, now).await?;
+                store::inbox::bury(&mut tx, row.id, failure, &text, now).await?;
+                let event_id = &row.event_id;
+                tracing::error!(event_id, error = text, "an event was given up; an operator has to look");
+                continue;
+            }
+            let run_at = match error {
+                Error::Failed(Failure::ProviderKeyPoisoned { until }) => (*until).max(now),
+                _ if long || !is_transient(error) => now.plus_millis(self.entropy.around_millis(HOPELESS_MILLIS)),
+                _ => now.plus_millis(self.backoff_millis(row.attempts)),
+            };
+            store::inbox::postpone(&mut tx, row.id, run_at, failure, &text).await?;
+            let (event_id, attempts) = (&row.event_id, row.attempts);
+            if long {
                 tracing::error!(
-                    event_id = row.event_id,
-                    error = text,
-                    "an event was given up; an operator has to look"
+                    event_id,
+                    attempts,
+                    "an event has waited for a day for a customer that is not in the book"
                 );
             } else {
-                let run_at = now.plus_millis(self.backoff_millis(row.attempts));
-                store::inbox::postpone(&mut tx, row.id, run_at, Some(&text)).await?;
-                tracing::warn!(event_id = row.event_id, attempts = row.attempts, error = text, "an event has to wait");
+                tracing::warn!(event_id, attempts, failure, error = text, "an event has to wait");
             }
         }
         tx.commit().await?;
@@ -279,5 +299,13 @@ async fn known(tx: &mut Tx, customer_id: CustomerId) -> Result<Owner, Error> {
 }
 
 fn not_in_the_book() -> Error {
-    Failure::Corrupt("the event names a customer that is not in the book".into()).into()
+    Failure::NotInBook.into()
+}
+
+/// Whether it may go well by itself. A refusal is an answer, and stays the same until somebody changes something.
+fn is_transient(error: &Error) -> bool {
+    match error {
+        Error::Refused(_) => false,
+        Error::Failed(failure) => failure.is_transient(),
+    }
 }

@@ -27,6 +27,8 @@ pub mod operators;
 pub mod outbox;
 pub mod passwords;
 pub mod plan_changes;
+pub mod queues;
+pub mod reconcile;
 pub mod revocation;
 pub mod secrets;
 pub mod sessions;

@@ -87,7 +87,8 @@ impl App {
                 metrics::counter!("counterfoil_mails_sent_total").increment(1);
             }
             Err(error) if error.is_permanent() || is_given_up(mail, now) => {
-                store::outbox::bury(&mut tx, &mail.effect_id, &error.to_string()).await?;
+                let failure = if error.is_permanent() { "permanent" } else { "transient" };
+                store::outbox::bury(&mut tx, &mail.effect_id, failure, &error.to_string()).await?;
                 metrics::counter!("counterfoil_mails_dead_total").increment(1);
                 tracing::error!(effect_id = %mail.effect_id, %error, "a mail was given up; an operator has to look");
             }

@@ -2,11 +2,10 @@
 
 use counterfoil_core::{CustomerId, EmailAddress};
 
+use super::inbox::UNMATCHED_SECONDS;
 use super::{App, Error};
 use crate::store;
-
-/// Rows in each state of a queue.
-pub type Counts = Vec<(String, i64)>;
+pub use crate::store::Queue;
 
 impl App {
     /// Whether the database answers.
@@ -17,16 +16,28 @@ impl App {
         Ok(self.db.ping().await?)
     }
 
-    /// Rows of inbox and outbox by state.
+    /// How inbox and outbox are doing. It reads what waits and what was given up, and nothing that is done.
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn queue_counts(&self) -> Result<(Counts, Counts), Error> {
+    pub async fn queues(&self) -> Result<(Queue, Queue), Error> {
         let mut tx = self.db.begin_read().await?;
-        let inbox = store::inbox::count_by_state(&mut tx).await?;
-        let outbox = store::outbox::count_by_state(&mut tx).await?;
+        let inbox = store::inbox::measure(&mut tx, self.now().plus_seconds(-UNMATCHED_SECONDS)).await?;
+        let outbox = store::outbox::measure(&mut tx).await?;
         tx.rollback().await?;
         Ok((inbox, outbox))
+    }
+
+    /// How long ago each sweep had last looked through everything, in seconds.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn sweep_ages(&self) -> Result<Vec<(String, i64)>, Error> {
+        let now = self.now();
+        let mut tx = self.db.begin_read().await?;
+        let done = store::sweeps::list_done(&mut tx).await?;
+        tx.rollback().await?;
+        Ok(done.into_iter().map(|(sweep, until)| (sweep, now.seconds_since(until).max(0))).collect())
     }
 }
 

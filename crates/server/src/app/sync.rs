@@ -6,7 +6,7 @@
 
 use counterfoil_core::checkout::OpenAttempt;
 use counterfoil_core::facts::{Facts, ProviderStatus, SessionStatus};
-use counterfoil_core::link::LinkState;
+use counterfoil_core::link::{Link, LinkState};
 use counterfoil_core::plan_change;
 use counterfoil_core::reduce::{later_duplicates, merge, reduce_all};
 use counterfoil_core::{
@@ -116,12 +116,17 @@ impl App {
         let customer_id = &lease.customer_id;
         let mut tx = self.db.begin().await?;
         lease.keep(&mut tx, self.now()).await?;
-        store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let mut links = Vec::new();
         for provider in self.providers() {
             links.push((provider, store::links::find_newest(&mut tx, customer_id, provider.name()).await?));
         }
+        for (provider, link) in &links {
+            if let Some(Link { state: LinkState::Active(external), .. }) = link {
+                store::inbox::assign_all(&mut tx, provider.name(), external, customer_id).await?;
+            }
+        }
+        store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
         let open = store::attempts::list_open(&mut tx, customer_id, self.provider.name()).await?;
         tx.commit().await?;
         let mut counterparts = Vec::new();

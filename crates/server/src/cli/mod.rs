@@ -8,12 +8,15 @@ mod customer;
 mod database;
 mod demo;
 mod doctor;
+mod event;
+mod job;
 mod license;
 mod license_changes;
 mod manual;
 mod migrate;
 mod operator;
 mod output;
+mod reconcile;
 mod sandbox;
 mod serve;
 pub mod service;
@@ -72,6 +75,14 @@ enum Command {
     /// Payment by invoice or bank transfer, as an operator writes it down.
     #[command(subcommand)]
     Manual(manual::ManualCommand),
+    /// See the events that came from the payment provider, and work one off again.
+    #[command(subcommand)]
+    Event(event::EventCommand),
+    /// See what is owed and not done yet, do it now, or give it up.
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Compare the book with the payment provider.
+    Reconcile(reconcile::ReconcileArgs),
     /// Manage access for programs.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -122,6 +133,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Customer(command) => customer::run(&common, command).await,
         Command::Trial(command) => trial::run(&common, command).await,
         Command::Manual(command) => manual::run(&common, command).await,
+        Command::Event(command) => event::run(&common, command).await,
+        Command::Job(command) => job::run(&common, command).await,
+        Command::Reconcile(args) => reconcile::run(&common, args).await,
         Command::Admin(command) => admin::run(&common, command).await,
         Command::Doctor => doctor::run(&common).await,
         Command::Stripe(command) => stripe::run(&common, command).await,

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use counterfoil_core::facts::{Facts, SessionStatus, SubscriptionFacts};
+use counterfoil_core::facts::{Facts, SessionStatus};
 use counterfoil_core::link::Candidate;
 use counterfoil_core::{
     AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, IdempotencyKey, InstanceId,
@@ -19,11 +19,13 @@ use crate::checks::Check;
 
 mod error;
 mod expected;
+pub mod listing;
 pub mod manual;
 pub mod stripe;
 
 pub use error::{ProviderError, WebhookRefusal};
 pub use expected::Expected;
+pub use listing::{EVENT_LOG_DAYS, EventSpan, ListedSubscription, LoggedEvent, Page};
 
 /// A boxed future, because the provider is chosen at start and used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -144,55 +146,6 @@ pub struct Notice {
     pub instance: Option<String>,
     /// Whether events of this type can change what a customer is entitled to.
     pub relevant: bool,
-}
-
-/// How far back a provider's log of events reaches.
-pub const EVENT_LOG_DAYS: i64 = 30;
-
-/// A page of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
-    pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last one.
-    pub next: Option<String>,
-}
-
-impl<T> Page<T> {
-    /// A list without anything in it.
-    #[must_use]
-    pub const fn empty() -> Self {
-        Self { items: Vec::new(), next: None }
-    }
-}
-
-/// A span of the provider's own log of events.
-#[derive(Clone, Debug)]
-pub struct EventSpan<'a> {
-    /// From this instant on.
-    pub since: Timestamp,
-    /// Up to, and without, this one.
-    pub until: Timestamp,
-    /// Where the page begins, as the page before said.
-    pub after: Option<&'a str>,
-}
-
-/// An event from the provider's own log. It was fetched with our key, so nobody else can have written it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoggedEvent {
-    pub notice: Notice,
-    pub body: Vec<u8>,
-}
-
-/// A subscription as a list of all of the account's shows it, ours or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedSubscription {
-    pub external_customer: Option<ExternalCustomerId>,
-    /// Our customer id in its metadata, unchecked.
-    pub customer_id: Option<String>,
-    /// The instance in its metadata, unchecked.
-    pub instance: Option<String>,
-    /// What the list tells; it does not tell how far it is paid.
-    pub facts: SubscriptionFacts,
 }
 
 /// The calls that the application makes. One implementation a provider.

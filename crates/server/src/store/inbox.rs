@@ -5,6 +5,7 @@
 
 use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 
+use super::Queue;
 use crate::db::{DbError, Row, Tx};
 
 /// How an event came to us.
@@ -173,9 +174,30 @@ pub async fn ignore(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Marks the customer's waiting rows as seen by the holder of this fencing number, **before** it looks at the provider.
+/// Notes that all waiting events about this counterpart are the customer's, also those that nobody has claimed yet: one look
+/// finishes them all.
+pub async fn assign_all(
+    tx: &mut Tx,
+    provider: &str,
+    external: &ExternalCustomerId,
+    customer_id: &CustomerId,
+) -> Result<(), DbError> {
+    tx.query(
+        "update webhook_inbox set customer_id = $3 \
+         where external_customer = $2 and state = 'pending' and provider = $1 and customer_id is null",
+    )
+    .bind(provider)
+    .bind(external)
+    .bind(customer_id)
+    .execute()
+    .await?;
+    Ok(())
+}
+
+/// Marks the customer's waiting rows as seen by the holder of this fencing number, **before** it looks at the provider. Those that
+/// were given up are among them: a look that succeeds is all that they ever asked for.
 pub async fn mark_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64) -> Result<u64, DbError> {
-    tx.query("update webhook_inbox set seen_by_fence = $2 where customer_id = $1 and state = 'pending'")
+    tx.query("update webhook_inbox set seen_by_fence = $2 where customer_id = $1 and state in ('pending', 'dead')")
         .bind(customer_id)
         .bind(fence)
         .execute()
@@ -200,8 +222,8 @@ pub async fn find_newest_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64)
 /// between carries another mark, or none, and stays.
 pub async fn finish_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64, now: Timestamp) -> Result<u64, DbError> {
     tx.query(
-        "update webhook_inbox set state = 'processed', processed_at = $3, last_error = null \
-         where customer_id = $1 and seen_by_fence = $2 and state = 'pending'",
+        "update webhook_inbox set state = 'processed', processed_at = $3, last_error = null, failure = null \
+         where customer_id = $1 and seen_by_fence = $2 and state in ('pending', 'dead')",
     )
     .bind(customer_id)
     .bind(fence)
@@ -210,16 +232,21 @@ pub async fn finish_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64, now:
     .await
 }
 
-/// Puts a row back for later.
-pub async fn postpone(tx: &mut Tx, id: i64, run_at: Timestamp, error: Option<&str>) -> Result<(), DbError> {
-    tx.query(
-        "update webhook_inbox set run_at = $2, last_error = coalesce($3, last_error) where id = $1 and state = 'pending'",
-    )
-    .bind(id)
-    .bind(run_at)
-    .bind(error)
-    .execute()
-    .await?;
+/// Puts a row back for later, because of this error.
+pub async fn postpone(
+    tx: &mut Tx,
+    id: i64,
+    run_at: Timestamp,
+    failure: &'static str,
+    error: &str,
+) -> Result<(), DbError> {
+    tx.query("update webhook_inbox set run_at = $2, failure = $3, last_error = $4 where id = $1 and state = 'pending'")
+        .bind(id)
+        .bind(run_at)
+        .bind(failure)
+        .bind(error)
+        .execute()
+        .await?;
     Ok(())
 }
 
@@ -234,22 +261,42 @@ pub async fn put_back(tx: &mut Tx, id: i64, run_at: Timestamp) -> Result<(), DbE
 }
 
 /// Gives a row up: an operator has to look.
-pub async fn bury(tx: &mut Tx, id: i64, error: &str, now: Timestamp) -> Result<(), DbError> {
+pub async fn bury(tx: &mut Tx, id: i64, failure: &'static str, error: &str, now: Timestamp) -> Result<(), DbError> {
     tx.query(
-        "update webhook_inbox set state = 'dead', last_error = $2, processed_at = $3 where id = $1 and state = 'pending'",
+        "update webhook_inbox set state = 'dead', failure = $4, last_error = $2, processed_at = $3 \
+         where id = $1 and state = 'pending'",
     )
     .bind(id)
     .bind(error)
     .bind(now)
+    .bind(failure)
     .execute()
     .await?;
     Ok(())
 }
 
-/// Rows by state, for metrics.
-pub async fn count_by_state(tx: &mut Tx) -> Result<Vec<(String, i64)>, DbError> {
-    let rows = tx.query("select state, cast(count(*) as bigint) as n from webhook_inbox group by state").all().await?;
-    rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect()
+/// How much waits and how much was given up. Only those rows are read, and of a long queue only the beginning.
+pub async fn measure(tx: &mut Tx, unmatched_before: Timestamp) -> Result<Queue, DbError> {
+    let row = tx
+        .query(
+            "select (select cast(count(*) as bigint) from \
+             (select 1 as one from webhook_inbox where state = 'pending' limit $2) as waiting) as pending, \
+             (select cast(count(*) as bigint) from \
+             (select 1 as one from webhook_inbox where state = 'dead' limit $2) as buried) as dead, \
+             (select cast(count(*) as bigint) from (select 1 as one from webhook_inbox \
+             where state = 'pending' and received_at < $1 and customer_id is null limit $2) as strange) as unmatched, \
+             (select min(received_at) from webhook_inbox where state = 'pending') as oldest",
+        )
+        .bind(unmatched_before)
+        .bind(super::COUNT_MAX)
+        .one()
+        .await?;
+    Ok(Queue {
+        pending: row.get("pending")?,
+        dead: row.get("dead")?,
+        unmatched: row.get("unmatched")?,
+        oldest: row.get("oldest")?,
+    })
 }
 
 /// An event as operators read it.
@@ -297,12 +344,7 @@ pub async fn list_about(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Re
         .collect()
 }
 
-/// When the row that waits longest came.
-pub async fn oldest_pending(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
-    tx.query("select min(received_at) as at from webhook_inbox where state = 'pending'").one().await?.get("at")
-}
-
 /// When the provider was last heard.
 pub async fn newest_received(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
-    tx.query("select max(received_at) as at from webhook_inbox").one().await?.get("at")
+    tx.query("select max(received_at) as at from webhook_inbox where source = 'webhook'").one().await?.get("at")
 }

@@ -246,3 +246,18 @@ pub async fn find_currency(tx: &mut Tx, customer_id: &CustomerId, provider: &str
         .await?;
     row.map_or(Ok(None), |row| row.get("currency"))
 }
+
+/// Customers after `after` with an active link.
+pub async fn list_linked(tx: &mut Tx, provider: &str, after: &str, limit: i64) -> Result<Vec<CustomerId>, DbError> {
+    let rows = tx
+        .query(
+            "select customer_id from billing_links where provider = $1 and state = 'active' and customer_id > $2 \
+             order by customer_id limit $3",
+        )
+        .bind(provider)
+        .bind(after)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(|row| row.parse("customer_id")).collect()
+}

@@ -8,9 +8,11 @@ pub mod api_keys;
 pub mod attempts;
 pub mod audit;
 pub mod customers;
+pub mod events;
 pub mod holds;
 pub mod inbox;
 pub mod instance;
+pub mod jobs;
 pub mod leases;
 pub mod licenses;
 pub mod links;
@@ -22,9 +24,23 @@ pub mod subscriptions;
 pub mod sweeps;
 pub mod trials;
 
-use counterfoil_core::Interval;
+use counterfoil_core::{Interval, Timestamp};
 
 use crate::db::{DbError, Row};
+
+/// Rows of one kind that are counted at most: beyond that, the exact number tells nobody more.
+pub const COUNT_MAX: i64 = 100_000;
+
+/// How a queue is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    pub pending: i64,
+    pub dead: i64,
+    /// Events of ours that wait for long and belong to nobody in the book.
+    pub unmatched: i64,
+    /// When the oldest row that waits came in.
+    pub oldest: Option<Timestamp>,
+}
 
 /// The interval column, empty where the price is in no plan.
 fn interval(row: &Row, column: &str) -> Result<Option<Interval>, DbError> {

@@ -5,6 +5,7 @@
 
 use counterfoil_core::{CustomerId, EffectId, Timestamp};
 
+use super::Queue;
 use crate::db::{DbError, Row, Tx};
 
 /// What is owed beside mails.
@@ -216,7 +217,7 @@ pub async fn delete(tx: &mut Tx, effect_id: &EffectId) -> Result<(), DbError> {
 /// The mail server took it.
 pub async fn set_sent(tx: &mut Tx, effect_id: &EffectId, now: Timestamp) -> Result<(), DbError> {
     tx.query(
-        "update outbox set state = 'sent', sent_at = $2, last_error = null where effect_id = $1 and state = 'pending'",
+        "update outbox set state = 'sent', sent_at = $2, last_error = null, failure = null where effect_id = $1 and state = 'pending'",
     )
     .bind(effect_id)
     .bind(now)
@@ -227,7 +228,9 @@ pub async fn set_sent(tx: &mut Tx, effect_id: &EffectId, now: Timestamp) -> Resu
 
 /// Puts a mail back for later.
 pub async fn postpone(tx: &mut Tx, effect_id: &EffectId, run_at: Timestamp, error: &str) -> Result<(), DbError> {
-    tx.query("update outbox set run_at = $2, last_error = $3 where effect_id = $1 and state = 'pending'")
+    tx.query(
+        "update outbox set run_at = $2, last_error = $3, failure = 'transient' where effect_id = $1 and state = 'pending'",
+    )
         .bind(effect_id)
         .bind(run_at)
         .bind(error)
@@ -237,12 +240,15 @@ pub async fn postpone(tx: &mut Tx, effect_id: &EffectId, run_at: Timestamp, erro
 }
 
 /// Gives a mail up: an operator has to look.
-pub async fn bury(tx: &mut Tx, effect_id: &EffectId, error: &str) -> Result<(), DbError> {
-    tx.query("update outbox set state = 'dead', last_error = $2 where effect_id = $1 and state = 'pending'")
-        .bind(effect_id)
-        .bind(error)
-        .execute()
-        .await?;
+pub async fn bury(tx: &mut Tx, effect_id: &EffectId, failure: &'static str, error: &str) -> Result<(), DbError> {
+    tx.query(
+        "update outbox set state = 'dead', last_error = $2, failure = $3 where effect_id = $1 and state = 'pending'",
+    )
+    .bind(effect_id)
+    .bind(error)
+    .bind(failure)
+    .execute()
+    .await?;
     Ok(())
 }
 
@@ -273,10 +279,20 @@ pub async fn find(tx: &mut Tx, effect_id: &EffectId) -> Result<Option<Mail>, DbE
     .transpose()
 }
 
-/// Rows by state, for metrics.
-pub async fn count_by_state(tx: &mut Tx) -> Result<Vec<(String, i64)>, DbError> {
-    let rows = tx.query("select state, cast(count(*) as bigint) as n from outbox group by state").all().await?;
-    rows.iter().map(|row| Ok((row.get("state")?, row.get("n")?))).collect()
+/// How much waits and how much was given up, as for the inbox.
+pub async fn measure(tx: &mut Tx) -> Result<Queue, DbError> {
+    let row = tx
+        .query(
+            "select (select cast(count(*) as bigint) from \
+             (select 1 as one from outbox where state = 'pending' limit $1) as waiting) as pending, \
+             (select cast(count(*) as bigint) from \
+             (select 1 as one from outbox where state = 'dead' limit $1) as buried) as dead, \
+             (select min(created_at) from outbox where state = 'pending') as oldest",
+        )
+        .bind(super::COUNT_MAX)
+        .one()
+        .await?;
+    Ok(Queue { pending: row.get("pending")?, dead: row.get("dead")?, unmatched: 0, oldest: row.get("oldest")? })
 }
 
 /// A mail as operators read it: without its text, which holds the license.
@@ -313,9 +329,4 @@ pub async fn list_of_customer(tx: &mut Tx, customer_id: &CustomerId, limit: i64)
             })
         })
         .collect()
-}
-
-/// When the mail that waits longest was owed.
-pub async fn oldest_pending(tx: &mut Tx) -> Result<Option<Timestamp>, DbError> {
-    tx.query("select min(created_at) as at from outbox where state = 'pending'").one().await?.get("at")
 }

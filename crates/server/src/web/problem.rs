@@ -148,14 +148,19 @@ impl From<Refusal> for Problem {
             | Refusal::TrialNotExtendable { .. }
             | Refusal::NoBilling
             | Refusal::NoAgreement
-            | Refusal::AlreadyRecorded => StatusCode::CONFLICT,
+            | Refusal::AlreadyRecorded
+            | Refusal::JobDone { .. } => StatusCode::CONFLICT,
             Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
             Refusal::InvalidCredentials
             | Refusal::NotSignedIn
             | Refusal::OperatorKeyMissing
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
             Refusal::ScopeMissing | Refusal::WrongPassword | Refusal::LicenseRevoked => StatusCode::FORBIDDEN,
-            Refusal::CustomerUnknown | Refusal::ApiKeyUnknown | Refusal::NoLicense => StatusCode::NOT_FOUND,
+            Refusal::CustomerUnknown
+            | Refusal::EventUnknown
+            | Refusal::JobUnknown
+            | Refusal::ApiKeyUnknown
+            | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };
         let retry_after_seconds = match &refusal {
@@ -186,7 +191,7 @@ fn explain(failure: &Failure) -> Problem {
         Failure::Database(error) if error.is_unavailable() || error.is_conflict() => {
             Problem::retry(UNAVAILABLE, "database_unavailable", "The database does not answer. Try again shortly.", 5)
         }
-        Failure::Database(_) | Failure::Corrupt(_) => Problem::internal(),
+        Failure::Database(_) | Failure::Corrupt(_) | Failure::NotInBook => Problem::internal(),
         Failure::Provider(error) => explain_provider(error),
         Failure::ProviderKeyPoisoned { until: _ } => Problem::retry(
             UNAVAILABLE,

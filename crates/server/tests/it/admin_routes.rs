@@ -116,6 +116,20 @@ async fn sample(world: &World, path: &str, part: &str) -> String {
             world.customer(&format!("customer{number}@example.com")).await.customer_id
         }
         "key_id" => new_key(world, Scope::Read).await.key_id.to_string(),
+        "event_id" => {
+            let event = world.event("customer.updated", json!({ "object": "customer" }));
+            world.deliver(&event).await.accepted();
+            event["id"].as_str().expect("an id").to_owned()
+        }
+        "job_id" => {
+            // One that was given up: what is sent is over.
+            world.allow_unsettled();
+            let number = world.counts().await[0];
+            let ada = world.customer(&format!("customer{number}@example.com")).await;
+            world.worked_off().await;
+            let sql = "update outbox set state = 'dead' where customer_id = $1 returning effect_id";
+            world.app.db.query(sql).bind(&ada.customer_id).one().await.expect("a mail").get("effect_id").unwrap()
+        }
         _ => panic!("{path}: say in `sample` what {{{part}}} stands for"),
     }
 }

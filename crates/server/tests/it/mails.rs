@@ -129,6 +129,22 @@ async fn scenario_81_a_mail_that_was_not_taken_is_sent_later_once(world: &World)
     tap.look("the mail on the wire", "a mail server", &taken[0].replace(&effect_id, ""));
 }
 
+async fn scenario_81_two_hours_without_a_mail_server_and_then_one_mail(world: &World) {
+    let (down, up) = (MailServer::start(&[Mood::Busy]).await, MailServer::start(&[Mood::Takes]).await);
+    let ada = world.customer("ada@example.com").await;
+    for _ in 0..24 {
+        world.app.work_outbox(&down.mailer()).await.unwrap();
+        world.sandbox().advance(300).await;
+    }
+    ada.current_license().await.accepted();
+    assert_eq!((the_mail(world).await.0, down.taken().len()), ("pending".to_owned(), 0));
+    for _ in 0..4 {
+        world.app.work_outbox(&up.mailer()).await.unwrap();
+        world.sandbox().advance(600).await;
+    }
+    assert_eq!((the_mail(world).await.0, up.taken().len()), ("sent".to_owned(), 1));
+}
+
 async fn a_mail_that_is_refused_for_good_is_set_aside_for_an_operator(world: &World) {
     world.allow_unsettled();
     let server = MailServer::start(&[Mood::Refuses]).await;
@@ -172,6 +188,7 @@ async fn two_workers_send_each_mail_once(world: &World) {
 both_engines!(
     Setup::no_worker();
     scenario_81_a_mail_that_was_not_taken_is_sent_later_once,
+    scenario_81_two_hours_without_a_mail_server_and_then_one_mail,
     a_mail_that_is_refused_for_good_is_set_aside_for_an_operator,
     a_mail_server_that_is_away_for_days_is_given_up,
     two_workers_send_each_mail_once,

@@ -51,6 +51,7 @@ mod pages;
 mod passwords;
 mod plan_changes;
 mod processes;
+mod queues;
 mod races;
 mod recovery;
 mod revocation;

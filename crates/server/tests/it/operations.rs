@@ -173,6 +173,12 @@ async fn numbers_are_there_and_name_nobody(world: &World) {
         "counterfoil_http_requests_total",
         "counterfoil_inbox_rows",
         "counterfoil_outbox_rows",
+        "counterfoil_inbox_rows{state=\"dead\"} 0",
+        "counterfoil_inbox_oldest_seconds 0",
+        "counterfoil_inbox_unmatched_rows 0",
+        "counterfoil_sweep_age_seconds{sweep=\"events\"}",
+        "counterfoil_sweep_repairs_total{sweep=\"comparison\"}",
+        "counterfoil_inbox_failures_total{failure=\"permanent\"}",
     ] {
         assert!(answer.body.contains(name), "{name} is missing");
     }

@@ -160,9 +160,9 @@ fn event<'a>(event_id: &'a str, external: Option<&'a ExternalCustomerId>) -> New
 }
 
 async fn inbox_states(db: &TestDb) -> Vec<(String, i64)> {
-    let mut counts = committed!(db, |tx| inbox::count_by_state(tx));
-    counts.sort();
-    counts
+    let sql = "select state, cast(count(*) as bigint) as n from webhook_inbox group by state order by state";
+    let rows = db.query(sql).all().await.unwrap();
+    rows.iter().map(|row| (row.get("state").unwrap(), row.get("n").unwrap())).collect()
 }
 
 async fn an_event_is_stored_once_and_stays_as_it_is(db: &TestDb) {
@@ -234,19 +234,19 @@ async fn only_what_was_seen_before_the_look_is_finished_by_it(db: &TestDb) {
     assert_eq!(committed!(db, |tx| inbox::finish_seen(tx, &ada, 7, later(1))), 2);
     assert_eq!(inbox_states(db).await, [("pending".to_owned(), 2), ("processed".to_owned(), 2)]);
     // What is done is done: nothing brings it back or changes why.
-    committed!(db, |tx| inbox::postpone(tx, ids[0], NOW, Some("late")));
+    committed!(db, |tx| inbox::postpone(tx, ids[0], NOW, "transient", "late"));
     committed!(db, |tx| inbox::ignore(tx, ids[0], "late", NOW));
-    committed!(db, |tx| inbox::bury(tx, ids[1], "late", NOW));
+    committed!(db, |tx| inbox::bury(tx, ids[1], "transient", "late", NOW));
     assert_eq!(inbox_states(db).await, [("pending".to_owned(), 2), ("processed".to_owned(), 2)]);
-    committed!(db, |tx| inbox::postpone(tx, ids[3], later(500), Some("why")));
-    committed!(db, |tx| inbox::postpone(tx, ids[3], later(400), None));
+    committed!(db, |tx| inbox::postpone(tx, ids[3], later(500), "transient", "what"));
+    committed!(db, |tx| inbox::postpone(tx, ids[3], later(400), "permanent", "why"));
     let row = db.query("select last_error, run_at from webhook_inbox where event_id = 'evt_4'").one().await.unwrap();
     assert_eq!(
         (row.get::<String>("last_error").unwrap(), row.get::<Timestamp>("run_at").unwrap()),
         ("why".into(), later(400))
     );
     committed!(db, |tx| inbox::ignore(tx, ids[2], "not ours", NOW));
-    committed!(db, |tx| inbox::bury(tx, ids[3], "given up", NOW));
+    committed!(db, |tx| inbox::bury(tx, ids[3], "permanent", "given up", NOW));
     let expected = [("dead".to_owned(), 1), ("ignored".to_owned(), 1), ("processed".to_owned(), 2)];
     assert_eq!(inbox_states(db).await, expected);
 }
@@ -277,8 +277,8 @@ async fn a_mail_is_owed_once_and_ends_once(db: &TestDb) {
     committed!(db, |tx| outbox::postpone(tx, &first, later(5), "busy"));
     assert_eq!(committed!(db, |tx| outbox::claim(tx, later(5), later(60), 10))[0].attempts, 2);
     committed!(db, |tx| outbox::set_sent(tx, &first, later(6)));
-    committed!(db, |tx| outbox::bury(tx, &second, "refused"));
-    committed!(db, |tx| outbox::bury(tx, &first, "too late"));
+    committed!(db, |tx| outbox::bury(tx, &second, "permanent", "refused"));
+    committed!(db, |tx| outbox::bury(tx, &first, "transient", "too late"));
     committed!(db, |tx| outbox::postpone(tx, &second, NOW, "too late"));
     committed!(db, |tx| outbox::set_sent(tx, &second, NOW));
     let newest = committed!(db, |tx| outbox::list_newest(tx, 10));

@@ -114,19 +114,22 @@ async fn all_is_right(world: &World, cast: &Cast, place: &str) {
 
 async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world: &World) {
     let cast = a_day_without_webhooks(world).await;
-    let missed = world.app.sweep_events().await.unwrap().expect("it is due");
-    assert!(missed >= 10, "{missed}");
+    // The service's own worker may have been first.
+    world.app.sweep_events().await.unwrap();
+    let is_reported = async || audited(world, "webhooks_missed").await.len() == 1;
+    world.until("the log was read", is_reported).await;
     world.worked_off().await;
     all_is_right(world, &cast, "after the sweep").await;
     let refunded = world.stored(&cast.refunded).await;
     assert_eq!(refunded.needs_attention.as_deref(), Some("money_back"));
     let reports = audited(world, "webhooks_missed").await;
     assert_eq!(reports.len(), 1, "{reports:?}");
-    assert!(reports[0].starts_with(&format!("{missed} events since ")), "{reports:?}");
+    let missed: u32 = reports[0].split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+    assert!(missed >= 10, "{reports:?}");
     assert!(audited(world, "sweep_repaired").await.len() >= 7);
     assert_eq!(world.app.sweep_events().await.unwrap(), None, "it is not due again");
     world.sandbox().advance(HOUR + 1).await;
-    assert_eq!(world.app.sweep_events().await.unwrap(), Some(0), "the overlap brings nothing twice");
+    assert_eq!(world.app.sweep_events().await.unwrap().unwrap_or(0), 0, "the overlap brings nothing twice");
     assert_eq!(world.app.compare_subscriptions().await.unwrap().unwrap_or(0), 0, "and leaves nothing to be found");
     world.worked_off().await;
     all_is_right(world, &cast, "an hour later").await;
@@ -134,14 +137,15 @@ async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world:
 
 async fn scenario_77_a_day_of_dropped_webhooks_and_the_comparison_alone(world: &World) {
     let cast = a_day_without_webhooks(world).await;
-    let repaired = world.app.compare_subscriptions().await.unwrap().expect("it is due");
-    assert_eq!(repaired, 7, "all but the refund, which no list of subscriptions shows");
+    // The service's own worker may have been first. The refund is not among them: no list of subscriptions shows it.
+    world.app.compare_subscriptions().await.unwrap();
+    world.until("seven are repaired", async || audited(world, "sweep_repaired").await.len() == 7).await;
     world.worked_off().await;
     all_is_right(world, &cast, "after the comparison").await;
     assert_eq!(audited(world, "sweep_repaired").await.len(), 7);
     assert_eq!(world.app.compare_subscriptions().await.unwrap(), None, "it is not due again");
     world.sandbox().advance(DAY).await;
-    assert_eq!(world.app.compare_subscriptions().await.unwrap(), Some(0));
+    assert_eq!(world.app.compare_subscriptions().await.unwrap().unwrap_or(0), 0);
     world.worked_off().await;
     all_is_right(world, &cast, "a day later").await;
 }

@@ -43,15 +43,19 @@ pub async fn readyz(State(state): State<WebState>) -> Result<Json<StatusBody>, P
     responses((status = 200, body = String, content_type = "text/plain"))
 )]
 pub async fn metrics(State(state): State<WebState>) -> Result<Response, Problem> {
-    let (inbox, outbox) = state.app.queue_counts().await?;
-    for (name, counts) in [("counterfoil_inbox_rows", inbox), ("counterfoil_outbox_rows", outbox)] {
-        // An empty state is a zero and not a gap.
-        for row_state in ["pending", "dead"] {
-            metrics::gauge!(name, "state" => row_state).set(0.0);
-        }
-        for (row_state, count) in counts {
-            metrics::gauge!(name, "state" => row_state).set(count as f64);
-        }
+    let (inbox, outbox) = state.app.queues().await?;
+    let now = state.app.now();
+    for (queue, rows, age) in [
+        (inbox, "counterfoil_inbox_rows", "counterfoil_inbox_oldest_seconds"),
+        (outbox, "counterfoil_outbox_rows", "counterfoil_outbox_oldest_seconds"),
+    ] {
+        metrics::gauge!(rows, "state" => "pending").set(queue.pending as f64);
+        metrics::gauge!(rows, "state" => "dead").set(queue.dead as f64);
+        metrics::gauge!(age).set(queue.oldest.map_or(0, |at| now.seconds_since(at).max(0)) as f64);
+    }
+    metrics::gauge!("counterfoil_inbox_unmatched_rows").set(inbox.unmatched as f64);
+    for (sweep, seconds) in state.app.sweep_ages().await? {
+        metrics::gauge!("counterfoil_sweep_age_seconds", "sweep" => sweep).set(seconds as f64);
     }
     let text = state.metrics.render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())

@@ -8,9 +8,12 @@
 
 pub mod customers;
 pub mod doctor;
+pub mod events;
+pub mod jobs;
 pub mod keys;
 pub mod licenses;
 pub mod manual;
+pub mod reconcile;
 pub mod stripe;
 pub mod trials;
 pub mod who;
@@ -121,6 +124,13 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(manual::change))
         .routes(routes!(manual::cancel))
         .routes(routes!(manual::resume))
+        .routes(routes!(events::list))
+        .routes(routes!(events::show))
+        .routes(routes!(events::replay))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::discard))
+        .routes(routes!(reconcile::compare, reconcile::fix))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(trials::extend))

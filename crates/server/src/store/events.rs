@@ -1,0 +1,136 @@
+//! Rows of the inbox as an operator sees them, and putting one back into the queue.
+
+use counterfoil_core::{CustomerId, Timestamp};
+
+use crate::db::{DbError, Row, Tx};
+
+/// Where an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventState {
+    /// It waits to be worked off.
+    Pending,
+    /// The state that it spoke of is in the book.
+    Processed,
+    /// It is not about us.
+    Ignored,
+    /// It was given up.
+    Dead,
+}
+
+impl EventState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Processed, Self::Ignored, Self::Dead];
+
+    /// The stable word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processed => "processed",
+            Self::Ignored => "ignored",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// The state that this word means.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+}
+
+/// An event as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Rises with every row.
+    pub number: i64,
+    pub event_id: String,
+    pub event_type: String,
+    /// `webhook` or `sweep`.
+    pub source: String,
+    pub state: EventState,
+    pub ignored_because: Option<String>,
+    pub customer_id: Option<CustomerId>,
+    pub external_customer: Option<String>,
+    pub attempts: i64,
+    /// `transient` or `permanent`, of the newest error.
+    pub failure: Option<String>,
+    pub last_error: Option<String>,
+    pub received_at: Timestamp,
+    pub run_at: Timestamp,
+    pub processed_at: Option<Timestamp>,
+}
+
+fn stored_from_row(row: &Row) -> Result<StoredEvent, DbError> {
+    let state: String = row.get("state")?;
+    let customer_id: Option<String> = row.get("customer_id")?;
+    Ok(StoredEvent {
+        number: row.get("id")?,
+        event_id: row.get("event_id")?,
+        event_type: row.get("event_type")?,
+        source: row.get("source")?,
+        state: EventState::parse(&state).ok_or_else(|| DbError::other("an event is in an unknown state"))?,
+        ignored_because: row.get("ignored_because")?,
+        customer_id: match customer_id {
+            Some(_) => Some(row.parse("customer_id")?),
+            None => None,
+        },
+        external_customer: row.get("external_customer")?,
+        attempts: row.get("attempts")?,
+        failure: row.get("failure")?,
+        last_error: row.get("last_error")?,
+        received_at: row.get("received_at")?,
+        run_at: row.get("run_at")?,
+        processed_at: row.get("processed_at")?,
+    })
+}
+
+/// Events before a number, newest first.
+pub async fn list(
+    tx: &mut Tx,
+    state: Option<EventState>,
+    customer_id: Option<&CustomerId>,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<StoredEvent>, DbError> {
+    let rows = tx
+        .query(
+            "select id, event_id, event_type, source, state, ignored_because, customer_id, external_customer, attempts, failure, \
+             last_error, received_at, run_at, processed_at from webhook_inbox where id < $1 \
+             and ($2 = '' or state = $2) and ($3 = '' or customer_id = $3) order by id desc limit $4",
+        )
+        .bind(before)
+        .bind(state.map_or("", EventState::word))
+        .bind(customer_id.map_or("", CustomerId::as_str))
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(stored_from_row).collect()
+}
+
+/// One event by the provider's id, with what was sent.
+pub async fn find(tx: &mut Tx, event_id: &str) -> Result<Option<(StoredEvent, Vec<u8>)>, DbError> {
+    let row = tx
+        .query(
+            "select id, event_id, event_type, source, state, ignored_because, customer_id, external_customer, attempts, failure, \
+             last_error, received_at, run_at, processed_at, body from webhook_inbox where event_id = $1 \
+             order by id desc limit 1",
+        )
+        .bind(event_id)
+        .optional()
+        .await?;
+    row.map(|row| Ok((stored_from_row(&row)?, row.get("body")?))).transpose()
+}
+
+/// Puts an event back into the queue, as if it had just come.
+pub async fn replay(tx: &mut Tx, number: i64, now: Timestamp) -> Result<(), DbError> {
+    tx.query(
+        "update webhook_inbox set state = 'pending', attempts = 0, run_at = $2, ignored_because = null, last_error = null, \
+         failure = null, seen_by_fence = null, processed_at = null where id = $1",
+    )
+    .bind(number)
+    .bind(now)
+    .execute()
+    .await?;
+    Ok(())
+}
