@@ -50,17 +50,20 @@ pub enum ManualCommand {
         why: Why,
     },
     /// Record money that came; it pays the next periods.
+    #[command(
+        override_usage = "counterfoil manual pay [OPTIONS] --reference ID --amount N --currency CODE --reason TEXT <CUSTOMER>"
+    )]
     Pay {
         #[command(flatten)]
         whose: Whose,
         /// The number of the invoice or transfer; each is taken once.
-        #[arg(long)]
+        #[arg(long, value_name = "ID")]
         reference: String,
         /// In the smallest unit of the currency.
-        #[arg(long)]
+        #[arg(long, value_name = "N")]
         amount: i64,
         /// Three small letters.
-        #[arg(long)]
+        #[arg(long, value_name = "CODE")]
         currency: String,
         /// How many periods it pays.
         #[arg(long, default_value_t = 1)]
@@ -73,10 +76,10 @@ pub enum ManualCommand {
         #[command(flatten)]
         whose: Whose,
         /// The reference of the payment.
-        #[arg(long)]
+        #[arg(long, value_name = "ID")]
         payment: String,
         /// The number of the refund itself; each is taken once.
-        #[arg(long)]
+        #[arg(long, value_name = "ID")]
         reference: String,
         /// In the smallest unit of the currency; all that is left without it.
         #[arg(long)]
