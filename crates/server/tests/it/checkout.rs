@@ -160,6 +160,14 @@ async fn scenario_14_callers_cannot_bring_metadata_of_their_own(world: &World) {
     assert!(world.sandbox().calls().await.is_empty());
 }
 
+async fn scenario_15_a_deleted_account_cannot_check_out(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let delete = "update customers set deleted_at = $2 where customer_id = $1";
+    world.app.db.query(delete).bind(&ada.customer_id).bind(world.app.now()).execute().await.unwrap();
+    ada.checkout("professional").await.refused(404, "customer_not_found");
+    assert!(world.sandbox().calls().await.is_empty(), "Stripe was not asked");
+}
+
 async fn scenario_16_the_same_wish_is_answered_with_the_open_session(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let first = ada.checkout_url("professional").await;
@@ -282,6 +290,7 @@ both_engines!(
     scenario_11_the_deletion_of_an_unknown_customer_changes_nothing,
     scenario_12_another_address_at_stripe_does_not_become_ours,
     scenario_14_callers_cannot_bring_metadata_of_their_own,
+    scenario_15_a_deleted_account_cannot_check_out,
     scenario_16_the_same_wish_is_answered_with_the_open_session,
     scenario_17_another_wish_closes_the_open_session,
     scenario_18_21_and_23_the_already_subscribed_are_not_charged_twice,
