@@ -57,6 +57,9 @@ fn only_a_live_subscription_is_in_the_way_of_another() {
     assert_eq!(refuse_if_live(&trial_until(15)), Ok(()));
 }
 
+/// Plan, interval, the currency that is asked for, the one that is settled, and the price or the refusal.
+type Row = (&'static str, Option<Interval>, Option<&'static str>, Option<&'static str>, String);
+
 /// `professional` in three currencies, the yearly one not in pounds; `abroad` in dollars only.
 fn choose_in(plan_code: &str, interval: Option<Interval>, asked: Option<&str>, locked: Option<&str>) -> String {
     let price = |id: &str, interval, currency: &str| Price {
@@ -74,7 +77,7 @@ fn choose_in(plan_code: &str, interval: Option<Interval>, asked: Option<&str>, l
     ];
     let abroad = vec![price("a_usd", Interval::Month, "usd")];
     let plans = vec![plan("trial", 14, 0, vec![]), plan("professional", 0, 7, prices), plan("abroad", 0, 7, abroad)];
-    let catalog = Catalog::new(plans).unwrap();
+    let catalog = Catalog::new(plans).expect("a catalogue");
     match choose_price(&catalog, &PlanCode::new(plan_code), interval, Currency { asked, locked }) {
         Ok((_, price)) => price.stripe_price.clone(),
         Err(refusal) => refusal.to_string(),
@@ -90,7 +93,7 @@ fn the_price_is_in_the_currency_that_was_asked_for_or_paid_in_before() {
              sold in {is}, or sign up with another account to pay in {price}."
         )
     };
-    let table: [(&str, Option<Interval>, Option<&str>, Option<&str>, String); 14] = [
+    let table: [Row; 14] = [
         ("professional", None, None, None, "m_eur".into()),
         ("professional", Some(Year), None, None, "y_usd".into()),
         ("professional", None, Some("usd"), None, "m_usd".into()),
