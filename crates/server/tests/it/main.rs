@@ -35,6 +35,7 @@ mod checkout;
 mod checkout_depth;
 mod cli;
 mod cli_manual;
+mod cli_queues;
 mod cli_stripe;
 mod client;
 mod crashes;
