@@ -9,14 +9,21 @@ use crate::store;
 use crate::store::audit::Actor;
 
 impl App {
+    /// Whether the operator's policy ends what a customer pays for twice.
+    pub(super) fn ends_duplicates(&self) -> bool {
+        match self.settings.duplicate_policy {
+            DuplicatePolicy::Flag => false,
+            DuplicatePolicy::Cancel | DuplicatePolicy::CancelAndRefund => true,
+        }
+    }
+
     /// Cancels these later duplicates, under the operator's policy, after a look was written: only what our book shows as the
     /// second one is ended. What fails stays flagged, and the next look tries it again; the customer's licence does not wait
     /// for it. Where its money is to go back, that comes first: a subscription that has ended is no duplicate any more, and nobody
     /// would come back for its payment.
     pub(super) async fn cancel_duplicates(&self, lease: &Lease, duplicates: &[ExternalSubscriptionId]) {
-        match self.settings.duplicate_policy {
-            DuplicatePolicy::Flag => return,
-            DuplicatePolicy::Cancel | DuplicatePolicy::CancelAndRefund => {}
+        if !self.ends_duplicates() {
+            return;
         }
         for duplicate in duplicates {
             if let Err(error) = self.end_duplicate(lease, duplicate).await {

@@ -69,13 +69,13 @@ impl App {
     /// [`Refusal::CustomerUnknown`], or failures; nothing is written then, and the next call does it all.
     pub async fn sync_customer(&self, customer_id: &CustomerId) -> Result<Synced, Error> {
         let Some(lease) = self.try_lease(customer_id).await? else { return Ok(Synced::Busy) };
-        match self.sync_under(&lease, Afterwards::GiveBack).await {
-            Ok(changed) => Ok(Synced::Done { changed }),
-            Err(error) => {
-                self.release(lease).await;
-                Err(error)
-            }
+        // While duplicates are being ended nobody else may look, or both would end them.
+        let afterwards = if self.ends_duplicates() { Afterwards::Keep } else { Afterwards::GiveBack };
+        let result = self.sync_under(&lease, afterwards).await;
+        if result.is_err() || afterwards == Afterwards::Keep {
+            self.release(lease).await;
         }
+        Ok(Synced::Done { changed: result? })
     }
 
     /// The same under a lease that is held already and goes on being held.

@@ -8,7 +8,7 @@ use counterfoil_core::{Interval, PlanCode, Timestamp};
 use serde_json::{Value, json};
 
 use super::customer::find_id;
-use super::operator::{Why, open_app};
+use super::operator::{Why, day_or_instant, open_app};
 use super::{Common, log_quietly, output};
 use crate::app::manual::{ManualFile, Step};
 use crate::providers::manual::{NewPayment, NewRefund, Recorded, Statement};
@@ -134,9 +134,7 @@ fn interval(text: &str) -> Result<Interval, String> {
 }
 
 fn first_day(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .or_else(|_| format!("{text}T00:00:00Z").parse())
-        .map_err(|_| "write a day such as 2026-12-31, or an instant such as 2026-12-31T12:00:00Z".to_owned())
+    day_or_instant(text, "00:00:00")
 }
 
 /// Runs one of them; works beside a running service.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use counterfoil_core::Timestamp;
 
 use super::output::coded;
 use super::service::{self, SandboxAccess};
@@ -31,6 +32,13 @@ impl Why {
     pub fn by(&self) -> anyhow::Result<By> {
         Ok(By::command_line(&self.reason).map_err(crate::app::Error::from)?)
     }
+}
+
+/// An instant, or a day, which stands for this time of it in UTC.
+pub fn day_or_instant(text: &str, time: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .or_else(|_| format!("{text}T{time}Z").parse())
+        .map_err(|_| "write a day such as 2026-12-31, or an instant such as 2026-12-31T12:00:00Z".to_owned())
 }
 
 /// The application as the running service has it, on the same database and with the same provider; it starts no worker.

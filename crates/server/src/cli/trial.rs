@@ -8,7 +8,7 @@ use counterfoil_core::trial::{EXTENSION_DAYS_MAX, Extension};
 use serde_json::json;
 
 use super::customer::find_id;
-use super::operator::{Why, open_app};
+use super::operator::{Why, day_or_instant, open_app};
 use super::{Common, log_quietly, output};
 
 /// Commands of `trial`.
@@ -31,9 +31,7 @@ pub enum TrialCommand {
 }
 
 fn date(text: &str) -> Result<Timestamp, String> {
-    text.parse()
-        .or_else(|_| format!("{text}T23:59:59Z").parse())
-        .map_err(|_| "write a day such as 2026-12-31, or an instant such as 2026-12-31T12:00:00Z".to_owned())
+    day_or_instant(text, "23:59:59")
 }
 
 /// Runs one of them; works beside a running service, and needs no payment provider.

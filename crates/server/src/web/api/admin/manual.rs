@@ -6,7 +6,7 @@ use counterfoil_core::{Interval, PlanCode, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Operator, Segment};
+use super::{Operator, ReasonRequest, Segment};
 use crate::app::manual::{ManualFile, Step};
 use crate::app::operators::Scope;
 use crate::providers::manual::{NewPayment, NewRefund, Statement};
@@ -118,15 +118,6 @@ pub struct ManualCancelBody {
     now: Option<bool>,
     /// Why, for the audit log.
     #[schema(example = "notice by letter")]
-    reason: String,
-}
-
-/// A reason alone.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ManualResumeBody {
-    /// Why, for the audit log.
-    #[schema(example = "notice taken back")]
     reason: String,
 }
 
@@ -371,7 +362,7 @@ pub async fn cancel(
 #[utoipa::path(
     post, path = "/api/admin/customers/{customer_id}/manual/resume", tag = "operators", security(("token" = [])),
     extensions(("x-scope" = json!("billing"))),
-    params(("customer_id" = String, Path, description = "Our id of the customer")), request_body = ManualResumeBody,
+    params(("customer_id" = String, Path, description = "Our id of the customer")), request_body = ReasonRequest,
     responses(
         (status = 200, body = ManualFileBody),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
@@ -386,7 +377,7 @@ pub async fn resume(
     operator: Operator,
     State(state): State<WebState>,
     customer: Segment,
-    JsonBody(body): JsonBody<ManualResumeBody>,
+    JsonBody(body): JsonBody<ReasonRequest>,
 ) -> Result<Json<ManualFileBody>, Problem> {
     act(&operator, state, &customer, Step::Resume, &body.reason).await
 }
