@@ -12,6 +12,7 @@ pub mod facts;
 pub mod ids;
 pub mod license;
 pub mod link;
+pub mod listing;
 pub mod manual;
 pub mod password;
 pub mod plan;

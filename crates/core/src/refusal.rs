@@ -166,6 +166,9 @@ pub enum Refusal {
     /// The token is not one of ours.
     #[error("The token is not a license issued here.")]
     LicenseInvalid,
+    /// No version has a place in a status list of this number.
+    #[error("There is no status list of this number.")]
+    StatusListUnknown,
     /// The same thing was asked for too often.
     #[error("Too many attempts. Try again in {retry_after_seconds} seconds.")]
     TooManyRequests {
@@ -214,6 +217,7 @@ impl Refusal {
             Self::NoLicense => "no_license",
             Self::LicenseRevoked => "license_revoked",
             Self::LicenseInvalid => "license_invalid",
+            Self::StatusListUnknown => "status_list_not_found",
             Self::TooManyRequests { .. } => "too_many_requests",
         }
     }
@@ -252,6 +256,7 @@ impl Refusal {
             | Self::NoAgreement
             | Self::NoLicense
             | Self::LicenseRevoked
+            | Self::StatusListUnknown
             | Self::TooManyRequests { .. } => None,
         }
     }

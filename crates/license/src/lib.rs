@@ -57,6 +57,7 @@ mod state;
 mod status_list;
 mod timeline;
 mod token;
+mod validation;
 mod verify;
 #[cfg(test)]
 mod wycheproof_tests;
@@ -75,4 +76,5 @@ pub use status_list::{
 };
 pub use timeline::{Phase, state_at, timeline};
 pub use token::{Reason, TOKEN_BYTES_MAX};
+pub use validation::{ValidationAnswer, ValidationAnswerError};
 pub use verify::{Expectations, ISSUED_AHEAD_SECONDS_MAX, Trust, Verified, Verifier, inspect, verify};

@@ -15,6 +15,7 @@ use crate::encoding::to_base64url;
 use crate::rooted::{KEY_SET, RootPublicKey, SignedKeySet};
 use crate::status_list::{STATUS_LIST, StatusList};
 use crate::token::{ALGORITHM, Kind, LICENSE};
+use crate::validation::{VALIDATION, ValidationAnswer};
 use crate::{Claims, PublicKey};
 
 /// The text is not an unencrypted Ed25519 private key in PKCS#8 PEM form.
@@ -102,6 +103,11 @@ impl SigningKey {
     /// Signs a status list. What it says is the caller's decision, as with [`SigningKey::sign`].
     pub fn sign_status_list(&self, list: &StatusList) -> String {
         self.sign_as(&STATUS_LIST, &list.to_payload())
+    }
+
+    /// Signs an answer about a license, as with [`SigningKey::sign`].
+    pub fn sign_validation(&self, answer: &ValidationAnswer) -> String {
+        self.sign_as(&VALIDATION, &serde_json::to_vec(answer).expect("an answer is plain JSON"))
     }
 
     fn sign_as(&self, kind: &Kind, payload: &[u8]) -> String {

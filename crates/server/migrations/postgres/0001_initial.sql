@@ -139,6 +139,18 @@ create table licenses (
     unique (customer_id, version)
 );
 
+-- The place of each version in a status list, and what the list says of it. Places are random, so that they tell nothing.
+create table license_statuses (
+    list bigint not null,
+    place bigint not null,
+    license_id text not null unique,
+    customer_id text not null references customers (customer_id),
+    listed text not null check (listed in ('valid', 'invalid', 'suspended', 'superseded')),
+    changed_at timestamptz not null,
+    primary key (list, place)
+);
+create index license_statuses_customer on license_statuses (customer_id);
+
 -- While a row stands, no version is issued for the customer, whatever happens.
 create table license_holds (
     customer_id text primary key not null references customers (customer_id) on delete cascade,

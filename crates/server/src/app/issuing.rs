@@ -5,8 +5,9 @@
 
 use counterfoil_core::entitlement::Grant;
 use counterfoil_core::license::{Terms, facts_digest, terms_digest};
+use counterfoil_core::listing::Listed;
 use counterfoil_core::{LicenseId, Refusal, Timestamp};
-use counterfoil_license::Claims;
+use counterfoil_license::{Claims, StatusReference};
 
 use super::operators::By;
 use super::outbox::OwedMail;
@@ -172,8 +173,16 @@ impl App {
         // Replicas may sign with keys of their own: what any of them signed says the same, and is not issued again.
         let keys = store::signing_keys::list_active(tx).await?;
         let is_unchanged = |license: &License| keys.iter().any(|key| license.facts_digest == facts_digest(grant, key));
+        // A version that the lists call withdrawn is not brought back: the same facts get a version of their own.
+        let is_withdrawn = match &newest {
+            Some(license) => {
+                let entry = store::license_statuses::find(tx, &license.license_id).await?;
+                entry.is_some_and(|entry| entry.listed == Listed::Invalid)
+            }
+            None => false,
+        };
         match newest {
-            Some(license) if is_unchanged(&license) => Ok(Issued::Unchanged(license)),
+            Some(license) if is_unchanged(&license) && !is_withdrawn => Ok(Issued::Unchanged(license)),
             newest => {
                 let reason = Reason::between(newest.as_ref(), grant);
                 let version = newest.map_or(FIRST_VERSION, |license| license.version + 1);
@@ -200,7 +209,9 @@ impl App {
         }
         let license_id = LicenseId::from_random(self.entropy.bytes());
         let terms = Terms::draft(license_id, customer.customer_id.clone(), next.version, grant, now);
-        let token = self.signing_key.sign(&self.claims(&terms));
+        let whose = (&customer.customer_id, &terms.license_id);
+        let place = self.take_place(tx, whose, now).await?;
+        let token = self.signing_key.sign(&self.claims(&terms, place));
         let key_id = self.signing_key.key_id();
         let (caused_by, cause_detail) = next.cause.words();
         let made = Made {
@@ -213,6 +224,7 @@ impl App {
             cause_detail,
         };
         store::licenses::insert(tx, &terms, &made).await?;
+        store::license_statuses::replace_older(tx, whose, terms.expires_at, now).await?;
         let license = store::licenses::find(tx, &customer.customer_id, &terms.license_id)
             .await?
             .ok_or_else(|| Failure::Corrupt("a license that was just written is not there".into()))?;
@@ -223,7 +235,7 @@ impl App {
         Ok(license)
     }
 
-    fn claims(&self, terms: &Terms) -> Claims {
+    fn claims(&self, terms: &Terms, place: StatusReference) -> Claims {
         Claims {
             iss: self.settings.public_url.clone(),
             sub: terms.customer_id.to_string(),
@@ -242,7 +254,7 @@ impl App {
             paid_until: terms.paid_until.as_unix_seconds(),
             grace_until: terms.expires_at.as_unix_seconds(),
             refresh_after: terms.refresh_after.as_unix_seconds(),
-            status_list: None,
+            status_list: Some(place),
         }
     }
 

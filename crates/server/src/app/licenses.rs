@@ -5,6 +5,7 @@ use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal, Subscription, T
 use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, State, Verified, verify};
 
 use super::customers::find_subscription;
+use super::limits::{LICENSES_OF_A_CUSTOMER, TOKENS_OF_NOBODY};
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
@@ -12,19 +13,6 @@ use crate::store::licenses::License;
 
 /// Versions in one answer of the history.
 pub const HISTORY_MAX: i64 = 100;
-
-/// The answer to `validate`.
-#[derive(Debug)]
-pub struct Validation {
-    /// Whether the product may be used with this token now.
-    pub valid: bool,
-    /// The stable code.
-    pub code: &'static str,
-    /// What the token says; only where its signature is ours.
-    pub claims: Option<Claims>,
-    /// Whether a newer version exists.
-    pub superseded: bool,
-}
 
 impl App {
     /// The customer's right at this moment, under what an operator has decided.
@@ -89,14 +77,16 @@ impl App {
     }
 
     /// The newest licence of the customer to whom this one was issued. Any version ever issued will do, an expired one too, but
-    /// not a revoked one: whoever has that gets nothing more for it.
+    /// not a revoked one: whoever has that gets nothing more for it. Nothing is written.
     ///
     /// # Errors
     /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::LicenseRevoked`], [`Refusal::NoLicense`] where nothing
-    /// is entitled any more.
+    /// is entitled any more, [`Refusal::TooManyRequests`].
     pub async fn refresh_license(&self, token: &str) -> Result<License, Error> {
         let now = self.now();
-        let claims = self.own_claims(token, now).await?.claims.ok_or(Refusal::LicenseInvalid)?;
+        let claims = self.own_claims(token, now).await?.claims;
+        self.limit_licenses(claims.as_ref(), now)?;
+        let claims = claims.ok_or(Refusal::LicenseInvalid)?;
         let customer_id: CustomerId = claims.customer_id.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let license_id: LicenseId = claims.jti.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let mut tx = self.db.begin_read().await?;
@@ -114,43 +104,15 @@ impl App {
         }
     }
 
-    /// What this token is worth now, with what the server knows beyond the token itself.
+    /// Who shows licences too often has to wait: each customer for itself, and whoever shows what is none together.
     ///
     /// # Errors
-    /// Failures of the database; a bad token is an answer, not an error.
-    pub async fn validate_license(&self, token: &str) -> Result<Validation, Error> {
-        let now = self.now();
-        let verified = self.own_claims(token, now).await?;
-        let code = verified.state.code();
-        let Some(claims) = verified.claims.clone() else {
-            return Ok(Validation { valid: false, code, claims: None, superseded: false });
-        };
-        let (Ok(customer_id), Ok(license_id)) = (claims.customer_id.parse::<CustomerId>(), claims.jti.parse()) else {
-            return Ok(Validation { valid: false, code: "unknown_license", claims: None, superseded: false });
-        };
-        let mut tx = self.db.begin_read().await?;
-        let issued = store::licenses::find(&mut tx, &customer_id, &license_id).await?;
-        let newest = store::licenses::find_newest(&mut tx, &customer_id).await?;
-        let customer = store::customers::find(&mut tx, &customer_id).await?;
-        let subscription = store::subscriptions::find(&mut tx, &customer_id).await?;
-        let (Some(issued), Some(newest), Some(_customer), Some(subscription)) =
-            (issued, newest, customer, subscription)
-        else {
-            tx.rollback().await?;
-            return Ok(Validation { valid: false, code: "unknown_license", claims: None, superseded: false });
-        };
-        let right = self.right(&mut tx, &customer_id, &subscription, now).await?;
-        tx.rollback().await?;
-        let superseded = newest.license_id != license_id;
-        let (valid, code) = match (verified.entitled(), right) {
-            // It says more than that the token has expired as well.
-            (_, Err(Ended::Revoked)) => (false, Ended::Revoked.word()),
-            _ if issued.revoked_at.is_some() => (false, Ended::Revoked.word()),
-            (false, _) => (false, code),
-            (true, Err(ended)) => (false, ended.word()),
-            (true, Ok(_)) => (true, code),
-        };
-        Ok(Validation { valid, code, claims: Some(claims), superseded })
+    /// [`Refusal::TooManyRequests`].
+    pub(super) fn limit_licenses(&self, claims: Option<&Claims>, now: Timestamp) -> Result<(), Refusal> {
+        match claims {
+            Some(claims) => self.limits.take(&claims.customer_id, LICENSES_OF_A_CUSTOMER, now),
+            None => self.limits.take("", TOKENS_OF_NOBODY, now),
+        }
     }
 
     async fn own_claims(&self, token: &str, now: Timestamp) -> Result<Verified, Error> {

@@ -20,6 +20,7 @@ pub mod inbox;
 pub mod issuing;
 pub mod leases;
 pub mod licenses;
+pub mod limits;
 pub mod links;
 pub mod mail_links;
 pub mod manual;
@@ -35,6 +36,7 @@ pub mod sessions;
 pub mod settings;
 pub mod start;
 pub mod status;
+pub mod status_lists;
 pub mod subscriptions;
 mod sweep_runs;
 pub mod sweeps;
@@ -42,6 +44,7 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod trials;
+pub mod validation;
 pub mod webhooks;
 
 use std::sync::Arc;
@@ -78,6 +81,10 @@ pub struct App {
     /// Names this run of the process in leases.
     pub holder: Arc<str>,
     pub signals: Arc<Signals>,
+    /// The status lists that this process has signed.
+    pub status_lists: Arc<status_lists::StatusLists>,
+    /// Who asks how often.
+    pub limits: Arc<limits::Limits>,
 }
 
 /// Wakes the workers of this process at once; other replicas find the rows by polling.

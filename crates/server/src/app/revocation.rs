@@ -82,6 +82,7 @@ impl App {
             return Ok(Revoked { versions: 0, changed: false });
         }
         let versions = store::licenses::revoke_all(&mut tx, customer_id, by.reason(), now).await?;
+        store::license_statuses::withdraw_all(&mut tx, customer_id, now).await?;
         if versions > 0 {
             let key = format!("revoked:{customer_id}:{now}");
             self.owe_customer_mail(&mut tx, &customer, key, self.revoked_mail(&customer), now).await?;

@@ -6,7 +6,7 @@ pub use counterfoil_core::checkout::CheckoutTrial;
 pub use counterfoil_core::facts::DisputePolicy;
 pub use counterfoil_core::trial::TrialPer;
 
-pub use crate::config::{CheckoutAuth, DuplicatePolicy};
+pub use crate::config::{CheckoutAuth, DuplicatePolicy, StatusListSettings};
 
 /// Settings of the use cases.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct Settings {
     pub trial_per: TrialPer,
     /// Whether customers are told by mail that their trial ends.
     pub trial_reminders: bool,
+    /// Where status lists lie, and how long they live.
+    pub status_list: StatusListSettings,
     /// Whether this is the sandbox: no real money, mails are kept.
     pub sandbox: bool,
 }

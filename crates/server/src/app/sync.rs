@@ -180,7 +180,9 @@ impl App {
         let state_changed = self.save_subscription(&mut tx, customer_id, &current, &next, now).await?;
         let planned = plan_change::planned(&next, &facts, &self.catalog);
         store::planned_changes::replace(&mut tx, customer_id, planned.as_ref()).await?;
-        let issued = match self.right(&mut tx, customer_id, &next, now).await? {
+        let right = self.right(&mut tx, customer_id, &next, now).await?;
+        self.mark_licenses(&mut tx, customer_id, &next, right.as_ref().map_err(|ended| *ended), now).await?;
+        let issued = match right {
             Ok(grant) => {
                 let event_id = store::inbox::find_newest_seen(&mut tx, customer_id, lease.fence).await?;
                 let cause = Cause::Look { event_id };

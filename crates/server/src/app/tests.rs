@@ -68,6 +68,11 @@ async fn world(engine: crate::db::Engine) -> World {
             checkout_trial: CheckoutTrial::End,
             trial_per: TrialPer::Person,
             trial_reminders: true,
+            status_list: settings::StatusListSettings {
+                url: "http://localhost:3100/status-lists".to_owned(),
+                ttl_seconds: 3_600,
+                life_seconds: 72 * 3_600,
+            },
             sandbox: true,
         }),
         instance: Arc::new(Instance {
@@ -77,6 +82,8 @@ async fn world(engine: crate::db::Engine) -> World {
         }),
         holder: "run_1".into(),
         signals: Arc::default(),
+        status_lists: Arc::default(),
+        limits: Arc::default(),
     };
     start::publish_key(&app.db, &app.signing_key, app.now()).await.unwrap();
     World { app, stripe, _db: db }

@@ -12,6 +12,7 @@ use counterfoil_license::{
 };
 
 use super::output::coded;
+use super::status_lists::{self, StatusListsArgs};
 use super::{Common, database, license_changes, log_quietly, output};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,6 +25,8 @@ pub enum LicenseCommand {
     Verify(VerifyArgs),
     /// Show what a license says and draw its life; verify it only where keys are given.
     Inspect(InspectArgs),
+    /// Write the signed status lists as files, for a static host; run it from a timer, once an hour or more often.
+    StatusLists(StatusListsArgs),
     #[command(flatten)]
     Change(license_changes::ChangeCommand),
 }
@@ -138,6 +141,7 @@ pub async fn run(common: &Common, command: LicenseCommand) -> anyhow::Result<Exi
     match command {
         LicenseCommand::Verify(args) => verify(common, &args).await,
         LicenseCommand::Inspect(args) => show(common, &args.given),
+        LicenseCommand::StatusLists(args) => status_lists::run(common, &args).await,
         LicenseCommand::Change(command) => license_changes::run(common, command).await,
     }
 }

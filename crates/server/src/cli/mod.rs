@@ -20,6 +20,7 @@ mod reconcile;
 mod sandbox;
 mod serve;
 pub mod service;
+mod status_lists;
 mod stripe;
 mod trial;
 

@@ -204,6 +204,8 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
         instance: Arc::new(instance),
         holder,
         signals: Arc::new(Signals::default()),
+        status_lists: Arc::default(),
+        limits: Arc::default(),
     })
 }
 
@@ -221,6 +223,7 @@ fn settings(config: &Config) -> Settings {
         checkout_trial: config.checkout_trial,
         trial_per: config.trial_per.clone(),
         trial_reminders: config.trial_reminders,
+        status_list: config.status_list.clone(),
         sandbox: config.mode.is_sandbox(),
     }
 }

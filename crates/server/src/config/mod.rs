@@ -6,6 +6,7 @@
 mod check;
 mod checkout;
 mod error;
+mod licenses;
 mod mode;
 mod settings;
 mod source;
@@ -24,6 +25,7 @@ use counterfoil_core::trial::TrialPer;
 use secrecy::SecretString;
 
 pub use error::{ConfigError, Problem};
+pub use licenses::StatusListSettings;
 pub use source::Environment;
 
 /// The file that is read where none is asked for.
@@ -77,6 +79,8 @@ pub struct Config {
     pub catalog: Catalog,
     /// The private key that signs licences, in PEM; without one, a key is kept in `data_dir`.
     pub license_key: Option<SecretString>,
+    /// Where status lists lie, and how long they live.
+    pub status_list: StatusListSettings,
     /// How log lines look.
     pub log_format: LogFormat,
 }

@@ -53,9 +53,12 @@ pub(super) static BILLING_ADDRESS: Setting =
 pub(super) static PRODUCT: Setting = plain("product", "COUNTERFOIL_PRODUCT");
 pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRODUCT_NAME");
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
+pub(super) static STATUS_LIST_URL: Setting = plain("status_list_url", "COUNTERFOIL_STATUS_LIST_URL");
+pub(super) static STATUS_LIST_TTL: Setting = plain("status_list_ttl_minutes", "COUNTERFOIL_STATUS_LIST_TTL_MINUTES");
+pub(super) static STATUS_LIST_LIFE: Setting = plain("status_list_life_hours", "COUNTERFOIL_STATUS_LIST_LIFE_HOURS");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 27] = [
+pub(super) static ALL: [&Setting; 30] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -82,6 +85,9 @@ pub(super) static ALL: [&Setting; 27] = [
     &PRODUCT,
     &PRODUCT_NAME,
     &LICENSE_KEY,
+    &STATUS_LIST_URL,
+    &STATUS_LIST_TTL,
+    &STATUS_LIST_LIFE,
     &LOG_FORMAT,
 ];
 

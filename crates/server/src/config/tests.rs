@@ -440,3 +440,25 @@ fn checkouts_offer_what_the_vendor_chose() {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
     }
 }
+
+#[test]
+fn status_lists_lie_where_the_vendor_wants_them() {
+    let at =
+        |url: &str, ttl_seconds, life_seconds| StatusListSettings { url: url.to_owned(), ttl_seconds, life_seconds };
+    let config = from_env(&[("COUNTERFOIL_PUBLIC_URL", "https://billing.example.com")]).unwrap();
+    assert_eq!(config.status_list, at("https://billing.example.com/status-lists", 3_600, 72 * 3_600));
+    let file = "status_list_url = \"https://static.example.com/acme/\"\nstatus_list_ttl_minutes = \"5\"\n\
+                status_list_life_hours = \"24\"";
+    assert_eq!(from_file(file).unwrap().status_list, at("https://static.example.com/acme", 300, 24 * 3_600));
+    let table = [
+        ("status_list_url = \"static.example.com\"", "invalid_status_list_url"),
+        ("status_list_url = \"http://static.example.com\"", "invalid_status_list_url"),
+        ("status_list_url = \"https://static.example.com/?x=1\"", "invalid_status_list_url"),
+        ("status_list_ttl_minutes = \"0\"", "invalid_number"),
+        ("status_list_ttl_minutes = \"an hour\"", "invalid_number"),
+        ("status_list_life_hours = \"1\"", "invalid_status_list_life"),
+    ];
+    for (file, code) in table {
+        assert_eq!(refused(from_file(file)).0, code, "{file}");
+    }
+}

@@ -14,6 +14,7 @@ pub mod inbox;
 pub mod instance;
 pub mod jobs;
 pub mod leases;
+pub mod license_statuses;
 pub mod licenses;
 pub mod links;
 pub mod outbox;

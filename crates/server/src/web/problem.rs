@@ -160,6 +160,7 @@ impl From<Refusal> for Problem {
             | Refusal::EventUnknown
             | Refusal::JobUnknown
             | Refusal::ApiKeyUnknown
+            | Refusal::StatusListUnknown
             | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };

@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 45] = [
+const COMMANDS: [&[&str]; 46] = [
     &[],
     &["serve"],
     &["demo"],
@@ -75,6 +75,7 @@ const COMMANDS: [&[&str]; 45] = [
     &["license"],
     &["license", "verify"],
     &["license", "inspect"],
+    &["license", "status-lists"],
     &["license", "issue"],
     &["license", "reissue"],
     &["license", "revoke"],

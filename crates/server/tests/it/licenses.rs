@@ -54,6 +54,7 @@ async fn a_license_says_what_it_has_to_and_no_more(world: &World) {
         "paid_until",
         "grace_until",
         "refresh_after",
+        "status_list",
     ];
     expected.sort_unstable();
     assert_eq!(names, expected, "no provider id, no address");

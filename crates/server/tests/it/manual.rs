@@ -184,7 +184,11 @@ async fn money_that_goes_back_takes_its_period_along(world: &World) {
     done(world, &ada, &Step::Pay(payment("INV-2"))).await;
     let stored = world.stored(&ada).await;
     assert_eq!((stored.status.as_str(), stored.needs_attention), ("active", None));
-    assert_eq!(ada.validate(license["token"].as_str().unwrap()).await["valid"], true);
+    // What was withdrawn stays so: the same facts, paid for again, have a version of their own.
+    assert_eq!(ada.validate(license["token"].as_str().unwrap()).await["code"], "withdrawn");
+    let again = ada.current_license().await.accepted();
+    assert_eq!(again["version"], license["version"].as_i64().unwrap() + 1);
+    assert_eq!(ada.validate(again["token"].as_str().unwrap()).await["valid"], true);
 }
 
 async fn the_operator_changes_the_plan_now_or_with_the_period(world: &World) {

@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use crate::actors::Visitor;
 use crate::world::{World, id_of};
 
-const HOLD: &[(&str, &str)] = &[("COUNTERFOIL_DISPUTE_POLICY", "hold")];
+pub const HOLD: &[(&str, &str)] = &[("COUNTERFOIL_DISPUTE_POLICY", "hold")];
 const REFUND: &[(&str, &str)] = &[("COUNTERFOIL_DUPLICATE_POLICY", "cancel_and_refund")];
 const CANCEL: &[(&str, &str)] = &[("COUNTERFOIL_DUPLICATE_POLICY", "cancel")];
 
 /// The payments of the customer, newest first.
-async fn payments(world: &World, visitor: &Visitor) -> Vec<Value> {
+pub async fn payments(world: &World, visitor: &Visitor) -> Vec<Value> {
     let customer = world.stored(visitor).await.stripe_customer_id.expect("a counterpart");
     world.sandbox().list(&format!("/v1/payment_intents?customer={customer}")).await
 }
 
 /// Gives back a part of a payment, or all of it.
-async fn refund(world: &World, payment: &Value, amount: Option<&str>) {
+pub async fn refund(world: &World, payment: &Value, amount: Option<&str>) {
     let mut pairs = vec![("payment_intent", payment["id"].as_str().expect("an id"))];
     pairs.extend(amount.map(|amount| ("amount", amount)));
     world.sandbox().post("/v1/refunds", &pairs).await;
@@ -37,7 +37,7 @@ async fn subscribe_at_stripe(world: &World, visitor: &Visitor, price: &str, card
 }
 
 /// Who has bought with a card whose holder disputes the payment at once.
-async fn disputing(world: &World) -> Visitor {
+pub async fn disputing(world: &World) -> Visitor {
     let ada = world.customer("ada@example.com").await;
     ada.checkout_url("professional").await;
     subscribe_at_stripe(world, &ada, "price_pro_monthly", "pm_card_createDispute").await;
@@ -45,7 +45,7 @@ async fn disputing(world: &World) -> Visitor {
     ada
 }
 
-async fn decide(world: &World, status: &str) {
+pub async fn decide(world: &World, status: &str) {
     let dispute = world.sandbox().newest_event("charge.dispute.created").await["data"]["object"]["id"].clone();
     world.sandbox().decide_dispute(dispute.as_str().expect("an id"), status).await;
     world.settled().await;

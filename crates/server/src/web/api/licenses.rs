@@ -1,13 +1,15 @@
-//! Licences: the current one, the history, refresh and validation, and the public keys.
+//! Licences: the current one, the history, refresh, the status lists and the public keys.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use counterfoil_core::Timestamp;
+use counterfoil_core::{Refusal, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::cacheable;
+use crate::app::status_lists::LIST_FRESH_SECONDS;
 use crate::store::licenses::License;
 use crate::web::WebState;
 use crate::web::caller::SignedIn;
@@ -77,34 +79,12 @@ pub struct LicenseListBody {
     has_more: bool,
 }
 
-/// A license to refresh or validate.
+/// A license to refresh.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// The signed license.
     token: String,
-}
-
-/// What a license is worth now.
-#[derive(Serialize, ToSchema)]
-pub struct ValidationBody {
-    /// Whether the product may be used with it now.
-    valid: bool,
-    /// Why, or why not: a stable code.
-    code: String,
-    /// Whether there is a newer version to fetch.
-    superseded: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    customer_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    license_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    plan: Option<String>,
-    /// What the product unlocks; empty unless valid.
-    features: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    expires_at: Option<Timestamp>,
 }
 
 /// The newest license of the session's customer.
@@ -139,7 +119,7 @@ pub async fn list(
 ) -> Result<Json<LicenseListBody>, Problem> {
     let Query(query) = query.map_err(|_| {
         Problem::new(
-            axum::http::StatusCode::UNPROCESSABLE_ENTITY,
+            StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_request",
             "The only parameter is `before`, a whole number.",
         )
@@ -151,43 +131,64 @@ pub async fn list(
 }
 
 /// The newest license of the customer to whom this one was issued: the old license is the credential, even an expired one.
+///
+/// The answer's `ETag` names the version. Who sends it along as `If-None-Match` is answered 304 for as long as there is no newer
+/// one. The body's `refresh_after` says when to ask again.
 #[utoipa::path(
     post, path = "/api/licenses/refresh", tag = "licenses", request_body = TokenRequest,
     responses(
         (status = 200, body = LicenseBody),
+        (status = 304, description = "there is no newer license than the one of `If-None-Match`"),
         (status = 401, body = ProblemBody, description = "`license_invalid`"),
         (status = 403, body = ProblemBody, description = "`license_revoked`: no other one is issued for it; the customer has to contact the vendor"),
         (status = 404, body = ProblemBody, description = "`no_license`: neither a trial nor a paid period runs"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`: more than a thousand at once, or ten a second, for one customer"),
     )
 )]
 pub async fn refresh(
     State(state): State<WebState>,
+    headers: HeaderMap,
     JsonBody(request): JsonBody<TokenRequest>,
-) -> Result<Json<LicenseBody>, Problem> {
-    Ok(Json((&state.app.refresh_license(&request.token).await?).into()))
+) -> Result<Response, Problem> {
+    let license = state.app.refresh_license(&request.token).await?;
+    let etag = format!("\"{}\"", license.license_id);
+    if is_known(&headers, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    Ok(([(header::ETAG, etag)], Json(LicenseBody::from(&license))).into_response())
 }
 
-/// What a license is worth now. A bad license is an answer, not an error.
+/// A list that says which licenses were revoked, suspended or superseded: a signed JWT after draft-ietf-oauth-status-list.
 #[utoipa::path(
-    post, path = "/api/licenses/validate", tag = "licenses", request_body = TokenRequest,
-    responses((status = 200, body = ValidationBody))
+    get, path = "/status-lists/{file}", tag = "licenses",
+    params(("file" = String, Path, description = "`1.jwt`, `2.jwt` …: the name that a license's `status_list.uri` ends with")),
+    responses(
+        (status = 200, content_type = "application/statuslist+jwt", description = "the list", body = String),
+        (status = 304, description = "it still says what the one of `If-None-Match` says"),
+        (status = 404, body = ProblemBody, description = "`status_list_not_found`"),
+    )
 )]
-pub async fn validate(
+pub async fn status_list(
     State(state): State<WebState>,
-    JsonBody(request): JsonBody<TokenRequest>,
-) -> Result<Json<ValidationBody>, Problem> {
-    let found = state.app.validate_license(&request.token).await?;
-    let claims = found.claims;
-    Ok(Json(ValidationBody {
-        valid: found.valid,
-        code: found.code.to_owned(),
-        superseded: found.superseded,
-        customer_id: claims.as_ref().map(|claims| claims.customer_id.clone()),
-        license_id: claims.as_ref().map(|claims| claims.jti.clone()),
-        plan: claims.as_ref().map(|claims| claims.plan.clone()),
-        features: claims.as_ref().filter(|_| found.valid).map(|claims| claims.features.clone()).unwrap_or_default(),
-        expires_at: claims.as_ref().map(|claims| Timestamp::from_unix_seconds(claims.exp)),
-    }))
+    Path(file): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let number = file.strip_suffix(".jwt").and_then(|number| number.parse::<i64>().ok());
+    let number = number.filter(|number| format!("{number}.jwt") == file).ok_or(Refusal::StatusListUnknown)?;
+    let list = state.app.status_list(number).await?;
+    let known = (cacheable(LIST_FRESH_SECONDS), [(header::ETAG, list.etag.clone())]);
+    if is_known(&headers, &list.etag) {
+        return Ok((StatusCode::NOT_MODIFIED, known).into_response());
+    }
+    let kind = [(header::CONTENT_TYPE, "application/statuslist+jwt")];
+    Ok((known, kind, list.token.clone()).into_response())
+}
+
+/// Whether `If-None-Match` names what would be answered. It is compared weakly (RFC 9110, section 13.1.2).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let opaque = |etag: &str| etag.trim().trim_start_matches("W/").to_owned();
+    let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    given.flat_map(|value| value.split(',')).any(|each| each.trim() == "*" || opaque(each) == opaque(etag))
 }
 
 /// The public keys that verify licenses (RFC 7517).

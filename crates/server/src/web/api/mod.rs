@@ -9,6 +9,7 @@ pub mod operations;
 pub mod passwords;
 pub mod plan_changes;
 pub mod subscriptions;
+pub mod validation;
 pub mod webhooks;
 
 use axum::Router;
@@ -66,7 +67,8 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(licenses::current))
         .routes(routes!(licenses::list))
         .routes(routes!(licenses::refresh))
-        .routes(routes!(licenses::validate))
+        .routes(routes!(licenses::status_list))
+        .routes(routes!(validation::validate))
         .routes(routes!(licenses::jwks))
         .routes(routes!(webhooks::stripe))
         .routes(routes!(operations::livez))

@@ -1,0 +1,122 @@
+//! How often one caller may ask: a bucket of tokens for each, in the memory of this process.
+//!
+//! It keeps one customer's runaway product from taking the time of all others. It is no count that has to be right: replicas
+//! count for themselves, and a restart begins anew.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use counterfoil_core::{Refusal, Timestamp};
+
+/// Callers that are remembered. Beyond it those whose bucket is full again are forgotten, which changes nothing for them.
+const CALLERS_MAX: usize = 100_000;
+
+/// How often.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// At once, after a rest.
+    pub burst: u32,
+    /// In the long run.
+    pub per_minute: u32,
+}
+
+/// A license that was shown: a thousand machines of one customer may start at nine o'clock.
+pub const LICENSES_OF_A_CUSTOMER: Rate = Rate { burst: 1_000, per_minute: 600 };
+
+/// Tokens that are none of ours, from everybody together: nobody who is refused by it has lost anything.
+pub const TOKENS_OF_NOBODY: Rate = Rate { burst: 2_000, per_minute: 6_000 };
+
+/// All buckets of this process.
+#[derive(Debug, Default)]
+pub struct Limits(Mutex<HashMap<String, Bucket>>);
+
+/// What is left, in thousandths of a token, and when that was.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left_milli: i64,
+    at: Timestamp,
+}
+
+impl Bucket {
+    fn at(self, rate: Rate, now: Timestamp) -> Self {
+        let millis = now.as_micros().saturating_sub(self.at.as_micros()).max(0) / 1_000;
+        let gained = millis.saturating_mul(i64::from(rate.per_minute)) / 60;
+        Self { left_milli: self.left_milli.saturating_add(gained).min(full(rate)), at: now }
+    }
+}
+
+fn full(rate: Rate) -> i64 {
+    i64::from(rate.burst) * 1_000
+}
+
+impl Limits {
+    /// Takes a token of this caller.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`] where there is none.
+    pub fn take(&self, caller: &str, rate: Rate, now: Timestamp) -> Result<(), Refusal> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= CALLERS_MAX && !buckets.contains_key(caller) {
+            buckets.retain(|_, bucket| bucket.at(rate, now).left_milli < full(rate));
+            // Only an attack by so many at once gets here; who was remembered counts anew.
+            if buckets.len() >= CALLERS_MAX {
+                buckets.clear();
+            }
+        }
+        let fresh = Bucket { left_milli: full(rate), at: now };
+        let bucket = buckets.get(caller).map_or(fresh, |bucket| bucket.at(rate, now));
+        let enough = bucket.left_milli >= 1_000;
+        let left_milli = if enough { bucket.left_milli - 1_000 } else { bucket.left_milli };
+        buckets.insert(caller.to_owned(), Bucket { left_milli, ..bucket });
+        if enough {
+            return Ok(());
+        }
+        let millis = (1_000 - left_milli).saturating_mul(60) / i64::from(rate.per_minute.max(1));
+        let retry_after_seconds = u32::try_from(millis.max(0) / 1_000 + 1).unwrap_or(u32::MAX);
+        Err(Refusal::TooManyRequests { retry_after_seconds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { burst: 3, per_minute: 6 };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn a_burst_goes_ahead_and_the_rest_in_their_time() {
+        let limits = Limits::default();
+        for _ in 0..3 {
+            assert_eq!(limits.take("ada", RATE, at(0)), Ok(()));
+        }
+        assert_eq!(limits.take("ada", RATE, at(0)), Err(Refusal::TooManyRequests { retry_after_seconds: 11 }));
+        assert_eq!(limits.take("ada", RATE, at(4)), Err(Refusal::TooManyRequests { retry_after_seconds: 7 }));
+        assert_eq!(limits.take("ben", RATE, at(4)), Ok(()), "each has a bucket of their own");
+        assert_eq!(limits.take("ada", RATE, at(11)), Ok(()));
+        assert!(limits.take("ada", RATE, at(11)).is_err());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_nothing_away() {
+        let limits = Limits::default();
+        assert_eq!(limits.take("ada", RATE, at(1_000)), Ok(()));
+        assert_eq!(limits.take("ada", RATE, at(0)), Ok(()));
+        assert_eq!(limits.take("ada", RATE, at(0)), Ok(()));
+        assert!(limits.take("ada", RATE, at(0)).is_err());
+        assert_eq!(limits.take("ada", RATE, at(600)), Ok(()), "it fills from where the clock is now");
+    }
+
+    #[test]
+    fn callers_who_rest_are_forgotten() {
+        let limits = Limits::default();
+        for caller in 0..CALLERS_MAX {
+            assert_eq!(limits.take(&caller.to_string(), RATE, at(0)), Ok(()));
+        }
+        assert_eq!(limits.take("ada", RATE, at(60)), Ok(()));
+        assert_eq!(limits.0.lock().unwrap().len(), 1);
+    }
+}

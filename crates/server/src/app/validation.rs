@@ -1,0 +1,164 @@
+//! What a licence is worth, with what the server knows beyond the token: an answer with a stable code, never an error.
+
+use counterfoil_core::entitlement::Ended;
+use counterfoil_core::listing::Listed;
+use counterfoil_core::{CustomerId, LicenseId, Timestamp};
+use counterfoil_license::{Claims, Expectations, State, ValidationAnswer, Verified, Verifier};
+
+use super::{App, Error};
+use crate::db::Tx;
+use crate::store;
+
+/// For how long a signed answer counts.
+const ANSWER_SECONDS: i64 = 300;
+
+/// The question.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// The signed licence.
+    pub token: String,
+    /// The product that asks; without it the one that is sold here.
+    pub product: Option<String>,
+    /// What the product is about to unlock.
+    pub features: Vec<String>,
+    /// The moment to answer for; now without it.
+    pub at: Option<Timestamp>,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// Whether the product may be used with this token.
+    pub valid: bool,
+    /// The stable code: why, or why not.
+    pub code: &'static str,
+    /// The moment that the answer is about.
+    pub at: Timestamp,
+    /// What the token says; only where it is a licence that was issued here.
+    pub claims: Option<Claims>,
+    /// Whether a newer version exists.
+    pub superseded: bool,
+    /// What was asked for and is not in the licence.
+    pub missing_features: Vec<String>,
+}
+
+/// What the server knows of an issued version beyond its token.
+enum Known {
+    /// No version of this id was issued to this customer, whatever the signature says.
+    Nothing,
+    /// What the customer's right and the status list say.
+    Version { against: Option<&'static str>, is_newest: bool },
+}
+
+impl App {
+    /// What this token is worth, with what the server knows beyond the token itself: what was paid and given back, and what an
+    /// operator decided. For another moment than now, what is known now is judged by the clock of that moment.
+    ///
+    /// # Errors
+    /// [`counterfoil_core::Refusal::TooManyRequests`]; failures of the database. A bad token is an answer.
+    pub async fn validate_license(&self, question: &Question) -> Result<Validation, Error> {
+        let now = self.now();
+        let at = question.at.unwrap_or(now);
+        let verified = self.verify_own(&question.token, at).await?;
+        self.limit_licenses(verified.claims.as_ref(), now)?;
+        let no = |code| Validation {
+            valid: false,
+            code,
+            at,
+            claims: None,
+            superseded: false,
+            missing_features: question.features.clone(),
+        };
+        let Some(claims) = &verified.claims else { return Ok(no(verified.state.code())) };
+        let (Ok(customer_id), Ok(license_id)) = (claims.customer_id.parse(), claims.jti.parse()) else {
+            return Ok(no("unknown_license"));
+        };
+        let mut tx = self.db.begin_read().await?;
+        let known = self.known(&mut tx, &customer_id, &license_id, at).await?;
+        tx.rollback().await?;
+        let Known::Version { against, is_newest } = known else { return Ok(no("unknown_license")) };
+        Ok(judge(question, &verified, against, is_newest, at))
+    }
+
+    /// The same answer, signed: for a product that does not trust the way to the server.
+    #[must_use]
+    pub fn sign_validation(&self, answer: &Validation, nonce: Option<String>) -> String {
+        let issued_at = self.now().as_unix_seconds();
+        let license_id = answer.claims.as_ref().map(|claims| claims.jti.clone());
+        self.signing_key.sign_validation(&ValidationAnswer {
+            iss: self.settings.public_url.clone(),
+            aud: self.settings.product.clone(),
+            iat: issued_at,
+            exp: issued_at + ANSWER_SECONDS,
+            nonce,
+            license_id,
+            valid: answer.valid,
+            code: answer.code.to_owned(),
+            at: answer.at.as_unix_seconds(),
+        })
+    }
+
+    async fn verify_own(&self, token: &str, at: Timestamp) -> Result<Verified, Error> {
+        let keys = self.key_set().await?;
+        let expect = Expectations::new(&self.settings.public_url, &self.settings.product);
+        // The clock is ours, and may be asked to stand anywhere.
+        let verified = Verifier::new(&keys, expect).clock_skew(i64::MAX).verify(token, at.as_unix_seconds());
+        Ok(match verified.state {
+            State::Invalid(_) => Verified { claims: None, ..verified },
+            _ => verified,
+        })
+    }
+
+    async fn known(
+        &self,
+        tx: &mut Tx,
+        customer_id: &CustomerId,
+        license_id: &LicenseId,
+        at: Timestamp,
+    ) -> Result<Known, Error> {
+        let issued = store::licenses::find(tx, customer_id, license_id).await?;
+        let newest = store::licenses::find_newest(tx, customer_id).await?;
+        let customer = store::customers::find(tx, customer_id).await?;
+        let subscription = store::subscriptions::find(tx, customer_id).await?;
+        let entry = store::license_statuses::find(tx, license_id).await?;
+        let (Some(issued), Some(newest), Some(_customer), Some(subscription)) =
+            (issued, newest, customer, subscription)
+        else {
+            return Ok(Known::Nothing);
+        };
+        let right = self.right(tx, customer_id, &subscription, at).await?;
+        let against = match right {
+            Err(ended) => Some(ended.word()),
+            Ok(_) if issued.revoked_at.is_some() => Some(Ended::Revoked.word()),
+            // Its time was given back, or exchanged for something else; what the customer has now is in a newer one.
+            Ok(_) if entry.is_some_and(|entry| entry.listed == Listed::Invalid) => Some("withdrawn"),
+            Ok(_) => None,
+        };
+        Ok(Known::Version { against, is_newest: newest.license_id == *license_id })
+    }
+}
+
+/// One code of all that is true: what ends a licence for good outranks the clock, and the clock what a product wishes.
+fn judge(
+    question: &Question,
+    verified: &Verified,
+    against: Option<&'static str>,
+    is_newest: bool,
+    at: Timestamp,
+) -> Validation {
+    let claims = verified.claims.as_ref();
+    let has = |feature: &String| claims.is_some_and(|claims| claims.features.contains(feature));
+    let missing: Vec<String> = question.features.iter().filter(|feature| !has(feature)).cloned().collect();
+    let is_other_product =
+        question.product.as_ref().is_some_and(|product| claims.is_some_and(|claims| claims.aud != *product));
+    let revoked = Ended::Revoked.word();
+    let (valid, code) = match (verified.entitled(), against) {
+        _ if is_other_product => (false, "wrong_product"),
+        (_, Some(against)) if against == revoked || verified.entitled() => (false, against),
+        (false, _) => (false, verified.state.code()),
+        (true, _) if !missing.is_empty() => (false, "feature_missing"),
+        (true, _) if !is_newest => (true, State::Superseded.code()),
+        (true, _) => (true, verified.state.code()),
+    };
+    Validation { valid, code, at, claims: verified.claims.clone(), superseded: !is_newest, missing_features: missing }
+}
