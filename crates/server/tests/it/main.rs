@@ -53,6 +53,8 @@ mod pages;
 mod passwords;
 mod plan_changes;
 mod processes;
+mod provider_contract;
+mod provider_sides;
 mod queues;
 mod races;
 mod recovery;
