@@ -34,6 +34,7 @@ mod bad_input;
 mod checkout;
 mod checkout_depth;
 mod cli;
+mod cli_license;
 mod cli_manual;
 mod cli_queues;
 mod cli_stripe;
