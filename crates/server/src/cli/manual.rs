@@ -214,6 +214,11 @@ fn in_words(file: &ManualFile, now: Timestamp) -> String {
         };
         // Writing into a text cannot fail.
         let _ = write!(text, "\n  {plan} per {} from {from}, {until}{end}", interval.as_str());
+        let coming = account.agreement.planned.as_ref().map(|planned| (planned, account.month(planned.from_month)));
+        if let Some((planned, at)) = coming.filter(|(_, at)| now < *at && account.ended_at(now).is_none()) {
+            let (per, at) = (planned.interval.as_str(), at.date_in_words());
+            let _ = write!(text, "\n    then {} per {per}, from {at} on", planned.plan);
+        }
         for each in &statement.payments {
             let back = match each.payment.refunded {
                 0 => String::new(),

@@ -31,7 +31,13 @@ async fn an_operator_sells_by_invoice_and_every_step_is_shown() {
         let planned = act(&["change", &ada.id, "--plan", "professional", "--at-period-end"]);
         assert_eq!(text(&planned["subscription"], "plan"), "enterprise", "until the period ends");
         let words = beside.run(&["manual", "show", &ada.id]).succeeded();
-        for expected in ["enterprise (active)", "enterprise per year", "INV-1: 490000 eur", "490000 went back"] {
+        for expected in [
+            "enterprise (active)",
+            "enterprise per year",
+            "then professional per year",
+            "INV-1: 490000 eur",
+            "490000 went back",
+        ] {
             assert!(words.contains(expected), "`{expected}` is not in: {words}");
         }
         let shown = beside.run(&["customer", "show", &ada.id, "--json"]).json()["subscription"].clone();
