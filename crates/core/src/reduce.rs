@@ -95,7 +95,8 @@ fn governs_at(current: &Subscription, facts: &Facts) -> bool {
 }
 
 /// The subscriptions that a customer pays for beside the one that governs, and that were bought after it: what an operator's
-/// policy may cancel. A price that is in no plan was sold by somebody else, for something else, and is never among them.
+/// policy may cancel. A price that is in no plan was sold by somebody else, for something else, and is never among them. Nor is
+/// an agreement by invoice: an operator made it, and only an operator can give its money back.
 #[must_use]
 pub fn later_duplicates(governing: &Subscription, facts: &Facts, catalog: &Catalog) -> Vec<ExternalSubscriptionId> {
     let State::Provided(provided) = &governing.state else { return Vec::new() };
@@ -104,7 +105,10 @@ pub fn later_duplicates(governing: &Subscription, facts: &Facts, catalog: &Catal
     };
     let born = |each: &SubscriptionFacts| (each.created_at, each.id.clone());
     let is_later = |each: &&SubscriptionFacts| {
-        is_charged_beside(each, &kept.id) && is_mapped(each, catalog) && born(each) > born(kept)
+        is_charged_beside(each, &kept.id)
+            && is_mapped(each, catalog)
+            && !manual::is_own(each.id.as_str())
+            && born(each) > born(kept)
     };
     facts.subscriptions.iter().filter(is_later).map(|each| each.id.clone()).collect()
 }

@@ -245,6 +245,16 @@ fn two_live_ones_at_two_providers_are_flagged() {
 }
 
 #[test]
+fn no_policy_ends_an_agreement_by_invoice() {
+    let later = |id: &str| SubscriptionFacts { created_at: day(9), ..live(id) };
+    for (kept, second, ended) in [("sub_1", "manual_1", vec![]), ("manual_1", "sub_1", vec!["sub_1"])] {
+        let facts = Facts { subscriptions: vec![live(kept), later(second)], ..Facts::default() };
+        let told = later_duplicates(&provided(kept, ACTIVE), &facts, &catalog());
+        assert_eq!(told.iter().map(ExternalSubscriptionId::as_str).collect::<Vec<_>>(), ended, "beside {kept}");
+    }
+}
+
+#[test]
 fn a_customer_deleted_at_one_provider_loses_nothing_at_the_other() {
     for (mine, other, deleted_at_stripe) in [("sub_1", "manual_1", false), ("manual_1", "sub_1", true)] {
         let current = provided(mine, ACTIVE);

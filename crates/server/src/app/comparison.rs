@@ -15,7 +15,7 @@ use crate::store;
 use crate::store::sweeps::{Run, Sweep};
 
 /// How often.
-const EVERY_SECONDS: i64 = 86_400;
+pub(super) const EVERY_SECONDS: i64 = 86_400;
 
 /// Customers of the book that are gone through at once.
 const BOOK_PAGE: i64 = 100;

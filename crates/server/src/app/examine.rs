@@ -3,7 +3,7 @@
 use counterfoil_core::{Catalog, Timestamp};
 
 use super::{App, Error};
-use crate::checks::Report;
+use crate::checks::{Check, Report};
 use crate::db::Db;
 use crate::providers::stripe::setup::WEBHOOK_PATH;
 use crate::providers::{Expected, PaymentProvider};
@@ -59,4 +59,11 @@ pub async fn examine(
         now: (!surroundings.sandbox).then_some(surroundings.now),
     };
     Ok(Report::new(provider.examine(&expected).await))
+}
+
+/// What the look at the whole installation has not told already: it knows by itself when the newest webhook came.
+#[must_use]
+pub fn beside_the_rest(report: Report) -> Vec<Check> {
+    const TOLD: [&str; 3] = ["webhook_received", "webhook_quiet", "webhook_untested"];
+    report.checks.into_iter().filter(|check| !TOLD.contains(&check.code)).collect()
 }

@@ -18,7 +18,7 @@ use crate::store::sweeps::{Run, Sweep};
 const OPEN_MAX: i64 = 100;
 
 /// How often the provider's log is read.
-const EVENTS_EVERY_SECONDS: i64 = 3600;
+pub(super) const EVENTS_EVERY_SECONDS: i64 = 3600;
 
 /// How far a reading goes back behind the end of the one before: an event may show up in the log late.
 const OVERLAP_SECONDS: i64 = 3600;

@@ -132,7 +132,8 @@ fn in_words(file: &CustomerFile) -> String {
     ];
     if let Some(subscription) = &file.subscription {
         let (status, record) = (subscription.status_word(file.now), subscription.to_record());
-        let external = record.external_id.as_ref().map_or_else(none, ToString::to_string);
+        let kept = if subscription.is_manual() { "by invoice" } else { "at Stripe" };
+        let external = record.external_id.as_ref().map_or_else(none, |id| format!("{id} ({kept})"));
         rows.push(("plan", format!("{} ({status})", record.plan)));
         rows.push(("subscription", external));
         rows.push(("trial ends", time(record.trial_ends_at)));

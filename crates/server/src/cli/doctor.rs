@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use counterfoil_core::Timestamp;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -13,21 +14,35 @@ use serde_json::json;
 use super::operator::{clock_of, running_sandbox};
 use super::{Common, log_quietly, output, service};
 use crate::app::doctor;
-use crate::checks::{Check, Report};
+use crate::app::examine::{self, Surroundings};
+use crate::checks::{Check, Level, Report};
+use crate::clock::Clock;
 use crate::config::{Config, Mode};
 use crate::db::Db;
 use crate::entropy::Entropy;
 use crate::keys;
 use crate::mail::Mailer;
+use crate::providers::stripe::Stripe;
 
 /// How long each part may take to answer.
 const WAIT: Duration = Duration::from_secs(8);
 
+/// How long the look at the account may take: it is a call for each price, and some more.
+const ACCOUNT_WAIT: Duration = Duration::from_secs(30);
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Ask nobody outside: neither the payment provider, nor the mail server, nor the public address.
+    #[arg(long)]
+    offline: bool,
+}
+
 /// Looks at everything; 1 where something does not work.
-pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
+pub async fn run(common: &Common, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     log_quietly();
     let report = Report::new(match common.load_config() {
-        Ok(config) => examine(&config).await,
+        Ok(config) => examine(&config, args.offline).await,
         Err(error) => error
             .problems
             .iter()
@@ -41,27 +56,38 @@ pub async fn run(common: &Common) -> anyhow::Result<ExitCode> {
     Ok(if report.has_problems() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn examine(config: &Config) -> Vec<Check> {
+async fn examine(config: &Config, offline: bool) -> Vec<Check> {
     let now = clock_of(config).await.now();
     let mut checks = vec![Check::ok("configuration", format!("the configuration is one, for {}", mode(config)))];
     checks.push(check_folder(&config.data_dir));
-    match Db::open_read_only(config.database_url.expose_secret()).await {
+    let db = match Db::open_read_only(config.database_url.expose_secret()).await {
         Ok(db) => {
             checks.extend(doctor::check_database(&db).await);
             checks.push(doctor::check_plans(&db, &config.catalog).await);
             checks.push(check_key(config, &db, now).await);
             checks.extend(doctor::check_queues(&db, now).await);
-            db.close().await;
+            checks.extend(doctor::check_sweeps(&db, now).await);
+            Some(db)
         }
-        Err(error) => checks.push(Check::problem(
-            "database_unavailable",
-            error.to_string(),
-            "Check DATABASE_URL (or COUNTERFOIL_DATA_DIR), and that the database runs. `counterfoil serve` makes a new SQLite file.",
-        )),
+        Err(error) => {
+            checks.push(Check::problem(
+                "database_unavailable",
+                error.to_string(),
+                "Check DATABASE_URL (or COUNTERFOIL_DATA_DIR), and that the database runs. `counterfoil serve` makes a new SQLite file.",
+            ));
+            None
+        }
+    };
+    if offline {
+        checks.push(doctor::not_asked());
+    } else {
+        checks.extend(check_provider(config, db.as_ref()).await);
+        checks.push(check_mail(config).await);
+        checks.push(check_public_url(config).await);
     }
-    checks.extend(check_provider(config).await);
-    checks.push(check_mail(config).await);
-    checks.push(check_public_url(config).await);
+    if let Some(db) = db {
+        db.close().await;
+    }
     checks
 }
 
@@ -116,7 +142,7 @@ async fn check_key(config: &Config, db: &Db, now: Timestamp) -> Check {
     }
 }
 
-async fn check_provider(config: &Config) -> Vec<Check> {
+async fn check_provider(config: &Config, db: Option<&Db>) -> Vec<Check> {
     let sandbox = match running_sandbox(config).await {
         Ok(sandbox) => sandbox.map(|(access, _offset)| access),
         Err(error) => {
@@ -130,20 +156,50 @@ async fn check_provider(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Mode::Stripe { api_base, .. } = &config.mode {
         // The time of this machine: in test mode the provider lives in it as well.
-        checks.push(doctor::check_clock(time_of(api_base).await, crate::clock::Clock::system().now()));
+        checks.push(doctor::check_clock(time_of(api_base).await, Clock::system().now()));
     }
-    checks.push(match service::stripe(config, sandbox.as_ref(), Entropy) {
-        Ok(provider) => match tokio::time::timeout(WAIT, doctor::check_provider(&provider)).await {
-            Ok(check) => check,
-            Err(_elapsed) => Check::problem(
-                "provider_unavailable",
-                "the payment provider does not answer",
-                "See that this machine reaches it.",
-            ),
-        },
-        Err(error) => Check::problem("provider", error.to_string(), "Check STRIPE_SECRET_KEY and STRIPE_API_BASE."),
-    });
+    let provider = match service::stripe(config, sandbox.as_ref(), Entropy) {
+        Ok(provider) => provider,
+        Err(error) => {
+            let advice = "Check STRIPE_SECRET_KEY and STRIPE_API_BASE.";
+            checks.push(Check::problem("provider", error.to_string(), advice));
+            return checks;
+        }
+    };
+    let answers =
+        tokio::time::timeout(WAIT, doctor::check_provider(&provider)).await.unwrap_or_else(|_elapsed| silent());
+    let is_well = answers.level == Level::Ok;
+    checks.push(answers);
+    if let (true, false, Some(db)) = (is_well, config.mode.is_sandbox(), db) {
+        let told = check_account(config, db, &provider).await;
+        // What the clock differs by is told once.
+        checks.extend(told.into_iter().filter(|each| each.code != "clock"));
+    }
     checks
+}
+
+fn silent() -> Check {
+    let advice = "See that this machine reaches it.";
+    Check::problem("provider_unavailable", "the payment provider does not answer", advice)
+}
+
+/// What `stripe doctor` looks at.
+async fn check_account(config: &Config, db: &Db, provider: &Stripe) -> Vec<Check> {
+    let surroundings = Surroundings {
+        catalog: &config.catalog,
+        public_url: config.public_url.as_str(),
+        sandbox: false,
+        now: Clock::system().now(),
+    };
+    match tokio::time::timeout(ACCOUNT_WAIT, examine::examine(db, provider, &surroundings)).await {
+        Ok(Ok(report)) => examine::beside_the_rest(report),
+        Ok(Err(error)) => vec![Check::problem(
+            "account_unexamined",
+            format!("the account at the provider was not looked at: {error}"),
+            "See the database first.",
+        )],
+        Err(_elapsed) => vec![silent()],
+    }
 }
 
 /// The time by the clock of whoever answers there.

@@ -11,6 +11,7 @@ use counterfoil_license::{
     inspect, state_at, timeline,
 };
 
+use super::operator::day_or_instant;
 use super::output::coded;
 use super::status_lists::{self, StatusListsArgs};
 use super::{Common, database, license_changes, log_quietly, output};
@@ -228,8 +229,7 @@ fn duration(seconds: i64) -> String {
 }
 
 fn parse_date(text: &str) -> Result<Timestamp, String> {
-    let instant = if text.contains(['T', 't']) { text.to_owned() } else { format!("{text}T00:00:00Z") };
-    instant.parse().map_err(|_| "write a date as 2026-12-24, or a time as 2026-12-24T18:00:00Z".to_owned())
+    day_or_instant(text, "00:00:00")
 }
 
 /// What stands on the command line, in the file of this name, or in standard input.

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use counterfoil_core::{Interval, PlanCode, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::customer::find_id;
 use super::operator::{Why, day_or_instant, open_app};
 use super::{Common, log_quietly, output};
 use crate::app::manual::{ManualFile, Step};
-use crate::providers::manual::{NewPayment, NewRefund, Recorded, Statement};
+use crate::providers::manual::{NewPayment, NewRefund};
+use crate::web::api::admin::manual::AgreementBody;
 
 /// Commands of `manual`.
 #[derive(Debug, Subcommand)]
@@ -155,7 +156,7 @@ pub async fn run(common: &Common, command: ManualCommand) -> anyhow::Result<Exit
             "plan": file.shown.record.plan, "status": file.shown.record.status,
             "paid_until": file.shown.record.paid_until, "cancel_at": file.shown.record.cancel_at,
         },
-        "agreements": file.statements.iter().map(|each| agreement(each, now)).collect::<Vec<_>>(),
+        "agreements": file.statements.iter().map(|each| AgreementBody::new(each, now)).collect::<Vec<_>>(),
     });
     output::show(common.json, &value, || in_words(&file, now));
     Ok(ExitCode::SUCCESS)
@@ -190,24 +191,6 @@ fn order(command: ManualCommand) -> (Whose, Option<(Step, Why)>) {
     }
 }
 
-fn agreement(statement: &Statement, now: Timestamp) -> Value {
-    let account = &statement.account;
-    let (plan, interval) = account.terms(now);
-    let payment = |each: &Recorded| {
-        json!({
-            "reference": each.reference, "amount": each.payment.amount, "refunded": each.payment.refunded,
-            "currency": each.currency, "from": account.month(each.payment.from_month),
-            "until": account.month(each.payment.until_month), "recorded_at": each.recorded_at,
-        })
-    };
-    json!({
-        "id": account.agreement.id.as_str(), "plan": plan, "interval": interval.as_str(),
-        "starts_at": account.agreement.starts_at, "paid_until": account.paid_until(),
-        "cancel_at": account.agreement.cancel_at, "ended_at": account.ended_at(now),
-        "payments": statement.payments.iter().map(payment).collect::<Vec<_>>(),
-    })
-}
-
 fn in_words(file: &ManualFile, now: Timestamp) -> String {
     let record = &file.shown.record;
     let mut text = format!("{} ({})", record.plan, record.status);
@@ -231,6 +214,11 @@ fn in_words(file: &ManualFile, now: Timestamp) -> String {
         };
         // Writing into a text cannot fail.
         let _ = write!(text, "\n  {plan} per {} from {from}, {until}{end}", interval.as_str());
+        let coming = account.agreement.planned.as_ref().map(|planned| (planned, account.month(planned.from_month)));
+        if let Some((planned, at)) = coming.filter(|(_, at)| now < *at && account.ended_at(now).is_none()) {
+            let (per, at) = (planned.interval.as_str(), at.date_in_words());
+            let _ = write!(text, "\n    then {} per {per}, from {at} on", planned.plan);
+        }
         for each in &statement.payments {
             let back = match each.payment.refunded {
                 0 => String::new(),

@@ -88,7 +88,7 @@ enum Command {
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Look at the whole installation, and say what works, what does not, and what to do about it.
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Set the account at Stripe up, and look whether it is.
     #[command(subcommand)]
     Stripe(stripe::StripeCommand),
@@ -138,7 +138,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Job(command) => job::run(&common, command).await,
         Command::Reconcile(args) => reconcile::run(&common, args).await,
         Command::Admin(command) => admin::run(&common, command).await,
-        Command::Doctor => doctor::run(&common).await,
+        Command::Doctor(args) => doctor::run(&common, &args).await,
         Command::Stripe(command) => stripe::run(&common, command).await,
         Command::Version => {
             output::show(common.json, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }), || {

@@ -243,6 +243,7 @@ pub fn stripe(config: &Config, sandbox: Option<&SandboxAccess>, entropy: Entropy
         (Mode::Sandbox, None) => anyhow::bail!("sandbox mode needs a sandbox"),
     };
     stripe.portal_configuration = config.portal_configuration.clone();
+    stripe.limits.calls_per_second = config.stripe_calls_per_second.or(stripe.limits.calls_per_second);
     stripe.checkout = checkout_options(&config.checkout);
     let jitter = Box::new(move || entropy.fraction());
     Stripe::new(stripe, jitter).context("the payment provider cannot be used")

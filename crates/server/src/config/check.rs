@@ -37,6 +37,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let database_url = database_url(&values, &data_dir, problems);
     let mode = mode::mode(&values, problems);
     let portal_configuration = mode::portal_configuration(&values, problems);
+    let stripe_calls_per_second = mode::calls_per_second(&values, problems);
     let smtp = mode::smtp(&values, problems);
     let mail_from = mail_from(&values, smtp.is_some(), problems);
     let checkout_auth = checkout_auth(&values, problems);
@@ -69,6 +70,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         database_url: database_url?,
         mode,
         portal_configuration: portal_configuration?,
+        stripe_calls_per_second: stripe_calls_per_second?,
         smtp,
         mail_from: mail_from?,
         checkout_auth,

@@ -53,6 +53,8 @@ pub struct Config {
     pub mode: Mode,
     /// The configuration of Stripe's billing portal that customers see; the account's default one without.
     pub portal_configuration: Option<String>,
+    /// The pace of calls to Stripe; one that suits the address and the mode without.
+    pub stripe_calls_per_second: Option<u32>,
     /// `smtp://user:password@host:587`.
     pub smtp: Option<SecretString>,
     /// The sender of mails.

@@ -10,6 +10,7 @@ use super::{CheckoutAuth, Config, Mode};
 
 const STRIPE_API_BASE: &str = "https://api.stripe.com";
 const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
+const CALLS_PER_SECOND_MAX: u32 = 10_000;
 
 /// The code for a webhook secret that is not set.
 pub(super) const WEBHOOK_SECRET_MISSING: &str = "webhook_secret_missing";
@@ -133,6 +134,19 @@ pub(super) fn portal_configuration(values: &Values, problems: &mut Problems) -> 
     );
     problems.add("invalid_portal_configuration", &given.name, message);
     None
+}
+
+/// A number to write as text in the file too, like every other setting. More than Stripe ever grants is a slip of the keyboard.
+pub(super) fn calls_per_second(values: &Values, problems: &mut Problems) -> Option<Option<u32>> {
+    let Some(given) = values.get(&settings::STRIPE_CALLS_PER_SECOND) else { return Some(None) };
+    match given.text.parse::<u32>() {
+        Ok(calls) if (1..=CALLS_PER_SECOND_MAX).contains(&calls) => Some(Some(calls)),
+        Ok(_) | Err(_) => {
+            let message = format!("`{}` is no pace: write a number from 1 to {CALLS_PER_SECOND_MAX}", given.text);
+            problems.add("invalid_calls_per_second", &given.name, message);
+            None
+        }
+    }
 }
 
 pub(super) fn smtp(values: &Values, problems: &mut Problems) -> Option<SecretString> {

@@ -36,6 +36,7 @@ pub(super) static STRIPE_WEBHOOK_SECRET: Setting = secret("stripe_webhook_secret
 pub(super) static STRIPE_API_BASE: Setting = plain("stripe_api_base", "STRIPE_API_BASE");
 pub(super) static STRIPE_PORTAL_CONFIGURATION: Setting =
     plain("stripe_portal_configuration", "STRIPE_PORTAL_CONFIGURATION");
+pub(super) static STRIPE_CALLS_PER_SECOND: Setting = plain("stripe_calls_per_second", "STRIPE_CALLS_PER_SECOND");
 pub(super) static SMTP_URL: Setting = secret("smtp_url", "SMTP_URL");
 pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM");
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
@@ -58,7 +59,7 @@ pub(super) static STATUS_LIST_TTL: Setting = plain("status_list_ttl_minutes", "C
 pub(super) static STATUS_LIST_LIFE: Setting = plain("status_list_life_hours", "COUNTERFOIL_STATUS_LIST_LIFE_HOURS");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 30] = [
+pub(super) static ALL: [&Setting; 31] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -69,6 +70,7 @@ pub(super) static ALL: [&Setting; 30] = [
     &STRIPE_WEBHOOK_SECRET,
     &STRIPE_API_BASE,
     &STRIPE_PORTAL_CONFIGURATION,
+    &STRIPE_CALLS_PER_SECOND,
     &SMTP_URL,
     &MAIL_FROM,
     &CHECKOUT_AUTH,

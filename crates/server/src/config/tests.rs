@@ -171,6 +171,16 @@ fn a_portal_configuration_is_an_id() {
 }
 
 #[test]
+fn the_pace_of_calls_is_a_number() {
+    assert_eq!(from_env(&[]).unwrap().stripe_calls_per_second, None);
+    for (text, calls) in [("1", 1), ("25", 25), ("10000", 10_000)] {
+        let config = stripe(&[("STRIPE_CALLS_PER_SECOND", text)]).unwrap();
+        assert_eq!(config.stripe_calls_per_second, Some(calls));
+    }
+    assert_eq!(from_file("stripe_calls_per_second = \"12\"").unwrap().stripe_calls_per_second, Some(12));
+}
+
+#[test]
 fn placeholders_are_refused() {
     for key in
         ["sk_test_...", "sk_test_xxx", "sk_live_xxxxxxxx", "changeme", "sk_test_your_key_here", "sk_test_", "<key>"]
@@ -269,6 +279,10 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_DISPUTE_POLICY", "maybe", "invalid_dispute_policy"),
         ("COUNTERFOIL_DUPLICATE_POLICY", "refund", "invalid_duplicate_policy"),
         ("COUNTERFOIL_LOG_FORMAT", "xml", "invalid_log_format"),
+        ("STRIPE_CALLS_PER_SECOND", "0", "invalid_calls_per_second"),
+        ("STRIPE_CALLS_PER_SECOND", "-5", "invalid_calls_per_second"),
+        ("STRIPE_CALLS_PER_SECOND", "2.5", "invalid_calls_per_second"),
+        ("STRIPE_CALLS_PER_SECOND", "10001", "invalid_calls_per_second"),
     ] {
         let error = from_env(&[(variable, value)]).unwrap_err();
         assert!(error.has(code), "{variable}={value}: {error}");

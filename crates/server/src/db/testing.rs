@@ -103,10 +103,13 @@ impl TestDb {
     /// # Errors
     /// Where the engine does not accept it.
     pub async fn prepare(&self, sql: &str) -> Result<(), DbError> {
-        let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
+        let own = |sql: String| AssertSqlSafe(sql).into_sql_str();
         match &self.db.inner.pools {
-            Pools::Sqlite(pools) => drop(pools.writer.prepare(sql).await?),
-            Pools::Postgres(pool) => drop(pool.prepare(sql).await?),
+            Pools::Sqlite(pools) => drop(pools.writer.prepare(own(sql.to_owned())).await?),
+            Pools::Postgres(pool) => {
+                let sql = super::query::for_postgres(sql).unwrap_or_else(|| sql.to_owned());
+                drop(pool.prepare(own(sql)).await?);
+            }
         }
         Ok(())
     }

@@ -169,7 +169,8 @@ pub trait PaymentProvider: Send + Sync {
         frozen: &'a str,
     ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>>;
 
-    /// Tells the provider the customer's address and name as they are now. Nothing else of it is touched.
+    /// Tells the provider the customer's address and name as they are now. Nothing else of it is touched. One that is not there,
+    /// or not any more, is [`ProviderError::CustomerMissing`].
     fn update_customer<'a>(
         &'a self,
         key: &'a IdempotencyKey,
@@ -193,7 +194,7 @@ pub trait PaymentProvider: Send + Sync {
         payment: &'a PaymentRef,
     ) -> BoxFuture<'a, Result<Option<ExternalCustomerId>, ProviderError>>;
 
-    /// Ends a subscription at once and gives nothing back. One that is over already is as good.
+    /// Ends a subscription at once and gives nothing back. One that is over already, or that nobody knows, is as good.
     fn cancel_now<'a>(
         &'a self,
         key: &'a IdempotencyKey,

@@ -136,9 +136,9 @@ pub async fn find_newest(tx: &mut Tx, provider: &str) -> Result<Option<(Timestam
 pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: i64) -> Result<Vec<Claimed>, DbError> {
     let rows = tx
         .query(
-            "update webhook_inbox set run_at = $2, attempts = attempts + 1 where id in \
-             (select id from webhook_inbox where state = 'pending' and run_at <= $1 order by run_at limit $3) \
-             and state = 'pending' and run_at <= $1 \
+            "with due as materialized (select id from webhook_inbox where state = 'pending' and run_at <= $1 \
+             order by run_at limit $3 /* for update skip locked */) \
+             update webhook_inbox set run_at = $2, attempts = attempts + 1 where id in (select id from due) \
              returning id, event_id, event_type, external_customer, external_payment, claimed_customer, claimed_instance, \
              customer_id, attempts, received_at, source",
         )

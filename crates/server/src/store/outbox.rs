@@ -127,9 +127,9 @@ pub async fn insert_mail(tx: &mut Tx, mail: &NewMail<'_>, now: Timestamp) -> Res
 pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: i64) -> Result<Vec<Mail>, DbError> {
     let rows = tx
         .query(
-            "update outbox set run_at = $2, attempts = attempts + 1 where id in \
-             (select id from outbox where state = 'pending' and kind = 'mail' and run_at <= $1 order by run_at limit $3) \
-             and state = 'pending' and run_at <= $1 \
+            "with due as materialized (select id from outbox where state = 'pending' and kind = 'mail' and run_at <= $1 \
+             order by run_at limit $3 /* for update skip locked */) \
+             update outbox set run_at = $2, attempts = attempts + 1 where id in (select id from due) \
              returning effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at",
         )
         .bind(now)
@@ -168,9 +168,9 @@ pub async fn claim_effects(
 ) -> Result<Vec<Effect>, DbError> {
     let rows = tx
         .query(
-            "update outbox set run_at = $2, attempts = attempts + 1 where id in \
-             (select id from outbox where state = 'pending' and kind <> 'mail' and run_at <= $1 order by run_at limit $3) \
-             and state = 'pending' and run_at <= $1 \
+            "with due as materialized (select id from outbox where state = 'pending' and kind <> 'mail' and run_at <= $1 \
+             order by run_at limit $3 /* for update skip locked */) \
+             update outbox set run_at = $2, attempts = attempts + 1 where id in (select id from due) \
              returning effect_id, kind, customer_id, recipient, attempts, created_at",
         )
         .bind(now)

@@ -31,9 +31,22 @@ async fn an_operator_sells_by_invoice_and_every_step_is_shown() {
         let planned = act(&["change", &ada.id, "--plan", "professional", "--at-period-end"]);
         assert_eq!(text(&planned["subscription"], "plan"), "enterprise", "until the period ends");
         let words = beside.run(&["manual", "show", &ada.id]).succeeded();
-        for expected in ["enterprise (active)", "enterprise per year", "INV-1: 490000 eur", "490000 went back"] {
+        for expected in [
+            "enterprise (active)",
+            "enterprise per year",
+            "then professional per year",
+            "INV-1: 490000 eur",
+            "490000 went back",
+        ] {
             assert!(words.contains(expected), "`{expected}` is not in: {words}");
         }
+        let shown = beside.run(&["customer", "show", &ada.id, "--json"]).json()["subscription"].clone();
+        assert_eq!((text(&shown, "provider"), &shown["stripe_subscription_id"]), ("manual", &Value::Null));
+        assert_eq!(shown["reference"], back["agreements"][0]["id"]);
+        let words = beside.run(&["customer", "show", &ada.id]).succeeded();
+        assert!(words.contains(&format!("{} (by invoice)", text(&shown, "reference"))), "{words}");
+        let words = beside.run(&["customer", "explain", &ada.id]).succeeded();
+        assert!(words.contains("By invoice, manual_subscription_"), "{words}");
         let ended = act(&["cancel", &ada.id, "--now"]);
         assert_eq!(text(&ended["subscription"], "status"), "canceled");
     }

@@ -482,6 +482,17 @@ async fn an_operator_asks_the_doctor_over_the_api() {
         let codes: Vec<&str> =
             report["checks"].as_array().expect("checks").iter().map(|check| text(check, "code")).collect();
         assert!(codes.contains(&"account") && codes.contains(&"webhook_received"), "{report}");
+        // The look at everything has these in it, unless nobody outside is to be asked.
+        let support = key("support");
+        for (query, asks) in [("", true), ("?offline=true", false)] {
+            let (status, report) = api.get(&format!("/api/admin/doctor{query}"), Some(&support)).await;
+            let has =
+                |code: &str| report["checks"].as_array().expect("checks").iter().any(|check| check["code"] == code);
+            assert_eq!((status, has("account"), has("offline")), (200, asks, !asks), "{report}");
+            assert!(has("sweep_events") && has("sweep_comparison"), "{report}");
+        }
+        let (status, answer) = api.get("/api/admin/doctor?offline=perhaps", Some(&support)).await;
+        assert_eq!((status, &answer["code"]), (422, &json!("invalid_request")));
         let (status, answer) = api.get("/api/admin/stripe/doctor", Some(&key("checkout"))).await;
         assert_eq!((status, &answer["code"]), (403, &json!("scope_missing")));
     }

@@ -70,6 +70,10 @@ async fn an_installation_that_is_well_is_told_so() {
             "mails",
             "clock",
             "provider",
+            "sweep_events",
+            "sweep_comparison",
+            "price",
+            "portal",
         ] {
             assert!(well.contains(&code.to_owned()), "`{code}` is not in {well:?}");
         }
@@ -106,6 +110,40 @@ async fn faults_in_the_data_are_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_has_not_run_for_long_is_told() {
+    for engine in engines("doctor") {
+        let beside = Beside::of(engine).await;
+        let old = "insert into sweeps (sweep, provider, done_until, found, due_at, fence, leased_until, holder) \
+                   values ('comparison', 'stripe', '2020-01-01T00:00:00.000000Z', 0, '2099-01-01T00:00:00.000000Z', 0, \
+                   '2020-01-01T00:00:00.000000Z', '') on conflict (sweep, provider) do update set done_until = excluded.done_until";
+        beside.world.db.query(old).execute().await.expect("a row");
+        let early = "update instance set created_at = '2019-01-01T00:00:00.000000Z'";
+        beside.world.db.query(early).execute().await.expect("a row");
+        let told = beside.run(&["doctor", "--json", "--offline"]).json();
+        assert!(ailments(&told, "warning").contains(&"sweep_comparison_late".to_owned()), "{told}");
+        let checks = told["checks"].as_array().expect("checks");
+        let sweep = checks.iter().find(|check| check["code"] == "sweep_comparison_late").expect("the sweep");
+        assert!(text(sweep, "message").contains("last came up to 1 January 2020, 00:00 UTC"), "{sweep}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offline_nobody_outside_is_asked() {
+    let beside = Beside::of(Engine::Sqlite).await;
+    let nowhere = free_port();
+    let mut settings = beside.settings();
+    settings.push(("STRIPE_API_BASE", format!("http://127.0.0.1:{nowhere}")));
+    settings.push(("SMTP_URL", format!("smtp://127.0.0.1:{nowhere}")));
+    settings.push(("COUNTERFOIL_MAIL_FROM", "Billing <billing@example.com>".to_owned()));
+    assert_eq!(beside.run_in_environment(&settings, &["doctor", "--json"]).code(), Some(1));
+    let answer = beside.run_in_environment(&settings, &["doctor", "--json", "--offline"]);
+    let told = answer.json();
+    assert_eq!((answer.code(), ailments(&told, "problem")), (Some(0), Vec::new()), "{told}");
+    let well = ailments(&told, "ok");
+    assert!(well.contains(&"offline".to_owned()) && !well.contains(&"provider".to_owned()), "{well:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_around_it_are_found() {
     let beside = Beside::of(Engine::Sqlite).await;
     let nowhere = free_port();
@@ -115,7 +153,11 @@ async fn faults_around_it_are_found() {
         ("STRIPE_SECRET_KEY", "sk_test_ofSomebodyElse".to_owned(), vec!["provider_refuses_key"]),
         ("STRIPE_API_BASE", format!("http://127.0.0.1:{nowhere}"), vec!["provider_unavailable"]),
         ("STRIPE_WEBHOOK_SECRET", "changeme".to_owned(), vec!["placeholder_secret"]),
-        ("COUNTERFOIL_PUBLIC_URL", format!("https://127.0.0.1:{nowhere}"), vec!["public_url_unreachable"]),
+        (
+            "COUNTERFOIL_PUBLIC_URL",
+            format!("https://127.0.0.1:{nowhere}"),
+            vec!["webhook_missing", "public_url_unreachable"],
+        ),
     ];
     for (setting, value, codes) in faults {
         assert_eq!(problems(&beside, &[(setting, value)]), codes, "{setting}");

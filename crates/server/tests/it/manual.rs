@@ -303,6 +303,32 @@ async fn two_live_ones_at_two_providers_are_flagged(world: &World) {
     assert_eq!((one.plan.as_str(), one.status.as_str(), one.needs_attention), ("starter", "active", None));
 }
 
+async fn no_policy_ends_an_agreement_by_invoice(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    world.sandbox().advance(60).await;
+    // Nothing but the book itself takes a second one: the operator's step is refused while another is live.
+    let external = counterpart(world, &ada).await;
+    let sale = Sale {
+        plan: PlanCode::new("enterprise"),
+        interval: Interval::Year,
+        starts_at: world.app.now(),
+        payment: Some(payment("INV-1")),
+    };
+    let later = world.app.manual.sell(&external, &sale).await.unwrap();
+    for _ in 0..2 {
+        world.app.sync_customer(&id_of(&ada)).await.unwrap();
+        let stored = world.stored(&ada).await;
+        assert_eq!((stored.plan.as_str(), stored.needs_attention.as_deref()), ("starter", Some("several_live")));
+    }
+    let statement = world.app.manual_file(&id_of(&ada)).await.unwrap().statements.remove(0);
+    assert_eq!((&statement.account.agreement.id, statement.account.ended_at(world.app.now())), (&later, None));
+    assert_eq!(statement.payments[0].payment.refunded, 0, "nothing went back");
+    // The operator decides.
+    done(world, &ada, &Step::Cancel { now: true }).await;
+    assert_eq!(world.stored(&ada).await.needs_attention, None);
+}
+
 async fn a_customer_deleted_at_stripe_keeps_what_is_paid_by_invoice(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.checkout_url("starter").await;
@@ -424,4 +450,7 @@ both_engines!(
     a_crash_between_the_book_and_the_look_is_made_up_for,
     while_stripe_is_unreachable_invoices_go_on,
     what_operators_do_is_in_the_audit_log_with_their_reason,
+);
+both_engines!(Setup::configured(&[("COUNTERFOIL_DUPLICATE_POLICY", "cancel_and_refund")]);
+    no_policy_ends_an_agreement_by_invoice,
 );

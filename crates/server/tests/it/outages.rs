@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use axum::response::IntoResponse as _;
 use counterfoil::app::checkout::CheckoutRequest;
+use counterfoil::app::operators::By;
 use counterfoil::app::sessions::Caller;
+use counterfoil::cli::service;
+use counterfoil::config::{Config, Environment};
+use counterfoil::entropy::Entropy;
 use counterfoil::providers::stripe::{Limits, Stripe, StripeConfig};
 use counterfoil::web::problem::Problem;
 use counterfoil_core::PlanCode;
@@ -13,7 +17,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::actors::{CANCEL_URL, SUCCESS_URL, Visitor};
-use crate::world::World;
+use crate::world::{World, id_of};
 
 const HOUR: i64 = 3600;
 
@@ -153,6 +157,23 @@ async fn after_twenty_hours_the_list_is_asked_before_anything_is_sent(world: &Wo
     has_one_counterpart(world, &ada).await;
 }
 
+async fn a_counterpart_that_moved_to_another_address_is_found_by_it(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    world.sandbox().faults(on_customers("lose_answer", json!({ "times": TRIES }))).await;
+    ada.checkout("professional").await.refused(503, "payment_provider_unavailable");
+    // What is stored is that of a backup: Stripe was told of the new address after it, and our book is told once more.
+    let made = world.sandbox().customers().await[0]["id"].as_str().unwrap().to_owned();
+    world.sandbox().post(&format!("/v1/customers/{made}"), &[("email", "ada@example.org")]).await;
+    let by = By::command_line("she has another address").unwrap();
+    world.app.set_email_by(&id_of(&ada), "ada@example.org", &by).await.unwrap();
+    world.sandbox().advance(20 * HOUR + 605).await;
+    world.sandbox().reset_calls().await;
+    ada.checkout_url("professional").await;
+    assert!(!world.sandbox().calls().await.contains_key("POST /v1/customers"), "adopted, not made again");
+    assert_eq!(links(world, &ada).await, ["active 1"]);
+    has_one_counterpart(world, &ada).await;
+}
+
 async fn after_a_day_without_a_customer_the_next_generation_makes_one(world: &World) {
     let ada = world.customer("ada@example.com").await;
     world.sandbox().faults(on_customers("calls", json!({ "fail": TRIES }))).await;
@@ -208,6 +229,25 @@ async fn events_wait_for_a_stripe_that_is_down_and_are_applied_when_it_is_back(w
     assert_eq!(world.stored(&ada).await.licenses, 2);
 }
 
+/// The client's description shows its bounds, and no secret.
+#[test]
+fn calls_go_at_the_pace_that_is_set() {
+    let pace = |key: &str, set: Option<&str>| {
+        let mut variables = vec![("STRIPE_SECRET_KEY", key), ("STRIPE_WEBHOOK_SECRET", "whsec_b7f3d0c1a94e")];
+        variables.extend([("COUNTERFOIL_PUBLIC_URL", "https://billing.example.com")]);
+        variables.extend([("SMTP_URL", "smtp://localhost:25"), ("COUNTERFOIL_MAIL_FROM", "a@example.com")]);
+        variables.extend(set.map(|calls| ("STRIPE_CALLS_PER_SECOND", calls)));
+        let variables = variables.into_iter().map(|(name, value)| (name, value.to_owned()));
+        let config = Config::parse(None, &variables.collect::<Environment>()).unwrap();
+        format!("{:?}", service::stripe(&config, None, Entropy).unwrap())
+    };
+    let (test, live) = ("sk_test_51Hb8Q2eZvKYlo2C0aBcDeFgH", "sk_live_51Hb8Q2eZvKYlo2C0aBcDeFgH");
+    for (key, set, calls) in [(test, None, 20), (live, None, 80), (test, Some("3"), 3), (live, Some("25"), 25)] {
+        let told = pace(key, set);
+        assert!(told.contains(&format!("calls_per_second: Some({calls})")), "{told}");
+    }
+}
+
 both_engines!(
     while_stripe_is_down_checkout_asks_to_come_back_and_the_rest_works,
     one_failure_is_not_noticed,
@@ -215,6 +255,7 @@ both_engines!(
     a_lost_session_is_found_again,
     scenario_6_a_poisoned_key_is_waited_out_and_the_list_is_asked,
     after_twenty_hours_the_list_is_asked_before_anything_is_sent,
+    a_counterpart_that_moved_to_another_address_is_found_by_it,
     after_a_day_without_a_customer_the_next_generation_makes_one,
     a_stripe_that_does_not_answer_in_time_is_a_stripe_that_is_down,
     events_wait_for_a_stripe_that_is_down_and_are_applied_when_it_is_back,

@@ -1,6 +1,7 @@
 //! The store on both engines: what each statement promises, above all where several ask at once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use counterfoil::db::testing::{self, TestDb};
 use counterfoil::db::{Db, Engine};
@@ -216,6 +217,28 @@ async fn a_crowd_of_workers_is_handed_each_row_once(db: &TestDb) {
     let seen: Vec<String> = crowd.join_all().await.into_iter().flatten().collect();
     assert_eq!(seen.len(), 120, "each row once");
     assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 120);
+}
+
+async fn who_claims_steps_around_what_others_hold(db: &TestDb) {
+    if db.engine() == Engine::Sqlite {
+        // There is one writer at a time, and nothing to step around.
+        return;
+    }
+    let ada = customer(db, 1).await;
+    for event_id in ["evt_1", "evt_2"] {
+        committed!(db, |tx| inbox::insert(tx, &event(event_id, None), NOW));
+    }
+    let first = committed!(db, |tx| inbox::claim(tx, NOW, NOW, 1)).remove(0);
+    committed!(db, |tx| inbox::assign(tx, first.id, &ada));
+    // A look marks the rows of its customer, and has not committed yet.
+    let mut looking = db.begin().await.unwrap();
+    assert_eq!(inbox::mark_seen(&mut looking, &ada, 1).await.unwrap(), 1);
+    let claiming = async { committed!(db, |tx| inbox::claim(tx, NOW, later(60), 10)) };
+    let claimed = tokio::time::timeout(Duration::from_secs(5), claiming).await.expect("nobody is waited for");
+    assert_eq!(claimed.len(), 1);
+    assert_ne!(claimed[0].id, first.id);
+    looking.commit().await.unwrap();
+    assert_eq!(committed!(db, |tx| inbox::claim(tx, NOW, later(60), 10))[0].id, first.id, "it comes in the next round");
 }
 
 async fn only_what_was_seen_before_the_look_is_finished_by_it(db: &TestDb) {
@@ -589,6 +612,7 @@ on_both_databases!(
     of_many_who_want_a_lease_one_gets_it,
     an_event_is_stored_once_and_stays_as_it_is,
     a_crowd_of_workers_is_handed_each_row_once,
+    who_claims_steps_around_what_others_hold,
     only_what_was_seen_before_the_look_is_finished_by_it,
     a_mail_is_owed_once_and_ends_once,
     a_customer_has_one_link_in_use_and_each_counterpart_one_customer,

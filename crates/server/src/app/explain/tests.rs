@@ -195,6 +195,16 @@ fn two_live_subscriptions() {
 }
 
 #[test]
+fn paid_by_invoice() {
+    let by_invoice = Provided { id: ExternalSubscriptionId::new("manual_subscription_1"), ..provided(ACTIVE) };
+    let several = Subscription { attention: Some(Flag::SeveralLive), ..subscribed(by_invoice) };
+    let mut case = case(several, day(10));
+    case.file.customer.external_id = None;
+    case.events.clear();
+    insta::assert_snapshot!(explain(&case).in_words());
+}
+
+#[test]
 fn revoked() {
     let mut case = case(subscribed(provided(ACTIVE)), day(10));
     let reason = "the license was posted in a forum.".to_owned();

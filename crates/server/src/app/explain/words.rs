@@ -67,8 +67,8 @@ fn refused(case: &CaseFile, ended: Ended) -> String {
             _ => format!("it was paid until {paid_until}, and the grace after that is over."),
         },
         Ended::Canceled => match provided.map(|provided| provided.standing) {
-            Some(Standing::Canceled { ended_at }) => format!("the subscription ended on {}.", day(ended_at)),
-            _ => "the subscription has ended.".to_owned(),
+            Some(Standing::Canceled { ended_at }) => format!("the {} ended on {}.", thing(case), day(ended_at)),
+            _ => format!("the {} has ended.", thing(case)),
         },
         Ended::Paused => "the subscription is paused at the provider.".to_owned(),
         Ended::Refunded => "the payment for the period was given back.".to_owned(),
@@ -84,6 +84,15 @@ fn refused(case: &CaseFile, ended: Ended) -> String {
             None => "an operator revoked it.".to_owned(),
         },
     }
+}
+
+/// Whether what governs is kept by invoice, and not at Stripe.
+fn is_by_invoice(case: &CaseFile) -> bool {
+    case.file.subscription.as_ref().is_some_and(counterfoil_core::Subscription::is_manual)
+}
+
+fn thing(case: &CaseFile) -> &'static str {
+    if is_by_invoice(case) { "agreement by invoice" } else { "subscription" }
 }
 
 fn ended_by_dot(text: &str) -> &str {
@@ -109,8 +118,8 @@ pub(super) fn who(case: &CaseFile) -> Vec<String> {
     let customer = &case.file.customer;
     let company = customer.company_name.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
     let at_provider = match &customer.external_id {
-        Some(id) => format!("At the provider it is {id}."),
-        None => "It has never been at the provider.".to_owned(),
+        Some(id) => format!("At Stripe it is {id}."),
+        None => "It is not at Stripe.".to_owned(),
     };
     vec![
         format!("{}: {}{company}, since {}.", customer.customer_id, customer.email, day(customer.created_at)),
@@ -118,7 +127,7 @@ pub(super) fn who(case: &CaseFile) -> Vec<String> {
     ]
 }
 
-/// What it has at the provider, or our trial.
+/// What it has at Stripe or by invoice, or our trial.
 pub(super) fn subscription(case: &CaseFile) -> Vec<String> {
     let Some(subscription) = &case.file.subscription else { return vec!["There is none.".to_owned()] };
     let plan = &subscription.plan;
@@ -132,8 +141,9 @@ pub(super) fn subscription(case: &CaseFile) -> Vec<String> {
         State::Provided(provided) => provided,
     };
     let per = provided.interval.map(|interval| format!(" by the {}", interval.as_str())).unwrap_or_default();
+    let where_kept = if is_by_invoice(case) { "By invoice" } else { "At Stripe" };
     let mut lines = vec![
-        format!("{}: {plan}{per}, {}.", provided.id, provided.standing.word()),
+        format!("{where_kept}, {}: {plan}{per}, {}.", provided.id, provided.standing.word()),
         format!("The period ends {}; it is paid until {}.", date(provided.period_ends_at), date(provided.paid_until)),
     ];
     lines.extend(about_money(provided.money).map(str::to_owned));
@@ -258,17 +268,22 @@ pub(super) fn attention(case: &CaseFile) -> Vec<Attention> {
         |code: &str, what: String, advice: &str| Attention { code: code.to_owned(), what, advice: advice.to_owned() };
     let mut found: Vec<Attention> = Vec::new();
     if let Some(flag) = case.file.subscription.as_ref().and_then(|subscription| subscription.attention) {
-        let (what, advice) = flagged(flag);
+        let (what, advice) = if is_by_invoice(case) { flagged_by_invoice(flag) } else { flagged(flag) };
         found.push(to_do(flag.word(), what.to_owned(), advice));
     }
     let is_live = case.file.subscription.as_ref().is_some_and(counterfoil_core::Subscription::is_live_at_provider);
     if case.hold.is_some() && is_live {
-        let advice = "Cancel the subscription at the provider, and refund what is due; or issue a license again with `counterfoil license issue`.";
-        found.push(to_do(
-            "pays_under_hold",
-            "The license is revoked, and the subscription goes on to be charged.".to_owned(),
-            advice,
-        ));
+        let (what, advice) = match is_by_invoice(case) {
+            true => (
+                "The license is revoked, and the agreement by invoice runs on.",
+                "End it with `counterfoil manual cancel --now`, and give back what is due; or issue a license again with `counterfoil license issue`.",
+            ),
+            false => (
+                "The license is revoked, and the subscription goes on to be charged.",
+                "Cancel the subscription at the provider, and refund what is due; or issue a license again with `counterfoil license issue`.",
+            ),
+        };
+        found.push(to_do("pays_under_hold", what.to_owned(), advice));
     }
     for event in case.events.iter().filter(|event| event.state == "dead") {
         let error = event.last_error.as_deref().unwrap_or("no reason is known");
@@ -310,7 +325,7 @@ const fn flagged(flag: subscription::Attention) -> (&'static str, &'static str) 
         ),
         Flag::SeveralLive => (
             "Two subscriptions are live at the provider, and both are charged.",
-            "Cancel the later one at the provider, and refund it.",
+            "End the later one where it is kept, at Stripe or with `counterfoil manual cancel --now`, and give its money back.",
         ),
         Flag::Disputed => {
             ("The payment is disputed.", "Send the provider the evidence before its deadline, or accept the dispute.")
@@ -330,6 +345,22 @@ const fn flagged(flag: subscription::Attention) -> (&'static str, &'static str) 
     }
 }
 
+/// The same where the agreement by invoice governs.
+const fn flagged_by_invoice(flag: subscription::Attention) -> (&'static str, &'static str) {
+    use subscription::Attention as Flag;
+    match flag {
+        Flag::SeveralLive => (
+            "An agreement by invoice and another subscription are live, and both are paid.",
+            "End the one that is not meant, at Stripe or with `counterfoil manual cancel --now`, and give its money back.",
+        ),
+        Flag::MoneyBack => (
+            "The payment of the period went back, and the agreement by invoice runs on.",
+            "End it with `counterfoil manual cancel --now`, or record the next payment with `counterfoil manual pay`.",
+        ),
+        Flag::PriceUnmapped | Flag::Disputed | Flag::StatusUnknown | Flag::Vanished => flagged(flag),
+    }
+}
+
 /// What will happen, in order.
 pub(super) fn next(case: &CaseFile) -> Vec<Coming> {
     let now = case.file.now;
@@ -343,9 +374,12 @@ pub(super) fn next(case: &CaseFile) -> Vec<Coming> {
             Standing::Trialing { cancel_at: None } => {
                 add(provided.period_ends_at, "the trial ends, and the plan is charged")
             }
+            Standing::Active { cancel_at: None } if is_by_invoice(case) => {
+                add(provided.period_ends_at, "the period ends; the next payment by invoice is to be recorded by then");
+            }
             Standing::Active { cancel_at: None } => add(provided.period_ends_at, "the plan is charged again"),
             Standing::Trialing { cancel_at } | Standing::Active { cancel_at } | Standing::PastDue { cancel_at } => {
-                add(cancel_at, "the subscription ends");
+                add(cancel_at, &format!("the {} ends", thing(case)));
             }
             Standing::Incomplete
             | Standing::IncompleteExpired

@@ -198,8 +198,9 @@ impl PaymentProvider for Manual {
     ) -> BoxFuture<'a, Result<(), ProviderError>> {
         Box::pin(async move {
             let mut tx = self.db.begin().await.map_err(broken)?;
-            records::set_email(&mut tx, id, email).await.map_err(broken)?;
-            tx.commit().await.map_err(broken)
+            let is_there = records::set_email(&mut tx, id, email).await.map_err(broken)?;
+            tx.commit().await.map_err(broken)?;
+            if is_there { Ok(()) } else { Err(ProviderError::CustomerMissing) }
         })
     }
 
@@ -222,12 +223,18 @@ impl PaymentProvider for Manual {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// One that nobody knows is as good as over.
     fn cancel_now<'a>(
         &'a self,
         _key: &'a IdempotencyKey,
         subscription: &'a ExternalSubscriptionId,
     ) -> BoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.end_now(subscription))
+        Box::pin(async move {
+            match self.end_now(subscription).await {
+                Ok(()) | Err(ProviderError::Missing { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// Money goes back by an operator's transfer, so that a duplicate whose money is to go back stays flagged for one.

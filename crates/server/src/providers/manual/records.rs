@@ -148,14 +148,15 @@ pub(super) async fn find_customer(tx: &mut Tx, id: &ExternalCustomerId) -> Resul
         .transpose()
 }
 
-/// Another address of a customer that is still there.
-pub(super) async fn set_email(tx: &mut Tx, id: &ExternalCustomerId, email: &str) -> Result<(), DbError> {
-    tx.query("update manual_customers set email = $2 where external_id = $1 and deleted_at is null")
+/// Another address of a customer. False where there is none, or none any more.
+pub(super) async fn set_email(tx: &mut Tx, id: &ExternalCustomerId, email: &str) -> Result<bool, DbError> {
+    let changed = tx
+        .query("update manual_customers set email = $2 where external_id = $1 and deleted_at is null")
         .bind(id)
         .bind(email)
         .execute()
         .await?;
-    Ok(())
+    Ok(changed == 1)
 }
 
 /// All customers with this address.

@@ -65,6 +65,11 @@ pub struct FoundCustomersBody {
 pub struct StoredSubscriptionBody {
     plan: String,
     status: String,
+    /// Who keeps it, `stripe` or `manual` (by invoice); none while there is only our trial.
+    provider: Option<&'static str>,
+    /// What it is called there.
+    reference: Option<String>,
+    /// The same for a subscription at Stripe, and for no other.
     stripe_subscription_id: Option<String>,
     #[schema(value_type = Option<String>)]
     trial_ends_at: Option<Timestamp>,
@@ -155,10 +160,14 @@ impl From<&CustomerFile> for CustomerFileBody {
     fn from(file: &CustomerFile) -> Self {
         let subscription = file.subscription.as_ref().map(|subscription| {
             let record = subscription.to_record();
+            let reference = record.external_id.as_ref().map(ToString::to_string);
+            let is_manual = subscription.is_manual();
             StoredSubscriptionBody {
                 plan: record.plan.to_string(),
                 status: subscription.status_word(file.now).to_owned(),
-                stripe_subscription_id: record.external_id.map(|id| id.to_string()),
+                provider: reference.as_ref().map(|_| if is_manual { "manual" } else { "stripe" }),
+                stripe_subscription_id: reference.clone().filter(|_| !is_manual),
+                reference,
                 trial_ends_at: record.trial_ends_at,
                 current_period_ends_at: record.current_period_ends_at,
                 paid_until: record.paid_until,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{Operator, ReasonRequest, Segment};
 use crate::app::manual::{ManualFile, Step};
 use crate::app::operators::Scope;
-use crate::providers::manual::{NewPayment, NewRefund, Statement};
+use crate::providers::manual::{NewPayment, NewRefund, Recorded, Statement};
 use crate::web::WebState;
 use crate::web::api::subscriptions::SubscriptionBody;
 use crate::web::json::JsonBody;
@@ -165,32 +165,36 @@ pub struct ManualFileBody {
     agreements: Vec<AgreementBody>,
 }
 
-fn agreement(statement: Statement, now: Timestamp) -> AgreementBody {
-    let account = &statement.account;
-    let paid = |each: &crate::providers::manual::Recorded| ManualPaidBody {
-        reference: each.reference.clone(),
-        amount: each.payment.amount,
-        refunded: each.payment.refunded,
-        currency: each.currency.clone(),
-        from: account.month(each.payment.from_month),
-        until: account.month(each.payment.until_month),
-        recorded_at: each.recorded_at,
-    };
-    let (plan, interval) = account.terms(now);
-    AgreementBody {
-        id: account.agreement.id.as_str().to_owned(),
-        plan: plan.to_string(),
-        interval: interval.as_str().to_owned(),
-        starts_at: account.agreement.starts_at,
-        paid_until: account.paid_until(),
-        cancel_at: account.agreement.cancel_at,
-        ended_at: account.ended_at(now),
-        payments: statement.payments.iter().map(paid).collect(),
+impl AgreementBody {
+    /// An agreement as it stands now.
+    #[must_use]
+    pub fn new(statement: &Statement, now: Timestamp) -> Self {
+        let account = &statement.account;
+        let paid = |each: &Recorded| ManualPaidBody {
+            reference: each.reference.clone(),
+            amount: each.payment.amount,
+            refunded: each.payment.refunded,
+            currency: each.currency.clone(),
+            from: account.month(each.payment.from_month),
+            until: account.month(each.payment.until_month),
+            recorded_at: each.recorded_at,
+        };
+        let (plan, interval) = account.terms(now);
+        Self {
+            id: account.agreement.id.as_str().to_owned(),
+            plan: plan.to_string(),
+            interval: interval.as_str().to_owned(),
+            starts_at: account.agreement.starts_at,
+            paid_until: account.paid_until(),
+            cancel_at: account.agreement.cancel_at,
+            ended_at: account.ended_at(now),
+            payments: statement.payments.iter().map(paid).collect(),
+        }
     }
 }
 
 fn file(told: ManualFile, now: Timestamp) -> Json<ManualFileBody> {
-    let agreements = told.statements.into_iter().map(|each| agreement(each, now)).collect();
+    let agreements = told.statements.iter().map(|each| AgreementBody::new(each, now)).collect();
     Json(ManualFileBody { subscription: told.shown.into(), looked: told.looked, agreements })
 }
 
