@@ -42,6 +42,7 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 pub mod trials;
+pub mod verification;
 pub mod webhooks;
 
 use std::sync::Arc;

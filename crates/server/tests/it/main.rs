@@ -27,6 +27,7 @@ macro_rules! both_engines {
 }
 
 mod acceptance;
+mod account_mail;
 mod actors;
 mod admin_routes;
 mod authorization;
@@ -37,6 +38,7 @@ mod cli;
 mod cli_manual;
 mod cli_queues;
 mod cli_stripe;
+mod cli_verification;
 mod client;
 mod crashes;
 mod customers;
@@ -67,5 +69,6 @@ mod sweeps;
 mod tap;
 mod tidy;
 mod trials;
+mod verification;
 mod webhooks;
 mod world;
