@@ -45,6 +45,8 @@ pub enum Ended {
     Disputed,
     /// The plan is not in the catalogue any more.
     PlanGone,
+    /// A trial runs, and the address that it was given for is not verified yet.
+    EmailNotVerified,
     /// An operator has revoked it, whatever was paid.
     Revoked,
 }
@@ -62,30 +64,36 @@ impl Ended {
             Self::DisputeLost => "dispute_lost",
             Self::Disputed => "disputed",
             Self::PlanGone => "plan_unknown",
+            Self::EmailNotVerified => "email_not_verified",
             Self::Revoked => "revoked",
         }
     }
 }
 
-/// What an operator has decided, over everything that was paid for.
+/// What stands over the subscription.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hold {
     /// Nothing: the subscription decides.
     #[default]
     Free,
-    /// Nothing is given until an operator issues a licence again.
+    /// A trial of ours gives nothing until the address is verified. What is paid for is given all the same.
+    Unverified,
+    /// An operator has decided: nothing is given until one issues a licence again, whatever was paid.
     Revoked,
 }
 
-/// The customer's right at this moment, under what an operator has decided: the question before a licence is issued and
-/// whenever one is judged. No subscription gives anything under a hold, whatever becomes of it.
+/// The customer's right at this moment, under what stands over the subscription: the question before a licence is issued and
+/// whenever one is judged. No subscription gives anything that an operator has revoked, whatever becomes of it.
 ///
 /// # Errors
 /// [`Ended`] says why there is none.
 pub fn right(subscription: &Subscription, hold: Hold, catalog: &Catalog, now: Timestamp) -> Result<Grant, Ended> {
     match hold {
         Hold::Revoked => Err(Ended::Revoked),
-        Hold::Free => entitlement(subscription, catalog, now),
+        Hold::Unverified if matches!(subscription.state, State::Trial { .. }) => {
+            entitlement(subscription, catalog, now).and(Err(Ended::EmailNotVerified))
+        }
+        Hold::Unverified | Hold::Free => entitlement(subscription, catalog, now),
     }
 }
 

@@ -65,7 +65,7 @@ pub const fn mark(right: Result<&Grant, Ended>, money: Money) -> Mark {
         // A payment, the customer or the bank may still bring it back; and who has canceled was not told off.
         (Err(Ended::Canceled | Ended::Disputed | Ended::Paused | Ended::NotPaid), _) => Mark::Suspend,
         // A plan that is missing from the configuration is the operator's slip, not the customer's.
-        (Err(Ended::TrialOver | Ended::PlanGone), _) => Mark::Leave,
+        (Err(Ended::TrialOver | Ended::PlanGone | Ended::EmailNotVerified), _) => Mark::Leave,
     }
 }
 
@@ -92,6 +92,7 @@ mod tests {
             (DisputeLost, Mark::Withdraw),
             (Disputed, Mark::Suspend),
             (PlanGone, Mark::Leave),
+            (EmailNotVerified, Mark::Leave),
             (Revoked, Mark::Withdraw),
         ];
         for (ended, expected) in marks {

@@ -27,6 +27,15 @@ pub enum Refusal {
     /// E-mail and password do not belong together; which one is wrong is not told.
     #[error("E-mail address or password is wrong.")]
     InvalidCredentials,
+    /// The licence waits until the address is verified.
+    #[error(
+        "The e-mail address is not verified yet, and the license is given once it is: open the link in the mail that was sent \
+         to it, or ask for another one with POST /api/customers/email/verify/resend."
+    )]
+    EmailNotVerified,
+    /// There is nothing to verify.
+    #[error("The e-mail address is verified already. There is nothing to do.")]
+    EmailAlreadyVerified,
     /// The password that was given to confirm a change is not the account's.
     #[error("The current password is wrong. Nothing was changed.")]
     WrongPassword,
@@ -187,6 +196,8 @@ impl Refusal {
             Self::InvalidField { .. } => "invalid_field",
             Self::EmailTaken => "email_taken",
             Self::InvalidCredentials => "invalid_credentials",
+            Self::EmailNotVerified => "email_not_verified",
+            Self::EmailAlreadyVerified => "email_already_verified",
             Self::WrongPassword => "wrong_password",
             Self::LinkInvalid => "link_invalid",
             Self::NotSignedIn => "not_signed_in",
@@ -238,6 +249,8 @@ impl Refusal {
             Self::LicenseInvalid | Self::LinkInvalid => Some("token"),
             Self::AlreadyRecorded => Some("reference"),
             Self::InvalidCredentials
+            | Self::EmailNotVerified
+            | Self::EmailAlreadyVerified
             | Self::NotSignedIn
             | Self::OperatorKeyMissing
             | Self::ScopeMissing

@@ -119,3 +119,15 @@ fn nothing_gives_a_right_under_a_hold_and_without_one_the_subscription_decides()
     }
     assert_eq!(Ended::Revoked.word(), "revoked");
 }
+
+#[test]
+fn an_address_that_is_not_verified_keeps_back_a_trial_and_nothing_that_is_paid() {
+    let under = |subscription: &Subscription| right(subscription, Hold::Unverified, &catalog(), day(3));
+    assert_eq!(under(&trial_until(15)), Err(Ended::EmailNotVerified));
+    assert_eq!(under(&trial_until(1)), Err(Ended::TrialOver), "verifying would not help");
+    for standing in [ACTIVE, Standing::Trialing { cancel_at: None }, Standing::Paused] {
+        let subscription = provided("sub_1", standing);
+        assert_eq!(under(&subscription), entitlement(&subscription, &catalog(), day(3)));
+    }
+    assert_eq!(Ended::EmailNotVerified.word(), "email_not_verified");
+}

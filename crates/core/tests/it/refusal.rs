@@ -18,6 +18,8 @@ fn all() -> Vec<Refusal> {
         Refusal::InvalidField { field: "company_name", reason: "use at most 200 characters" },
         Refusal::EmailTaken,
         Refusal::InvalidCredentials,
+        Refusal::EmailNotVerified,
+        Refusal::EmailAlreadyVerified,
         Refusal::WrongPassword,
         Refusal::LinkInvalid,
         Refusal::NotSignedIn,
@@ -95,10 +97,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::EventUnknown => 33,
         Refusal::JobUnknown => 34,
         Refusal::JobDone { .. } => 35,
+        Refusal::EmailNotVerified => 36,
+        Refusal::EmailAlreadyVerified => 37,
     }
 }
 
-const VARIANTS: usize = 36;
+const VARIANTS: usize = 38;
 
 #[test]
 fn codes_are_unique_plain_words() {

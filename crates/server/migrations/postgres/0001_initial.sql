@@ -18,6 +18,8 @@ create table customers (
     id bigint generated always as identity primary key,
     customer_id text not null unique,
     email text not null unique,
+    -- When the customer, or an operator, showed that the address is theirs.
+    email_verified_at timestamptz,
     company_name text,
     password_hash text not null,
     -- The projection of the active billing link; a reference that no end user sees.
@@ -274,7 +276,7 @@ create index sessions_expires_at on sessions (expires_at);
 create table account_tokens (
     token_hash text primary key,
     customer_id text not null references customers (customer_id) on delete cascade,
-    purpose text not null check (purpose in ('reset_password', 'change_email', 'object_to_email')),
+    purpose text not null check (purpose in ('reset_password', 'change_email', 'object_to_email', 'verify_email')),
     payload text,
     created_at timestamptz not null,
     expires_at timestamptz not null,

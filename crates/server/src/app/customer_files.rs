@@ -5,6 +5,8 @@ use counterfoil_core::plan_change::PlannedChange;
 use counterfoil_core::{Catalog, CustomerId, Refusal, Subscription, Timestamp};
 
 use super::explain::{Explanation, explain};
+use super::licenses::hold_over;
+use super::settings::EmailVerification;
 use super::status::find_customer_by_any;
 use super::{App, Error, Failure};
 use crate::db::Tx;
@@ -53,6 +55,8 @@ pub struct CaseFile {
     pub file: CustomerFile,
     /// What the customer may use now.
     pub right: Result<Grant, Ended>,
+    /// Whether addresses have to be verified here.
+    pub verification: EmailVerification,
     pub hold: Option<Hold>,
     pub planned: Option<PlannedChange>,
     /// The newest first, with those that name the customer and are matched to nobody.
@@ -68,18 +72,23 @@ impl CaseFile {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn load(tx: &mut Tx, customer: Customer, catalog: &Catalog, now: Timestamp) -> Result<Self, Error> {
+    pub async fn load(
+        tx: &mut Tx,
+        customer: Customer,
+        (catalog, verification): (&Catalog, EmailVerification),
+        now: Timestamp,
+    ) -> Result<Self, Error> {
         let file = CustomerFile::load(tx, customer, now).await?;
         let id = &file.customer.customer_id;
         let hold = store::holds::find(tx, id).await?;
-        let held = if hold.is_some() { entitlement::Hold::Revoked } else { entitlement::Hold::Free };
+        let held = hold_over(tx, id, verification).await?;
         let no_row = || Failure::Corrupt(format!("{id} has no subscription row"));
         let right = entitlement::right(file.subscription.as_ref().ok_or_else(no_row)?, held, catalog, now);
         let planned = store::planned_changes::find(tx, id).await?;
         let events = store::inbox::list_about(tx, id, LINES_MAX).await?;
         let mails = store::outbox::list_of_customer(tx, id, LINES_MAX).await?;
         let checkouts = store::attempts::list_unfinished(tx, id).await?;
-        Ok(Self { right, hold, planned, events, mails, checkouts, file })
+        Ok(Self { right, verification, hold, planned, events, mails, checkouts, file })
     }
 }
 
@@ -91,7 +100,8 @@ impl App {
     pub async fn explain_customer(&self, customer_id: &CustomerId) -> Result<Explanation, Error> {
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        let case = CaseFile::load(&mut tx, customer, &self.catalog, self.now()).await?;
+        let rules = (self.catalog.as_ref(), self.settings.email_verification);
+        let case = CaseFile::load(&mut tx, customer, rules, self.now()).await?;
         tx.rollback().await?;
         Ok(explain(&case))
     }

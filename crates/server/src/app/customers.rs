@@ -5,6 +5,7 @@ use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription
 
 use super::issuing::{Cause, FIRST_VERSION, Next, Reason};
 use super::sessions::NewSession;
+use super::settings::EmailVerification;
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
@@ -84,6 +85,7 @@ impl App {
         let customer = Customer {
             customer_id: customer_id.clone(),
             email: wish.email,
+            email_verified_at: None,
             company_name: wish.company_name,
             external_id: None,
             created_at: now,
@@ -95,9 +97,13 @@ impl App {
                 let next = Next { version: FIRST_VERSION, reason: Reason::TrialStarted, cause, mail: true };
                 Some(self.issue_license(&mut tx, &customer, grant, next, now).await?)
             }
-            // The person had a trial before and it is over: there is an account, and nothing to use until something is paid.
+            // The address has to be verified first; or the person had a trial before and it is over: then there is an account,
+            // and nothing to use until something is paid.
             Err(_ended) => None,
         };
+        if self.settings.email_verification == EmailVerification::Required {
+            self.owe_verification(&mut tx, &customer, now).await?;
+        }
         let session = self.insert_session(&mut tx, &customer_id, now).await?;
         store::audit::insert(&mut tx, Actor::Customer, "signed_up", Some(&customer_id), "", now).await?;
         tx.commit().await?;

@@ -1,5 +1,5 @@
 //! The customer's address: asked to be changed, confirmed from the new mailbox, objected to from the old one, and told to the
-//! provider. The provider's address never flows back.
+//! provider. The provider's address never flows back. An address that was confirmed, or vouched for by an operator, is verified.
 //!
 //! Nothing changes before the new mailbox has answered. The change, the end of all links that are on their way, the note in the
 //! trial ledger and what the provider is owed are one transaction.
@@ -28,7 +28,7 @@ const CHANGE_HOURS: i64 = 24;
 const ROUNDS_MAX: usize = 4;
 
 /// An hour, as [`Refusal::TooManyRequests`] says it.
-const RETRY_SECONDS: u32 = 3600;
+pub(super) const RETRY_SECONDS: u32 = 3600;
 
 /// Whose decision a change was.
 enum Decided<'a> {
@@ -86,6 +86,17 @@ impl App {
     /// # Errors
     /// [`Refusal::LinkInvalid`], [`Refusal::EmailTaken`] where somebody was quicker, or failures.
     pub async fn confirm_email_change(&self, token: &str) -> Result<EmailAddress, Error> {
+        let customer_id = self.look_at_link(token, Purpose::ChangeEmail).await?.customer_id;
+        let lease = self.lease_to_verify(&customer_id).await?;
+        let result = self.confirm_under(lease.as_ref(), token).await;
+        self.release_any(lease).await;
+        let new_email = result?;
+        self.signals.outbox.notify_one();
+        self.signals.effects.notify_one();
+        Ok(new_email)
+    }
+
+    async fn confirm_under(&self, lease: Option<&Lease>, token: &str) -> Result<EmailAddress, Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         let link = self.take_link(&mut tx, token, Purpose::ChangeEmail, now).await?;
@@ -95,9 +106,8 @@ impl App {
             .ok_or_else(|| Failure::Corrupt("a link to a new address without an address".into()))?;
         let customer = store::customers::find(&mut tx, &link.customer_id).await?.ok_or(Refusal::LinkInvalid)?;
         self.change_email(&mut tx, &customer, &new_email, &Decided::ByCustomer, now).await?;
+        self.issue_withheld(&mut tx, lease, now).await?;
         tx.commit().await?;
-        self.signals.outbox.notify_one();
-        self.signals.effects.notify_one();
         Ok(new_email)
     }
 
@@ -129,17 +139,31 @@ impl App {
         by: &By,
     ) -> Result<EmailAddress, Error> {
         let new_email: EmailAddress = new_email.parse().map_err(Refusal::InvalidEmail)?;
-        let now = self.now();
-        let mut tx = self.db.begin().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        if customer.email == new_email {
-            return Err(already_this_one().into());
-        }
-        self.change_email(&mut tx, &customer, &new_email, &Decided::ByOperator(by), now).await?;
-        tx.commit().await?;
+        let lease = self.lease_to_verify(customer_id).await?;
+        let result = self.set_email_under(lease.as_ref(), customer_id, &new_email, by).await;
+        self.release_any(lease).await;
+        result?;
         self.signals.outbox.notify_one();
         self.signals.effects.notify_one();
         Ok(new_email)
+    }
+
+    async fn set_email_under(
+        &self,
+        lease: Option<&Lease>,
+        customer_id: &CustomerId,
+        new_email: &EmailAddress,
+        by: &By,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        if customer.email == *new_email {
+            return Err(already_this_one().into());
+        }
+        self.change_email(&mut tx, &customer, new_email, &Decided::ByOperator(by), now).await?;
+        self.issue_withheld(&mut tx, lease, now).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn change_email(
@@ -200,7 +224,7 @@ impl App {
         Ok(())
     }
 
-    async fn owe_account_mail(
+    pub(super) async fn owe_account_mail(
         &self,
         tx: &mut Tx,
         customer_id: &CustomerId,

@@ -80,24 +80,32 @@ impl Reason {
         }
     }
 
+    /// Why there is a first version, where signing up gave none.
+    const fn first(grant: &Grant, is_own_trial: bool, cause: &Cause) -> Self {
+        match cause {
+            Cause::Operator(_) if grant.trial && is_own_trial => Self::TrialExtended,
+            _ if grant.trial && is_own_trial => Self::TrialStarted,
+            _ if grant.trial => Self::PlanChosen,
+            _ => Self::Subscribed,
+        }
+    }
+
     /// What the newest version and the new grant differ in.
-    fn between(newest: Option<&License>, grant: &Grant) -> Self {
+    fn between(newest: &License, grant: &Grant) -> Self {
         match newest {
-            None if grant.trial => Self::TrialExtended,
-            None => Self::Subscribed,
             // A trial whose first payment fails was never subscribed to.
-            Some(old) if old.status != grant.status && grant.status == "past_due" && !is_later(old, grant) => {
+            old if old.status != grant.status && grant.status == "past_due" && !is_later(old, grant) => {
                 Self::PaymentOverdue
             }
-            Some(old) if old.trial && !grant.trial => Self::Subscribed,
-            Some(old) if old.trial && old.plan != grant.plan => Self::PlanChosen,
-            Some(old) if old.plan != grant.plan => Self::PlanChanged,
-            Some(old) if is_later(old, grant) => match grant.trial {
+            old if old.trial && !grant.trial => Self::Subscribed,
+            old if old.trial && old.plan != grant.plan => Self::PlanChosen,
+            old if old.plan != grant.plan => Self::PlanChanged,
+            old if is_later(old, grant) => match grant.trial {
                 true => Self::TrialExtended,
                 false => Self::Renewed,
             },
-            Some(old) if old.status != grant.status => Self::StatusChanged,
-            Some(_) => Self::Reissued,
+            old if old.status != grant.status => Self::StatusChanged,
+            _ => Self::Reissued,
         }
     }
 }
@@ -117,6 +125,8 @@ pub enum Cause {
         /// The newest event that it finishes; none where nothing but time or a person caused the look.
         event_id: Option<String>,
     },
+    /// The customer, by showing that the address is its own.
+    EmailVerified,
     /// An operator.
     Operator(By),
 }
@@ -125,6 +135,7 @@ impl Cause {
     fn words(&self) -> (&str, Option<&str>) {
         match self {
             Self::SignUp => ("sign_up", None),
+            Self::EmailVerified => ("email_verified", None),
             Self::Look { event_id } => ("look", event_id.as_deref()),
             Self::Operator(by) => (by.actor(), Some(by.reason())),
         }
@@ -184,7 +195,10 @@ impl App {
         match newest {
             Some(license) if is_unchanged(&license) && !is_withdrawn => Ok(Issued::Unchanged(license)),
             newest => {
-                let reason = Reason::between(newest.as_ref(), grant);
+                let reason = match &newest {
+                    None => Reason::first(grant, grant.plan == self.catalog.trial().code, cause),
+                    Some(old) => Reason::between(old, grant),
+                };
                 let version = newest.map_or(FIRST_VERSION, |license| license.version + 1);
                 let next = Next { version, reason, cause, mail: true };
                 Ok(Issued::New(self.issue_license(tx, customer, grant, next, now).await?))

@@ -6,6 +6,7 @@ use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, State, Verifi
 
 use super::customers::find_subscription;
 use super::limits::{LICENSES_OF_A_CUSTOMER, TOKENS_OF_NOBODY};
+use super::settings::EmailVerification;
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
@@ -15,7 +16,8 @@ use crate::store::licenses::License;
 pub const HISTORY_MAX: i64 = 100;
 
 impl App {
-    /// The customer's right at this moment, under what an operator has decided.
+    /// The customer's right at this moment, under what stands over the subscription. Whoever issues a licence asks here, so
+    /// this is where one is withheld.
     ///
     /// # Errors
     /// Failures of the database; having no right is an answer.
@@ -26,10 +28,7 @@ impl App {
         subscription: &Subscription,
         now: Timestamp,
     ) -> Result<Result<Grant, Ended>, Error> {
-        let hold = match store::holds::find(tx, customer_id).await? {
-            Some(_) => Hold::Revoked,
-            None => Hold::Free,
-        };
+        let hold = hold_over(tx, customer_id, self.settings.email_verification).await?;
         Ok(right(subscription, hold, &self.catalog, now))
     }
 
@@ -42,16 +41,10 @@ impl App {
     /// The newest version of the customer's licence.
     ///
     /// # Errors
-    /// [`Refusal::LicenseRevoked`], [`Refusal::NoLicense`], or failures.
+    /// [`Refusal::LicenseRevoked`], [`Refusal::EmailNotVerified`], [`Refusal::NoLicense`], or failures.
     pub async fn current_license(&self, customer_id: &CustomerId) -> Result<License, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let hold = store::holds::find(&mut tx, customer_id).await?;
-        let license = store::licenses::find_newest(&mut tx, customer_id).await?;
-        tx.rollback().await?;
-        if hold.is_some() {
-            return Err(Refusal::LicenseRevoked.into());
-        }
-        license.ok_or_else(|| Refusal::NoLicense.into())
+        let account = self.account(customer_id).await?;
+        account.license.ok_or_else(|| no_license(account.right.err()).into())
     }
 
     /// The versions before `before_version`, newest first, at most [`HISTORY_MAX`].
@@ -97,9 +90,8 @@ impl App {
         let right = self.right(&mut tx, &customer_id, &subscription, now).await?;
         tx.rollback().await?;
         match right {
-            Err(Ended::Revoked) => Err(Refusal::LicenseRevoked.into()),
             _ if shown.revoked_at.is_some() => Err(Refusal::LicenseRevoked.into()),
-            Err(_ended) => Err(Refusal::NoLicense.into()),
+            Err(ended) => Err(no_license(Some(ended)).into()),
             Ok(_) => Ok(newest),
         }
     }
@@ -124,6 +116,36 @@ impl App {
             State::Invalid(_) => Verified { claims: None, ..verified },
             _ => verified,
         })
+    }
+}
+
+/// What stands over the customer's subscription.
+///
+/// # Errors
+/// Failures of the database.
+pub async fn hold_over(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    verification: EmailVerification,
+) -> Result<Hold, Failure> {
+    if store::holds::find(tx, customer_id).await?.is_some() {
+        return Ok(Hold::Revoked);
+    }
+    // Whoever has a licence keeps it, also where verification is asked for only since.
+    let is_withheld = match verification {
+        EmailVerification::Off => false,
+        EmailVerification::Required => store::customers::is_unverified_without_license(tx, customer_id).await?,
+    };
+    Ok(if is_withheld { Hold::Unverified } else { Hold::Free })
+}
+
+/// Why there is no licence to give.
+#[must_use]
+pub const fn no_license(ended: Option<Ended>) -> Refusal {
+    match ended {
+        Some(Ended::Revoked) => Refusal::LicenseRevoked,
+        Some(Ended::EmailNotVerified) => Refusal::EmailNotVerified,
+        _ => Refusal::NoLicense,
     }
 }
 

@@ -45,6 +45,7 @@ pub mod sync;
 mod tests;
 pub mod trials;
 pub mod validation;
+pub mod verification;
 pub mod webhooks;
 
 use std::sync::Arc;

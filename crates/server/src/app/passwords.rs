@@ -5,6 +5,7 @@
 
 use counterfoil_core::{CustomerId, EffectId, EmailAddress, Password, Refusal, Timestamp};
 
+use super::leases::Lease;
 use super::mail_links::Wanted;
 use super::outbox::OwedMail;
 use super::sessions::bounded;
@@ -88,7 +89,8 @@ impl App {
         self.owe_mail(tx, owed, now).await
     }
 
-    /// Sets a new password by the link from the mail, and ends all sessions.
+    /// Sets a new password by the link from the mail, and ends all sessions. Whoever has the link has the mailbox, so the
+    /// address is verified by it.
     ///
     /// # Errors
     /// [`Refusal::LinkInvalid`], [`Refusal::WeakPassword`] (the link goes on working), or failures.
@@ -97,17 +99,32 @@ impl App {
         let customer = self.load_customer(&link.customer_id).await?;
         let password = Password::choose(new_password, &customer.email).map_err(Refusal::WeakPassword)?;
         let password_hash = self.hasher.hash(password.expose()).await?;
-        let now = self.now();
-        let mut tx = self.db.begin().await?;
-        self.take_link(&mut tx, token, Purpose::ResetPassword, now).await?;
-        if !store::customers::set_password(&mut tx, &customer.customer_id, &password_hash, now).await? {
-            return Err(Refusal::LinkInvalid.into());
-        }
-        store::sessions::delete_all(&mut tx, &customer.customer_id).await?;
-        self.tell_of_new_password(&mut tx, &customer, "password_reset", now).await?;
-        tx.commit().await?;
+        let lease = self.lease_to_verify(&customer.customer_id).await?;
+        let result = self.reset_under(lease.as_ref(), token, &customer, &password_hash).await;
+        self.release_any(lease).await;
+        result?;
         self.signals.outbox.notify_one();
         Ok(())
+    }
+
+    async fn reset_under(
+        &self,
+        lease: Option<&Lease>,
+        token: &str,
+        customer: &Customer,
+        password_hash: &str,
+    ) -> Result<(), Error> {
+        let (customer_id, now) = (&customer.customer_id, self.now());
+        let mut tx = self.db.begin().await?;
+        self.take_link(&mut tx, token, Purpose::ResetPassword, now).await?;
+        if !store::customers::set_password(&mut tx, customer_id, password_hash, now).await? {
+            return Err(Refusal::LinkInvalid.into());
+        }
+        store::sessions::delete_all(&mut tx, customer_id).await?;
+        self.tell_of_new_password(&mut tx, customer, "password_reset", now).await?;
+        store::customers::set_verified(&mut tx, customer_id, now).await?;
+        self.issue_withheld(&mut tx, lease, now).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Changes the password of a signed-in customer, whose other sessions end.

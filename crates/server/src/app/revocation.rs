@@ -9,6 +9,7 @@ use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal};
 use super::customers::find_subscription;
 use super::issuing::{Cause, FIRST_VERSION, Next, Reason};
 use super::leases::Lease;
+use super::licenses::no_license;
 use super::operators::By;
 use super::{App, Error};
 use crate::db::Tx;
@@ -161,7 +162,7 @@ impl App {
         let now = self.now();
         let customer = find_customer(tx, customer_id).await?;
         let subscription = find_subscription(tx, customer_id).await?;
-        let grant = self.right(tx, customer_id, &subscription, now).await?.map_err(|_ended| Refusal::NoLicense)?;
+        let grant = self.right(tx, customer_id, &subscription, now).await?.map_err(|ended| no_license(Some(ended)))?;
         let newest = store::licenses::find_newest(tx, customer_id).await?;
         let version = newest.map_or(FIRST_VERSION, |license| license.version + 1);
         let cause = Cause::Operator(by.clone());

@@ -6,7 +6,7 @@ pub use counterfoil_core::checkout::CheckoutTrial;
 pub use counterfoil_core::facts::DisputePolicy;
 pub use counterfoil_core::trial::TrialPer;
 
-pub use crate::config::{CheckoutAuth, DuplicatePolicy, StatusListSettings};
+pub use crate::config::{CheckoutAuth, DuplicatePolicy, EmailVerification, StatusListSettings};
 
 /// Settings of the use cases.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub duplicate_policy: DuplicatePolicy,
     /// What becomes of a trial where the customer pays before its end.
     pub checkout_trial: CheckoutTrial,
+    /// Whether an address has to be verified before its trial gives a licence.
+    pub email_verification: EmailVerification,
     /// Who shares one trial.
     pub trial_per: TrialPer,
     /// Whether customers are told by mail that their trial ends.

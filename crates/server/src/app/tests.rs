@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
 use super::sessions::Caller;
-use super::settings::{CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, TrialPer};
+use super::settings::{CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, TrialPer};
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::stripe::{Stripe, StripeConfig};
@@ -66,6 +66,7 @@ async fn world(engine: crate::db::Engine) -> World {
             dispute_policy: DisputePolicy::Ignore,
             duplicate_policy: DuplicatePolicy::Flag,
             checkout_trial: CheckoutTrial::End,
+            email_verification: EmailVerification::Off,
             trial_per: TrialPer::Person,
             trial_reminders: true,
             status_list: settings::StatusListSettings {

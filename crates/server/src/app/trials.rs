@@ -3,7 +3,7 @@
 //! A trial needs nobody to be over. The sweep here only tells people about it: in rows of the outbox, decided once for each
 //! end and each thing to say, so that neither a second replica nor a second round says it again.
 
-use counterfoil_core::entitlement::Ended;
+use counterfoil_core::entitlement::{Ended, Hold};
 use counterfoil_core::subscription::State;
 use counterfoil_core::trial::{Entry, Extension, Start, TrialNotice, extend, ledger_names, start};
 use counterfoil_core::{CustomerId, EmailAddress, Refusal, Subscription, Timestamp};
@@ -11,6 +11,7 @@ use counterfoil_core::{CustomerId, EmailAddress, Refusal, Subscription, Timestam
 use super::customers::find_subscription;
 use super::issuing::{Cause, Issued};
 use super::leases::Lease;
+use super::licenses::hold_over;
 use super::operators::By;
 use super::outbox::OwedMail;
 use super::{App, Error, Failure, secrets};
@@ -28,7 +29,8 @@ const SWEEP_MAX: i64 = 500;
 pub struct Extended {
     pub customer_id: CustomerId,
     pub ends_at: Timestamp,
-    pub license: License,
+    /// What was issued for it; none where the licence waits until the address is verified.
+    pub license: Option<License>,
 }
 
 impl App {
@@ -113,17 +115,19 @@ impl App {
         let person = secrets::person_hash(&self.instance.ledger_key, &customer.email.person_key());
         store::trials::set_end(&mut tx, &person, ends_at).await?;
         skip_what_is_said(&mut tx, customer_id, ends_at, now).await?;
-        let grant = match self.right(&mut tx, customer_id, &next, now).await? {
-            Ok(grant) => grant,
+        let license = match self.right(&mut tx, customer_id, &next, now).await? {
+            Ok(grant) => {
+                let cause = Cause::Operator(by.clone());
+                match self.issue_if_changed(&mut tx, &customer, &grant, &cause, now).await? {
+                    Issued::New(license) | Issued::Unchanged(license) => Some(license),
+                    Issued::Held => return Err(Refusal::LicenseRevoked.into()),
+                }
+            }
+            Err(Ended::EmailNotVerified) => None,
             Err(Ended::Revoked) => return Err(Refusal::LicenseRevoked.into()),
             Err(ended) => {
                 return Err(Failure::Corrupt(format!("a trial that runs gives no right: {}", ended.word())).into());
             }
-        };
-        let cause = Cause::Operator(by.clone());
-        let license = match self.issue_if_changed(&mut tx, &customer, &grant, &cause, now).await? {
-            Issued::New(license) | Issued::Unchanged(license) => license,
-            Issued::Held => return Err(Refusal::LicenseRevoked.into()),
         };
         let told = format!("until {ends_at}");
         store::audit::insert_by(&mut tx, by.entry(), "trial_extended", Some(customer_id), &told, now).await?;
@@ -171,6 +175,12 @@ impl App {
             State::Trial { .. } | State::Provided(_) => return Ok(false),
         };
         if !store::trials::decide_notice(&mut tx, customer_id, ends_at, notice, now).await? {
+            return Ok(false);
+        }
+        // An address that nobody has shown to be theirs may be a stranger's, who is not to be written to again and again.
+        let hold = hold_over(&mut tx, customer_id, self.settings.email_verification).await?;
+        if hold == Hold::Unverified {
+            tx.commit().await?;
             return Ok(false);
         }
         self.owe_trial_mail(&mut tx, &customer, ends_at, notice, now).await?;

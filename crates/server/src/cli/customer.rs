@@ -46,6 +46,14 @@ pub enum CustomerCommand {
         #[command(flatten)]
         why: Why,
     },
+    /// Take a customer's e-mail address for verified, as if the link in the mail had been followed; a license that waits for it
+    /// goes out by mail.
+    VerifyEmail {
+        /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
+        customer: String,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 /// Runs one of them; works beside a running service.
@@ -56,6 +64,7 @@ pub async fn run(common: &Common, command: CustomerCommand) -> anyhow::Result<Ex
         CustomerCommand::Explain { customer } => explain_customer(common, &customer).await,
         CustomerCommand::Sync { customer, why } => sync(common, &customer, &why).await,
         CustomerCommand::SetEmail { customer, email, why } => set_email(common, &customer, &email, &why).await,
+        CustomerCommand::VerifyEmail { customer, why } => verify_email(common, &customer, &why).await,
     }
 }
 
@@ -77,7 +86,8 @@ async fn explain_customer(common: &Common, wanted: &str) -> anyhow::Result<ExitC
     let clock = clock_of(&config).await;
     let mut tx = db.begin_read().await?;
     let customer = find_customer_by_any(&mut tx, wanted.trim()).await?.ok_or_else(no_such_customer)?;
-    let case = CaseFile::load(&mut tx, customer, &config.catalog, clock.now()).await?;
+    let rules = (&config.catalog, config.email_verification);
+    let case = CaseFile::load(&mut tx, customer, rules, clock.now()).await?;
     tx.rollback().await?;
     let explanation = explain(&case);
     output::show(common.json, &json!(explanation), || explanation.in_words());
@@ -107,6 +117,22 @@ async fn set_email(common: &Common, wanted: &str, email: &str, why: &Why) -> any
     Ok(ExitCode::SUCCESS)
 }
 
+async fn verify_email(common: &Common, wanted: &str, why: &Why) -> anyhow::Result<ExitCode> {
+    let by = why.by()?;
+    let (_config, app) = open_app(common).await?;
+    let customer_id = find_id(&app, wanted).await?;
+    let verified = app.verify_email_by(&customer_id, &by).await?;
+    let version = verified.license.as_ref().map(|license| license.version);
+    let value = json!({
+        "customer_id": customer_id, "email": verified.email, "email_verified_at": verified.at, "version": version,
+    });
+    output::show(common.json, &value, || match version {
+        Some(version) => format!("{} is verified; license version {version} goes out by mail", verified.email),
+        None => format!("{} is verified; no license waited for it", verified.email),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The customer that an operator means.
 pub async fn find_id(app: &App, wanted: &str) -> anyhow::Result<CustomerId> {
     Ok(app.find_customer(wanted).await?.ok_or_else(no_such_customer)?.customer_id)
@@ -126,6 +152,7 @@ fn in_words(file: &CustomerFile) -> String {
     let mut rows = vec![
         ("customer", customer.customer_id.to_string()),
         ("email", customer.email.to_string()),
+        ("verified", customer.email_verified_at.map_or_else(|| "no".to_owned(), Timestamp::date_time_in_words)),
         ("company", customer.company_name.clone().unwrap_or_else(none)),
         ("since", customer.created_at.date_time_in_words()),
         ("at Stripe", customer.external_id.as_ref().map_or_else(none, ToString::to_string)),

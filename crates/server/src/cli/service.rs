@@ -221,6 +221,7 @@ fn settings(config: &Config) -> Settings {
         dispute_policy: config.dispute_policy,
         duplicate_policy: config.duplicate_policy,
         checkout_trial: config.checkout_trial,
+        email_verification: config.email_verification,
         trial_per: config.trial_per.clone(),
         trial_reminders: config.trial_reminders,
         status_list: config.status_list.clone(),

@@ -48,11 +48,16 @@ pub async fn run(common: &Common, command: TrialCommand) -> anyhow::Result<ExitC
     let extended = app.extend_trial(&customer_id, wish, &by).await?;
     let value = json!({
         "customer_id": extended.customer_id, "trial_ends_at": extended.ends_at,
-        "license_id": extended.license.license_id, "version": extended.license.version,
+        "license_id": extended.license.as_ref().map(|license| &license.license_id),
+        "version": extended.license.as_ref().map(|license| license.version),
     });
     output::show(common.json, &value, || {
         let (id, end) = (&extended.customer_id, extended.ends_at.date_time_in_words());
-        format!("the trial of {id} runs until {end}; license version {} goes out by mail", extended.license.version)
+        let then = match &extended.license {
+            Some(license) => format!("license version {} goes out by mail", license.version),
+            None => "the license waits until the address is verified".to_owned(),
+        };
+        format!("the trial of {id} runs until {end}; {then}")
     });
     Ok(ExitCode::SUCCESS)
 }

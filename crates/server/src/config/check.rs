@@ -13,7 +13,8 @@ use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
 use super::{
-    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, checkout, licenses, mode, trials,
+    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, accounts, checkout, licenses, mode,
+    trials,
 };
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
@@ -43,6 +44,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let checkout_auth = checkout_auth(&values, problems);
     let dispute_policy = dispute_policy(&values, problems);
     let duplicate_policy = duplicate_policy(&values, problems);
+    let email_verification = accounts::email_verification(&values, problems);
     let trial_per = trials::trial_per(&values, problems);
     let trial_reminders = flag(&values, &settings::TRIAL_REMINDERS, true, problems);
     let product = one_line(&values, &settings::PRODUCT, "licences name it as their audience", problems);
@@ -78,6 +80,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         duplicate_policy: duplicate_policy?,
         checkout_trial: checkout_trial?,
         checkout: checkout_page?,
+        email_verification: email_verification?,
         trial_per: trial_per?,
         trial_reminders: trial_reminders?,
         product_name: product_name?.unwrap_or_else(|| match sandbox {

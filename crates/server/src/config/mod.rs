@@ -3,6 +3,7 @@
 //! A start with a setting that cannot be right is refused with a sentence that says what to do, rather than found out by the
 //! first customer. All problems are reported at once. Secrets are in types that print as `[REDACTED]`.
 
+mod accounts;
 mod check;
 mod checkout;
 mod error;
@@ -69,6 +70,8 @@ pub struct Config {
     pub checkout_trial: CheckoutTrial,
     /// What checkout pages offer and ask for.
     pub checkout: CheckoutPage,
+    /// Whether an address has to be verified before its trial gives a licence.
+    pub email_verification: EmailVerification,
     /// Who shares one trial.
     pub trial_per: TrialPer,
     /// Whether customers are told by mail that their trial ends.
@@ -126,6 +129,15 @@ pub enum CheckoutAuth {
     Required,
     /// The customer id alone: for trying things out in the sandbox.
     CustomerId,
+}
+
+/// Whether an address has to be verified before its trial gives a licence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailVerification {
+    /// No: signing up gives the licence.
+    Off,
+    /// Yes. Whoever pays has the licence without.
+    Required,
 }
 
 /// What checkout pages offer and ask for, beyond a card.

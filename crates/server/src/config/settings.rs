@@ -42,6 +42,7 @@ pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
 pub(super) static DISPUTE_POLICY: Setting = plain("dispute_policy", "COUNTERFOIL_DISPUTE_POLICY");
 pub(super) static DUPLICATE_POLICY: Setting = plain("duplicate_policy", "COUNTERFOIL_DUPLICATE_POLICY");
+pub(super) static EMAIL_VERIFICATION: Setting = plain("email_verification", "COUNTERFOIL_EMAIL_VERIFICATION");
 pub(super) static TRIAL_PER: Setting = plain("trial_per", "COUNTERFOIL_TRIAL_PER");
 pub(super) static PUBLIC_MAIL_DOMAINS: Setting = plain("public_mail_domains", "COUNTERFOIL_PUBLIC_MAIL_DOMAINS");
 pub(super) static TRIAL_REMINDERS: Setting = flag("trial_reminders", "COUNTERFOIL_TRIAL_REMINDERS");
@@ -59,7 +60,7 @@ pub(super) static STATUS_LIST_TTL: Setting = plain("status_list_ttl_minutes", "C
 pub(super) static STATUS_LIST_LIFE: Setting = plain("status_list_life_hours", "COUNTERFOIL_STATUS_LIST_LIFE_HOURS");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 31] = [
+pub(super) static ALL: [&Setting; 32] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -76,6 +77,7 @@ pub(super) static ALL: [&Setting; 31] = [
     &CHECKOUT_AUTH,
     &DISPUTE_POLICY,
     &DUPLICATE_POLICY,
+    &EMAIL_VERIFICATION,
     &TRIAL_PER,
     &PUBLIC_MAIL_DOMAINS,
     &TRIAL_REMINDERS,

@@ -278,6 +278,7 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_CHECKOUT_AUTH", "none", "invalid_checkout_auth"),
         ("COUNTERFOIL_DISPUTE_POLICY", "maybe", "invalid_dispute_policy"),
         ("COUNTERFOIL_DUPLICATE_POLICY", "refund", "invalid_duplicate_policy"),
+        ("COUNTERFOIL_EMAIL_VERIFICATION", "on", "invalid_email_verification"),
         ("COUNTERFOIL_LOG_FORMAT", "xml", "invalid_log_format"),
         ("STRIPE_CALLS_PER_SECOND", "0", "invalid_calls_per_second"),
         ("STRIPE_CALLS_PER_SECOND", "-5", "invalid_calls_per_second"),
@@ -392,6 +393,13 @@ fn the_example_file_shows_every_setting_and_is_valid() {
     let error = from_file(&uncommented).unwrap_err();
     assert!(!error.has("unknown_setting") && !error.has("file_syntax") && !error.has("wrong_type"), "{error}");
     assert!(error.has("placeholder_secret"), "the secrets of the example cannot be used as they are");
+}
+
+#[test]
+fn an_address_is_verified_where_the_operator_wants_it() {
+    assert_eq!(from_env(&[]).unwrap().email_verification, EmailVerification::Off);
+    let config = from_file("email_verification = \"required\"").unwrap();
+    assert_eq!(config.email_verification, EmailVerification::Required);
 }
 
 #[test]

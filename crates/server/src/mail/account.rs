@@ -84,6 +84,32 @@ impl ConfirmEmailMail {
     }
 }
 
+/// Sent to the address that was given at sign-up, to be verified.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/verify_email.txt")]
+pub struct VerifyEmailMail {
+    /// The vendor's product.
+    pub product: String,
+    /// The page that verifies, with its token.
+    pub link: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+}
+
+impl VerifyEmailMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Confirm your address for {}", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
 /// Sent to the present address when another one was asked for.
 #[derive(Clone, Debug, Template)]
 #[template(path = "mail/email_change_asked.txt")]
@@ -151,6 +177,8 @@ mod tests {
             ResetMail { product: product.clone(), link: link("/password/reset"), public_url: public_url.clone() };
         let (link_c, link_o) = (link("/email/confirm"), link("/email/object"));
         let confirm = ConfirmEmailMail { product: product.clone(), link: link_c, public_url: public_url.clone() };
+        let link_v = link("/email/verify");
+        let verify = VerifyEmailMail { product: product.clone(), link: link_v, public_url: public_url.clone() };
         let asked = EmailChangeAskedMail { product: product.clone(), link: link_o, public_url: public_url.clone() };
         let email = EmailChangedMail { product: product.clone(), public_url: public_url.clone() };
         let changed = PasswordChangedMail {
@@ -165,6 +193,7 @@ mod tests {
             ("confirm_email", confirm.body()),
             ("email_change_asked", asked.body()),
             ("email_changed", email.body()),
+            ("verify_email", verify.body()),
         ]
     }
 

@@ -13,6 +13,8 @@ pub enum Purpose {
     ChangeEmail,
     /// Stop a change of the address that is not confirmed yet.
     ObjectToEmail,
+    /// Show that the address given at sign-up is one's own.
+    VerifyEmail,
 }
 
 impl Purpose {
@@ -21,6 +23,7 @@ impl Purpose {
             Self::ResetPassword => "reset_password",
             Self::ChangeEmail => "change_email",
             Self::ObjectToEmail => "object_to_email",
+            Self::VerifyEmail => "verify_email",
         }
     }
 }

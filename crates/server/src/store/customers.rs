@@ -9,19 +9,22 @@ use crate::db::{DbError, Row, Tx};
 pub struct Customer {
     pub customer_id: CustomerId,
     pub email: EmailAddress,
+    /// When it was shown that the address is the customer's.
+    pub email_verified_at: Option<Timestamp>,
     pub company_name: Option<String>,
     /// The provider's id; operators only.
     pub external_id: Option<ExternalCustomerId>,
     pub created_at: Timestamp,
 }
 
-const COLUMNS_BY_ID: &str = "select customer_id, email, company_name, stripe_customer_id, created_at from customers \
-                             where customer_id = $1 and deleted_at is null";
+const COLUMNS_BY_ID: &str = "select customer_id, email, email_verified_at, company_name, stripe_customer_id, created_at \
+                             from customers where customer_id = $1 and deleted_at is null";
 
 fn from_row(row: &Row) -> Result<Customer, DbError> {
     Ok(Customer {
         customer_id: row.parse("customer_id")?,
         email: row.parse("email")?,
+        email_verified_at: row.get("email_verified_at")?,
         company_name: row.get("company_name")?,
         external_id: row.get::<Option<String>>("stripe_customer_id")?.map(ExternalCustomerId::new),
         created_at: row.get("created_at")?,
@@ -59,7 +62,7 @@ pub async fn find(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<Custom
 /// The customer with this address, unless deleted.
 pub async fn find_by_email(tx: &mut Tx, email: &EmailAddress) -> Result<Option<Customer>, DbError> {
     tx.query(
-        "select customer_id, email, company_name, stripe_customer_id, created_at from customers \
+        "select customer_id, email, email_verified_at, company_name, stripe_customer_id, created_at from customers \
          where email = $1 and deleted_at is null",
     )
     .bind(email.as_str())
@@ -73,7 +76,7 @@ pub async fn find_by_email(tx: &mut Tx, email: &EmailAddress) -> Result<Option<C
 /// The customer whose link to any provider carries this id, in whatever generation.
 pub async fn find_by_external_id(tx: &mut Tx, external_id: &str) -> Result<Option<Customer>, DbError> {
     tx.query(
-        "select c.customer_id, c.email, c.company_name, c.stripe_customer_id, c.created_at from customers c \
+        "select c.customer_id, c.email, c.email_verified_at, c.company_name, c.stripe_customer_id, c.created_at from customers c \
          join billing_links l on l.customer_id = c.customer_id \
          where l.external_id = $1 and c.deleted_at is null limit 1",
     )
@@ -120,7 +123,34 @@ pub async fn hold_password(tx: &mut Tx, customer_id: &CustomerId, password_hash:
     Ok(held == 1)
 }
 
-/// Sets another address. The unique index on it speaks where somebody else has it.
+/// Notes that the address was shown to be the customer's; says whether that is new.
+pub async fn set_verified(tx: &mut Tx, customer_id: &CustomerId, now: Timestamp) -> Result<bool, DbError> {
+    let changed = tx
+        .query(
+            "update customers set email_verified_at = $2, updated_at = $2 \
+             where customer_id = $1 and email_verified_at is null and deleted_at is null",
+        )
+        .bind(customer_id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
+/// Whether the address is not verified and no licence was ever issued.
+pub async fn is_unverified_without_license(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError> {
+    let row = tx
+        .query(
+            "select c.customer_id from customers c where c.customer_id = $1 and c.email_verified_at is null \
+             and not exists (select 1 from licenses l where l.customer_id = c.customer_id)",
+        )
+        .bind(customer_id)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Sets another address, which was shown to be the customer's. The unique index on it speaks where somebody else has it.
 pub async fn set_email(
     tx: &mut Tx,
     customer_id: &CustomerId,
@@ -128,7 +158,10 @@ pub async fn set_email(
     now: Timestamp,
 ) -> Result<bool, DbError> {
     let changed = tx
-        .query("update customers set email = $2, updated_at = $3 where customer_id = $1 and deleted_at is null")
+        .query(
+            "update customers set email = $2, email_verified_at = $3, updated_at = $3 \
+             where customer_id = $1 and deleted_at is null",
+        )
         .bind(customer_id)
         .bind(email.as_str())
         .bind(now)

@@ -138,6 +138,7 @@ impl From<Refusal> for Problem {
             | Refusal::LinkInvalid
             | Refusal::ReturnUrlNotAllowed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::EmailTaken
+            | Refusal::EmailAlreadyVerified
             | Refusal::AlreadySubscribed
             | Refusal::CurrencyLocked { .. }
             | Refusal::PaymentPending
@@ -155,7 +156,9 @@ impl From<Refusal> for Problem {
             | Refusal::NotSignedIn
             | Refusal::OperatorKeyMissing
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
-            Refusal::ScopeMissing | Refusal::WrongPassword | Refusal::LicenseRevoked => StatusCode::FORBIDDEN,
+            Refusal::ScopeMissing | Refusal::WrongPassword | Refusal::EmailNotVerified | Refusal::LicenseRevoked => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::CustomerUnknown
             | Refusal::EventUnknown
             | Refusal::JobUnknown

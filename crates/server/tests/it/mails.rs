@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// How the mail server takes one connection.
 #[derive(Clone, Copy, Debug)]
-enum Mood {
+pub(crate) enum Mood {
     /// It asks to come back.
     Busy,
     /// It hangs up before it has said whether it took the mail.
@@ -22,7 +22,7 @@ enum Mood {
 }
 
 /// A mail server of the test.
-struct MailServer {
+pub(crate) struct MailServer {
     url: SecretString,
     taken: Arc<Mutex<Vec<String>>>,
 }
@@ -30,7 +30,12 @@ struct MailServer {
 impl MailServer {
     /// One mood for each connection, the last for all that follow.
     async fn start(moods: &'static [Mood]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0", moods).await
+    }
+
+    /// The same at a certain address.
+    pub(crate) async fn start_at(address: &str, moods: &'static [Mood]) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap()).into();
         let taken: Arc<Mutex<Vec<String>>> = Arc::default();
         let server = Self { url, taken: Arc::clone(&taken) };
@@ -45,7 +50,7 @@ impl MailServer {
         server
     }
 
-    fn taken(&self) -> Vec<String> {
+    pub(crate) fn taken(&self) -> Vec<String> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

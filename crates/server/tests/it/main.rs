@@ -27,6 +27,7 @@ macro_rules! both_engines {
 }
 
 mod acceptance;
+mod account_mail;
 mod actors;
 mod admin_routes;
 mod authorization;
@@ -38,6 +39,7 @@ mod cli_license;
 mod cli_manual;
 mod cli_queues;
 mod cli_stripe;
+mod cli_verification;
 mod client;
 mod crashes;
 mod customers;
@@ -72,5 +74,6 @@ mod tap;
 mod tidy;
 mod trials;
 mod validation;
+mod verification;
 mod webhooks;
 mod world;

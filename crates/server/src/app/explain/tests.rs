@@ -12,6 +12,7 @@ use counterfoil_core::{
 
 use super::explain;
 use crate::app::customer_files::{CaseFile, CustomerFile};
+use crate::app::settings::EmailVerification;
 use crate::store::audit;
 use crate::store::customers::Customer;
 use crate::store::holds;
@@ -103,6 +104,7 @@ fn customer() -> Customer {
         customer_id: CustomerId::from_random([2; 16]),
         email: "ada@example.com".parse().unwrap(),
         company_name: Some("Test Corp".to_owned()),
+        email_verified_at: None,
         external_id: Some(ExternalCustomerId::new("cus_1")),
         created_at: day(1),
     }
@@ -123,6 +125,7 @@ fn case(subscription: Subscription, now: Timestamp) -> CaseFile {
     let external_id = if is_trial { None } else { customer().external_id };
     CaseFile {
         right: right(&subscription, Hold::Free, &catalog(), now),
+        verification: EmailVerification::Off,
         hold: None,
         planned: None,
         events: if is_trial { Vec::new() } else { vec![event("evt_paid", "invoice.paid", "processed")] },

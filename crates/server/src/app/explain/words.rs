@@ -7,6 +7,7 @@ use counterfoil_core::subscription::{self, Provided, Standing, State};
 
 use super::{Attention, Coming};
 use crate::app::customer_files::CaseFile;
+use crate::app::settings::EmailVerification;
 use crate::store::inbox::EventLine;
 use crate::store::licenses::License;
 use crate::store::outbox::MailLine;
@@ -77,6 +78,9 @@ fn refused(case: &CaseFile, ended: Ended) -> String {
             "the customer disputes the payment, and the configuration gives nothing until that is decided.".to_owned()
         }
         Ended::PlanGone => "the plan is not in the configuration.".to_owned(),
+        Ended::EmailNotVerified => {
+            "the address is not verified, and the license of the trial is given once it is.".to_owned()
+        }
         Ended::Revoked => match &case.hold {
             Some(hold) => {
                 format!("{} revoked it on {}, because: {}.", hold.actor, day(hold.held_at), ended_by_dot(&hold.reason))
@@ -121,10 +125,20 @@ pub(super) fn who(case: &CaseFile) -> Vec<String> {
         Some(id) => format!("At Stripe it is {id}."),
         None => "It is not at Stripe.".to_owned(),
     };
-    vec![
-        format!("{}: {}{company}, since {}.", customer.customer_id, customer.email, day(customer.created_at)),
-        at_provider,
-    ]
+    let mut lines =
+        vec![format!("{}: {}{company}, since {}.", customer.customer_id, customer.email, day(customer.created_at))];
+    lines.extend(verified(case));
+    lines.push(at_provider);
+    lines
+}
+
+/// Whether the address is known to be the customer's; nothing where nobody asks.
+fn verified(case: &CaseFile) -> Option<String> {
+    match (case.file.customer.email_verified_at, case.verification) {
+        (Some(at), _) => Some(format!("The address was verified on {}.", day(at))),
+        (None, EmailVerification::Required) => Some("The address is not verified.".to_owned()),
+        (None, EmailVerification::Off) => None,
+    }
 }
 
 /// What it has at Stripe or by invoice, or our trial.
@@ -212,6 +226,7 @@ pub(super) fn license(case: &CaseFile) -> Vec<String> {
 fn caused(license: &License) -> String {
     match (license.caused_by.as_str(), &license.cause_detail) {
         ("sign_up", _) => ", by signing up".to_owned(),
+        ("email_verified", _) => ", by verifying the address".to_owned(),
         ("look", Some(event)) => format!(", found after the event {event}"),
         ("look", None) => ", found in a look without an event".to_owned(),
         (operator, Some(reason)) => format!(", by {operator}, who said: {}", ended_by_dot(reason)),
@@ -369,6 +384,7 @@ pub(super) fn next(case: &CaseFile) -> Vec<Coming> {
         coming.extend(at.filter(|at| now < *at).map(|at| Coming { at, what: what.to_owned() }));
     };
     match provided(case) {
+        None if case.right == Err(Ended::EmailNotVerified) => add(trial_end(case), "the trial ends"),
         None => add(trial_end(case), "the trial ends, and the license with it"),
         Some(provided) => match provided.standing {
             Standing::Trialing { cancel_at: None } => {

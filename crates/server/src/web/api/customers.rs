@@ -93,7 +93,8 @@ impl From<&License> for NewLicenseBody {
 pub struct SignUpBody {
     customer: CustomerBody,
     subscription: SubscriptionBody,
-    /// Null where this person's trial is over already.
+    /// Null where this person's trial is over already, and where the address has to be verified first (`email_verification =
+    /// "required"`).
     license: Option<NewLicenseBody>,
     /// The session token, the same as in the cookie.
     token: String,
@@ -113,6 +114,9 @@ pub struct MeBody {
     customer: CustomerBody,
     subscription: SubscriptionBody,
     license: Option<LicenseBody>,
+    /// When the address was verified; null where it is not.
+    #[schema(value_type = Option<String>)]
+    email_verified_at: Option<counterfoil_core::Timestamp>,
 }
 
 /// Sign up: a customer, a trial and a license at once.
@@ -184,5 +188,6 @@ pub async fn me(State(state): State<WebState>, SignedIn(customer_id): SignedIn) 
         customer: (&account.customer).into(),
         subscription: shown(&state.app, &account.subscription).into(),
         license: account.license.as_ref().map(Into::into),
+        email_verified_at: account.customer.email_verified_at,
     }))
 }

@@ -1,8 +1,9 @@
-//! The customer's address: asked to be changed, confirmed, objected to.
+//! The customer's address: verified, asked to be changed, confirmed, objected to.
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use counterfoil_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -10,6 +11,7 @@ use crate::web::WebState;
 use crate::web::caller::SignedIn;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::to_its_end;
 
 /// The address that the account is to have.
 #[derive(Deserialize, ToSchema)]
@@ -32,6 +34,14 @@ pub struct LinkRequest {
 #[derive(Serialize, ToSchema)]
 pub struct EmailBody {
     email: String,
+}
+
+/// The address that is verified now.
+#[derive(Serialize, ToSchema)]
+pub struct VerifiedBody {
+    email: String,
+    #[schema(value_type = String)]
+    email_verified_at: Timestamp,
 }
 
 /// In this request the address goes by another name than at sign-up.
@@ -92,4 +102,40 @@ pub async fn object(
 ) -> Result<StatusCode, Problem> {
     state.app.object_to_email_change(&request.token).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Verify the address given at sign-up, by the token that went to it. A license that waits for it is issued, and goes out by mail.
+#[utoipa::path(
+    post, path = "/api/customers/email/verify", tag = "customers", request_body = LinkRequest,
+    responses(
+        (status = 200, body = VerifiedBody),
+        (status = 422, body = ProblemBody, description = "`link_invalid`, `invalid_request`"),
+        (status = 503, body = ProblemBody, description = "`customer_busy`, with Retry-After"),
+    )
+)]
+pub async fn verify(
+    State(state): State<WebState>,
+    JsonBody(request): JsonBody<LinkRequest>,
+) -> Result<Json<VerifiedBody>, Problem> {
+    let verified = to_its_end(async move { state.app.verify_email(&request.token).await }).await?;
+    Ok(Json(VerifiedBody { email: verified.email.to_string(), email_verified_at: verified.at }))
+}
+
+/// Send another link to verify the address. The older ones do not work any more.
+#[utoipa::path(
+    post, path = "/api/customers/email/verify/resend", tag = "customers",
+    security(("token" = []), ("session" = [])),
+    responses(
+        (status = 202, description = "The mail is on its way. Its link works for 24 hours."),
+        (status = 401, body = ProblemBody, description = "`not_signed_in`"),
+        (status = 409, body = ProblemBody, description = "`email_already_verified`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`: three an hour, with the one of the sign-up"),
+    )
+)]
+pub async fn resend_verification(
+    State(state): State<WebState>,
+    SignedIn(customer_id): SignedIn,
+) -> Result<StatusCode, Problem> {
+    state.app.resend_verification(&customer_id).await?;
+    Ok(StatusCode::ACCEPTED)
 }

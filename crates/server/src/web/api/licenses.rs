@@ -93,7 +93,7 @@ pub struct TokenRequest {
     responses(
         (status = 200, body = LicenseBody),
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
-        (status = 403, body = ProblemBody, description = "`license_revoked`"),
+        (status = 403, body = ProblemBody, description = "`license_revoked`; `email_not_verified`: it is given once the address is verified"),
         (status = 404, body = ProblemBody, description = "`no_license`"),
     )
 )]

@@ -58,6 +58,8 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(emails::ask))
         .routes(routes!(emails::confirm))
         .routes(routes!(emails::object))
+        .routes(routes!(emails::verify))
+        .routes(routes!(emails::resend_verification))
         .routes(routes!(subscriptions::checkout))
         .routes(routes!(subscriptions::current))
         .routes(routes!(plan_changes::change))

@@ -82,6 +82,7 @@ fn account_view(app: &App, account: &Account, shown: &Shown, frame: Frame) -> Ac
         state_sentence: state.sentence,
         tone: state.tone,
         punches: wording::punches(subscription, app.catalog.trial().trial_days, now),
+        unverified: account.right == Err(Ended::EmailNotVerified),
         notices: state.notices,
         main_action,
         license: in_force.map(|license| LicenseStub {

@@ -215,6 +215,7 @@ mod tests {
         let customer = Customer {
             customer_id: CustomerId::from_random([2; 16]),
             email: "ada@example.com".parse().unwrap(),
+            email_verified_at: None,
             company_name: None,
             external_id: None,
             created_at: NOW,

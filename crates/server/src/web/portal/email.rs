@@ -1,4 +1,4 @@
-//! `/email/confirm` and `/email/object`: what the links in the mails about a new address lead to.
+//! `/email/verify`, `/email/confirm` and `/email/object`: what the links in the mails about an address lead to.
 
 use axum::extract::State;
 use axum::http::header;
@@ -8,10 +8,57 @@ use super::mail_links::{Arrival, spent};
 use super::page::{OnPage as _, PageProblem, Visitor, show};
 use crate::store::account_tokens::Purpose;
 use crate::web::WebState;
-use crate::web::views::{Link, QuestionView, SaidView, Tone};
+use crate::web::to_its_end;
+use crate::web::views::{Frame, Link, QuestionView, SaidView, Tone};
 
+const VERIFY: &str = "/email/verify";
 const CONFIRM: &str = "/email/confirm";
 const OBJECT: &str = "/email/object";
+
+/// `GET /email/verify`.
+pub async fn ask_verify(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    arrival: Arrival,
+) -> Result<Response, PageProblem> {
+    let view = QuestionView {
+        frame: visitor.frame.clone(),
+        title: "Is this address yours?".to_owned(),
+        sentence: "You have opened the link that was sent to it. Confirm that you signed up with it.".to_owned(),
+        action: VERIFY,
+        button: "Yes, confirm".to_owned(),
+        stub_label: "Good to know".to_owned(),
+        stub_text: "A licence that waits for this is issued at once, and sent to the address.".to_owned(),
+    };
+    ask(&state, arrival, Purpose::VerifyEmail, &view).await
+}
+
+/// `POST /email/verify`.
+pub async fn verify(
+    State(state): State<WebState>,
+    visitor: Visitor,
+    arrival: Arrival,
+) -> Result<Response, PageProblem> {
+    let (app, token) = (state.app.clone(), arrival.token());
+    let verified = to_its_end(async move { app.verify_email(&token).await }).await.on(&visitor.frame)?;
+    let email = &verified.email;
+    let (sentence, link) = match verified.license {
+        Some(_) => {
+            (format!("Your licence is issued, and on its way to {email}."), ("Open licence", "/account/license"))
+        }
+        None => (format!("We know now that {email} is yours."), ("Open your account", "/account")),
+    };
+    let view = SaidView {
+        frame: visitor.frame.clone(),
+        title: "Your address is confirmed".to_owned(),
+        sentence,
+        action: Link { label: link.0.to_owned(), href: link.1.to_owned() },
+        stub_label: "E-mail address".to_owned(),
+        stamp: "Confirmed".to_owned(),
+        tone: Tone::Good,
+    };
+    say(&state, &view, VERIFY)
+}
 
 /// `GET /email/confirm`.
 pub async fn ask_confirm(
@@ -76,7 +123,7 @@ pub async fn object(
 ) -> Result<Response, PageProblem> {
     state.app.object_to_email_change(&arrival.token()).await.on(&visitor.frame)?;
     let view = SaidView {
-        frame: visitor.frame.clone(),
+        frame: Frame { signed_in: false, ..visitor.frame },
         title: "The change is stopped".to_owned(),
         sentence: "Your account keeps its address. Choose a new password now: whoever asked for the change knows the \
                    present one."

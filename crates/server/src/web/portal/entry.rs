@@ -13,6 +13,7 @@ use super::trouble;
 use crate::app::Error;
 use crate::app::customers::SignUp;
 use crate::app::sessions::NewSession;
+use crate::app::settings::EmailVerification;
 use crate::web::WebState;
 use crate::web::caller;
 use crate::web::problem::Problem;
@@ -53,8 +54,13 @@ pub async fn sign_up_form(State(state): State<WebState>, visitor: Visitor) -> Re
     if visitor.customer_id.is_some() {
         return Ok(Redirect::to(HOME).into_response());
     }
-    let view = SignupView::empty(visitor.frame.clone(), state.app.catalog.trial().trial_days);
+    let view = empty_form(&state, &visitor);
     Ok(show(&view, &visitor.frame)?.into_response())
+}
+
+fn empty_form(state: &WebState, visitor: &Visitor) -> SignupView {
+    let verify_first = state.app.settings.email_verification == EmailVerification::Required;
+    SignupView { verify_first, ..SignupView::empty(visitor.frame.clone(), state.app.catalog.trial().trial_days) }
 }
 
 /// `POST /signup`.
@@ -73,7 +79,7 @@ pub async fn sign_up(
         Err(Error::Refused(refusal)) if refusal.field().is_some() => refusal,
         Err(error) => return Err(PageProblem::new(error, visitor.frame)),
     };
-    let empty = SignupView::empty(visitor.frame.clone(), state.app.catalog.trial().trial_days);
+    let empty = empty_form(&state, &visitor);
     let view = with_error(SignupView { email, company_name, ..empty }, &refusal);
     let status = Problem::from(refusal).status;
     Ok((status, show(&view, &visitor.frame)?).into_response())

@@ -5,6 +5,7 @@ use axum::response::Html;
 
 use super::cards::plans_for_sale;
 use super::page::{PageProblem, Visitor, show};
+use crate::app::settings::EmailVerification;
 use crate::web::WebState;
 use crate::web::views::{HomeView, words};
 
@@ -15,6 +16,7 @@ pub async fn home(State(state): State<WebState>, visitor: Visitor) -> Result<Htm
         frame: visitor.frame.clone(),
         tagline: String::new(),
         trial_days: trial.trial_days,
+        verify_first: state.app.settings.email_verification == EmailVerification::Required,
         trial_features: trial.features.iter().map(|feature| words::humanize(feature)).collect(),
         plans: plans_for_sale(&state.app, None),
     };

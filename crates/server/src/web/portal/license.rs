@@ -2,27 +2,34 @@
 
 use axum::extract::State;
 use axum::http::header;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use counterfoil_core::Refusal;
-use counterfoil_core::entitlement::Ended;
 
 use super::cards::{license_card, version};
 use super::page::{Member, OnPage, PageProblem, show};
 use super::wording;
 use crate::app::App;
+use crate::app::licenses::no_license;
+use crate::store::customers::Customer;
 use crate::store::licenses::License;
 use crate::web::WebState;
-use crate::web::views::{LicenseVersion, LicenseView};
+use crate::web::problem::Problem;
+use crate::web::views::{Frame, LicenseVersion, LicenseView, QuestionView};
 
 /// `GET /account/license`.
-pub async fn show_license(State(state): State<WebState>, member: Member) -> Result<Html<String>, PageProblem> {
+pub async fn show_license(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
     let (app, frame) = (&state.app, &member.frame);
     let account = app.account(&member.customer_id).await.on(frame)?;
-    let missing = match account.right {
-        Err(Ended::Revoked) => Refusal::LicenseRevoked,
-        Ok(_) | Err(_) => Refusal::NoLicense,
+    let Some(license) = account.license.as_ref() else {
+        let refusal = no_license(account.right.err());
+        return match refusal {
+            Refusal::EmailNotVerified => {
+                Ok((Problem::from(refusal).status, show(&verify_first(frame, &account.customer), frame)?)
+                    .into_response())
+            }
+            other => Err(PageProblem::new(other, frame.clone())),
+        };
     };
-    let license = account.license.as_ref().ok_or(missing).on(frame)?;
     let history = app.license_history(&member.customer_id, i64::MAX).await.on(frame)?;
     let settings = &app.settings;
     let view = LicenseView {
@@ -33,7 +40,23 @@ pub async fn show_license(State(state): State<WebState>, member: Member) -> Resu
         issuer: settings.public_url.clone(),
         audience: settings.product.clone(),
     };
-    show(&view, frame)
+    Ok(show(&view, frame)?.into_response())
+}
+
+/// The page in place of a licence that waits until the address is verified.
+fn verify_first(frame: &Frame, customer: &Customer) -> QuestionView {
+    QuestionView {
+        frame: frame.clone(),
+        title: "Confirm your address first".to_owned(),
+        sentence: format!(
+            "A link was sent to {}. Your licence is issued as soon as you have opened it and pressed the button there.",
+            customer.email
+        ),
+        action: "/account/email/verify",
+        button: "Send the link again".to_owned(),
+        stub_label: "Good to know".to_owned(),
+        stub_text: "Your trial runs already. A plan that you pay for needs no confirmed address.".to_owned(),
+    }
 }
 
 fn history_entry(app: &App, entry: &License, newest: &License) -> LicenseVersion {

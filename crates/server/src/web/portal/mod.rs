@@ -56,6 +56,8 @@ pub fn router() -> Router<WebState> {
         .route("/account/license/download", get(license::download))
         .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
         .route("/email/object", get(email::ask_object).post(email::object))
+        .route("/email/verify", get(email::ask_verify).post(email::verify))
+        .route("/account/email/verify", post(settings::resend_verification).get(settings::to_settings))
         .route("/account/email", post(settings::ask_email_change).get(settings::to_settings))
         .route("/account/settings", get(settings::show_settings))
         .route("/account/password", post(settings::change_password).get(settings::to_settings))

@@ -14,7 +14,7 @@ use crate::app::Error;
 use crate::store::account_tokens::Purpose;
 use crate::web::WebState;
 use crate::web::problem::Problem;
-use crate::web::views::{ForgotView, Link, ResetView, SaidView, Tone};
+use crate::web::views::{ForgotView, Frame, Link, ResetView, SaidView, Tone};
 
 const RESET_PATH: &str = "/password/reset";
 
@@ -100,7 +100,7 @@ pub async fn reset(
     match state.app.reset_password(&arrival.token(), form.new_password).await {
         Ok(()) => {
             let view = SaidView {
-                frame: frame.clone(),
+                frame: Frame { signed_in: false, ..frame.clone() },
                 title: "Your password is set".to_owned(),
                 sentence:
                     "Everybody who was logged in to your account has been logged out. Log in with the new password."

@@ -11,6 +11,8 @@ use super::form::FormBody;
 use super::page::{Member, OnPage as _, PageProblem, show};
 use super::trouble;
 use crate::app::Error;
+use crate::app::settings::EmailVerification;
+use crate::store::customers::Customer;
 use crate::web::WebState;
 use crate::web::caller;
 use crate::web::problem::Problem;
@@ -66,11 +68,29 @@ async fn settings_view(state: &WebState, member: &Member) -> Result<SettingsView
     Ok(SettingsView {
         frame: member.frame.clone(),
         email: account.customer.email.to_string(),
+        email_state: email_state(state, &account.customer),
+        can_resend: is_verification_due(state, &account.customer),
         notices: Vec::new(),
         password: FormState::default(),
         email_form: FormState::default(),
         new_email: String::new(),
     })
+}
+
+/// Whether this customer is asked to confirm the address.
+fn is_verification_due(state: &WebState, customer: &Customer) -> bool {
+    let is_required = state.app.settings.email_verification == EmailVerification::Required;
+    is_required && customer.email_verified_at.is_none()
+}
+
+fn email_state(state: &WebState, customer: &Customer) -> Option<String> {
+    match customer.email_verified_at {
+        Some(at) => Some(format!("Your address was confirmed on {}.", at.date_in_words())),
+        None if is_verification_due(state, customer) => {
+            Some("Your address is not confirmed yet: open the link in the mail that was sent to it.".to_owned())
+        }
+        None => None,
+    }
 }
 
 fn done_notice(word: &str) -> Option<Notice> {
@@ -84,6 +104,13 @@ fn done_notice(word: &str) -> Option<Notice> {
             tone: Tone::Calm,
             title: "Look into the mailbox of the new address".to_owned(),
             text: "A link is on its way there. Your address stays as it is until you have opened it.".to_owned(),
+        }),
+        "verify" => Some(Notice {
+            tone: Tone::Calm,
+            title: "Look into your mailbox".to_owned(),
+            text:
+                "A new link is on its way to your address. It works for a day, and the older ones do not work any more."
+                    .to_owned(),
         }),
         _ => None,
     }
@@ -139,4 +166,13 @@ pub async fn ask_email_change(
     let base = settings_view(&state, &member).await?;
     let view = SettingsView { email_form: refused(&refusal, field), new_email: form.new_email, ..base };
     Ok((Problem::from(refusal).status, show(&view, &member.frame)?).into_response())
+}
+
+/// `POST /account/email/verify`: another link to confirm the address. Where it is confirmed, the page says so.
+pub async fn resend_verification(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
+    match state.app.resend_verification(&member.customer_id).await {
+        Ok(()) => Ok(done("verify")),
+        Err(Error::Refused(Refusal::EmailAlreadyVerified)) => Ok(to_settings().await.into_response()),
+        Err(error) => Err(PageProblem::new(error, member.frame)),
+    }
 }

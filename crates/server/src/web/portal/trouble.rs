@@ -59,6 +59,13 @@ fn told_by_code(base: ProblemView, code: &str) -> ProblemView {
                 "Neither a trial nor a paid plan runs. It comes with the next plan you choose.",
             )
         },
+        "email_not_verified" => ProblemView {
+            action: Link { label: "Open your account".to_owned(), href: "/account".to_owned() },
+            ..told(
+                "Confirm your address first",
+                "Your licence is issued as soon as you have opened the link in the mail and pressed the button there.",
+            )
+        },
         "license_revoked" => told(
             "Your licence was revoked",
             "It does not work any more, and no new one is issued until this is settled. Please contact us; paying again does \

@@ -253,6 +253,7 @@ pub fn license_stamp(license: &License, right: &Result<Grant, Ended>, now: Times
         Err(Ended::DisputeLost) => ("Not paid", Tone::Alarm),
         Err(Ended::Disputed) => ("On hold", Tone::Warn),
         Err(Ended::PlanGone) => ("Not valid", Tone::Alarm),
+        Err(Ended::EmailNotVerified) => ("Not confirmed", Tone::Warn),
         Err(Ended::Revoked) => ("Revoked", Tone::Alarm),
         Ok(_) if now >= license.paid_until => ("In grace", Tone::Warn),
         Ok(_) if license.trial => ("Trial", Tone::Calm),

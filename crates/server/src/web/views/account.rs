@@ -28,6 +28,8 @@ pub struct AccountView {
     pub tone: Tone,
     /// One hole per day of a trial, see [`super::words::punches`]; empty without a trial.
     pub punches: Vec<bool>,
+    /// Shows that the licence waits until the address is confirmed, with a form that posts to `/account/email/verify`.
+    pub unverified: bool,
     /// What needs attention, most urgent first.
     pub notices: Vec<Notice>,
     /// The one main button.

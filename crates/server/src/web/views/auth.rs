@@ -21,6 +21,8 @@ pub struct SignupView {
     pub frame: Frame,
     /// Days of trial that signing up starts.
     pub trial_days: u32,
+    /// Whether the address has to be confirmed before there is a licence.
+    pub verify_first: bool,
     /// What was typed.
     pub email: String,
     /// What was typed.
@@ -42,6 +44,7 @@ impl SignupView {
         Self {
             frame,
             trial_days,
+            verify_first: false,
             email: String::new(),
             company_name: String::new(),
             email_error: None,

@@ -14,6 +14,8 @@ pub struct HomeView {
     pub tagline: String,
     /// Days of trial.
     pub trial_days: u32,
+    /// Whether the address has to be confirmed before there is a licence.
+    pub verify_first: bool,
     /// What the trial unlocks, in words; the first few are shown on the ticket.
     pub trial_features: Vec<String>,
     /// Plans to buy; the trial itself is left out by the template.

@@ -83,6 +83,7 @@ fn home() -> HomeView {
         frame: frame(false),
         tagline: "Books that balance themselves: invoices, payments and taxes in one quiet place.".into(),
         trial_days: 14,
+        verify_first: false,
         trial_features: ["Core", "Exports", "API access", "Audit log", "SSO", "Priority support"]
             .map(str::to_owned)
             .into(),
@@ -102,6 +103,7 @@ pub(super) fn account() -> AccountView {
         state_sentence: "Your trial runs until 1 December 2026, 9 days left.".into(),
         tone: Tone::Calm,
         punches: words::punches(5, 14),
+        unverified: false,
         notices: Vec::new(),
         main_action: MainAction::Upgrade,
         license: Some(LicenseStub { version: 1, plan_name: "Trial".into(), works_until: "4 December 2026".into() }),
@@ -358,6 +360,7 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("login", render(&login(None))),
         ("login-error", render(&login(Some(wrong_login)))),
         ("account-trial", render(&account())),
+        ("account-unverified", render(&AccountView { unverified: true, license: None, ..account() })),
         ("account-active", render(&active_account())),
         ("account-past-due", render(&past_due_account())),
         ("account-canceled", render(&canceled)),

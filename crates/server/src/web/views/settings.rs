@@ -29,6 +29,10 @@ pub struct SettingsView {
     pub frame: Frame,
     /// The customer's address.
     pub email: String,
+    /// Whether the address is confirmed, as a sentence; none where it is not and nobody asks.
+    pub email_state: Option<String>,
+    /// Shows *Send the link again*, a form that posts to `/account/email/verify`.
+    pub can_resend: bool,
     /// What was just done, or what waits for the customer.
     pub notices: Vec<Notice>,
     /// The form of the password.

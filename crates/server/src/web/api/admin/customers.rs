@@ -18,6 +18,7 @@ use crate::store::licenses::License;
 use crate::web::WebState;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::to_its_end;
 
 /// What to find a customer by: one of the two.
 #[derive(Deserialize, IntoParams)]
@@ -39,6 +40,9 @@ pub struct FoundCustomerBody {
     company_name: Option<String>,
     #[schema(value_type = String)]
     created_at: Timestamp,
+    /// When the address was verified; null where it is not.
+    #[schema(value_type = Option<String>)]
+    email_verified_at: Option<Timestamp>,
     stripe_customer_id: Option<String>,
 }
 
@@ -49,6 +53,7 @@ impl From<&Customer> for FoundCustomerBody {
             email: customer.email.to_string(),
             company_name: customer.company_name.clone(),
             created_at: customer.created_at,
+            email_verified_at: customer.email_verified_at,
             stripe_customer_id: customer.external_id.as_ref().map(ToString::to_string),
         }
     }
@@ -96,7 +101,7 @@ pub struct VersionBody {
     #[schema(value_type = String)]
     expires_at: Timestamp,
     reason: String,
-    /// `sign_up`, `look`, or an operator.
+    /// `sign_up`, `email_verified`, `look`, or an operator.
     caused_by: String,
     /// The event that a look finished, or the operator's reason.
     cause: Option<String>,
@@ -331,4 +336,48 @@ pub async fn set_email(
     let customer_id = customer.customer()?;
     let email = state.app.set_email_by(&customer_id, &request.new_email, &by).await?;
     Ok(Json(EmailSetBody { customer_id: customer_id.to_string(), email: email.to_string() }))
+}
+
+/// What taking an address for verified came to.
+#[derive(Serialize, ToSchema)]
+pub struct EmailVerifiedBody {
+    customer_id: String,
+    email: String,
+    #[schema(value_type = String)]
+    email_verified_at: Timestamp,
+    /// The version of the license that waited for it; null where none did.
+    version: Option<i64>,
+}
+
+/// Take a customer's address for verified, because you know that it is theirs. A license that waits for it goes out by mail.
+#[utoipa::path(
+    post, path = "/api/admin/customers/{customer_id}/verify-email", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("support"))), params(("customer_id" = String, Path)), request_body = ReasonRequest,
+    responses(
+        (status = 200, body = EmailVerifiedBody),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`email_already_verified`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json",
+         description = "`customer_busy`, with Retry-After"),
+    )
+)]
+pub async fn verify_email(
+    operator: Operator,
+    State(state): State<WebState>,
+    customer: Segment,
+    JsonBody(request): JsonBody<ReasonRequest>,
+) -> Result<Json<EmailVerifiedBody>, Problem> {
+    let by = operator.acts(Scope::Support, &request.reason)?;
+    let customer_id = customer.customer()?;
+    let id = customer_id.to_string();
+    let verified = to_its_end(async move { state.app.verify_email_by(&customer_id, &by).await }).await?;
+    Ok(Json(EmailVerifiedBody {
+        customer_id: id,
+        email: verified.email.to_string(),
+        email_verified_at: verified.at,
+        version: verified.license.map(|license| license.version),
+    }))
 }

@@ -49,7 +49,7 @@ pub struct ReissueRequest {
     responses(
         (status = 200, body = VersionBody),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`, `email_not_verified`: take the address for verified instead"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`, `no_license`"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`"),
     )

@@ -113,6 +113,7 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::explain))
         .routes(routes!(customers::sync))
         .routes(routes!(customers::set_email))
+        .routes(routes!(customers::verify_email))
         .routes(routes!(licenses::issue))
         .routes(routes!(licenses::reissue))
         .routes(routes!(licenses::revoke))

@@ -35,9 +35,10 @@ pub struct TrialExtendedBody {
     customer_id: String,
     #[schema(value_type = String)]
     trial_ends_at: Timestamp,
-    license_id: String,
+    /// Null where the license waits until the address is verified; so is `version`.
+    license_id: Option<String>,
     /// The version of the license that was issued for it.
-    version: i64,
+    version: Option<i64>,
 }
 
 /// Make a trial longer, or revive one that is over. A new license goes out by mail; the payment provider is not asked.
@@ -77,7 +78,7 @@ pub async fn extend(
     Ok(Json(TrialExtendedBody {
         customer_id: extended.customer_id.to_string(),
         trial_ends_at: extended.ends_at,
-        license_id: extended.license.license_id.to_string(),
-        version: extended.license.version,
+        license_id: extended.license.as_ref().map(|license| license.license_id.to_string()),
+        version: extended.license.as_ref().map(|license| license.version),
     }))
 }

@@ -37,6 +37,8 @@ fn settings() -> SettingsView {
     SettingsView {
         frame: frame(true),
         email: "test@example.com".into(),
+        email_state: Some("Your address was confirmed on 17 November 2026.".into()),
+        can_resend: false,
         notices: Vec::new(),
         password: FormState::default(),
         email_form: FormState::default(),
@@ -52,6 +54,8 @@ fn extreme_settings() -> SettingsView {
     SettingsView {
         frame: extreme_frame(),
         email: long_email(),
+        email_state: Some("Your address is not confirmed yet: open the link in the mail that was sent to it.".into()),
+        can_resend: true,
         notices: vec![Notice { tone: Tone::Good, title: "Your password is changed".into(), text: NASTY.into() }],
         password: wrong("current_password"),
         email_form: wrong("new_email"),
