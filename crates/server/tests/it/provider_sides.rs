@@ -265,6 +265,6 @@ impl Side for Invoice<'_> {
         let database = testing::fresh(self.world.app.db.engine()).await;
         database.db.close().await;
         let app = &self.world.app;
-        Box::new(Manual::new(database.db.clone(), app.clock.clone(), app.entropy.clone(), false))
+        Box::new(Manual::new(database.db.clone(), app.clock.clone(), app.entropy, false))
     }
 }
