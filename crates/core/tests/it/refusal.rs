@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use counterfoil_core::Refusal;
 use counterfoil_core::email::InvalidEmail;
 use counterfoil_core::password::WeakPassword;
+use counterfoil_core::{Refusal, Timestamp};
 
 /// One of each. A new variant breaks the match below, which is the reminder to add it here.
 fn all() -> Vec<Refusal> {
@@ -52,6 +52,15 @@ fn all() -> Vec<Refusal> {
         Refusal::NoLicense,
         Refusal::LicenseRevoked,
         Refusal::LicenseInvalid,
+        Refusal::LicenseKeyCompromised,
+        Refusal::SigningKeyUnknown,
+        Refusal::SigningKeyState { state: "retired", advice: "nothing brings a key back; generate another one" },
+        Refusal::SigningKeyPending { key_id: "kid-a".into() },
+        Refusal::SigningKeyTooYoung { ready_at: Timestamp::from_unix_seconds(1_790_000_000) },
+        Refusal::SigningKeyNotListed { key_id: "kid-a".into() },
+        Refusal::SigningKeysChanged,
+        Refusal::KeySetRefused { reason: "it has ended already; sign a new one".into() },
+        Refusal::NoKeySet,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
     ]
 }
@@ -95,10 +104,19 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::EventUnknown => 33,
         Refusal::JobUnknown => 34,
         Refusal::JobDone { .. } => 35,
+        Refusal::LicenseKeyCompromised => 36,
+        Refusal::SigningKeyUnknown => 37,
+        Refusal::SigningKeyState { .. } => 38,
+        Refusal::SigningKeyPending { .. } => 39,
+        Refusal::SigningKeyTooYoung { .. } => 40,
+        Refusal::SigningKeyNotListed { .. } => 41,
+        Refusal::SigningKeysChanged => 42,
+        Refusal::KeySetRefused { .. } => 43,
+        Refusal::NoKeySet => 44,
     }
 }
 
-const VARIANTS: usize = 36;
+const VARIANTS: usize = 45;
 
 #[test]
 fn codes_are_unique_plain_words() {

@@ -169,8 +169,8 @@ impl App {
             return Ok(Issued::Held);
         }
         let newest = store::licenses::find_newest(tx, &customer.customer_id).await?;
-        // Replicas may sign with keys of their own: what any of them signed says the same, and is not issued again.
-        let keys = store::signing_keys::list_active(tx).await?;
+        // What a retired key signed is good. What a compromised one signed is none.
+        let keys = store::signing_keys::list_trusted(tx).await?;
         let is_unchanged = |license: &License| keys.iter().any(|key| license.facts_digest == facts_digest(grant, key));
         match newest {
             Some(license) if is_unchanged(&license) => Ok(Issued::Unchanged(license)),
@@ -200,8 +200,9 @@ impl App {
         }
         let license_id = LicenseId::from_random(self.entropy.bytes());
         let terms = Terms::draft(license_id, customer.customer_id.clone(), next.version, grant, now);
-        let token = self.signing_key.sign(&self.claims(&terms));
-        let key_id = self.signing_key.key_id();
+        let signer = self.signer(tx).await?;
+        let token = signer.sign(&self.claims(&terms));
+        let key_id = signer.key_id();
         let (caused_by, cause_detail) = next.cause.words();
         let made = Made {
             token: &token,

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
-use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, checkout, mode, trials};
+use super::{
+    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, checkout, keys, mode, trials,
+};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
 const SANDBOX_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3101);
@@ -49,6 +51,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let checkout_trial = checkout::trial(&values, catalog.as_ref(), problems);
     let checkout_page = checkout::page(&values, problems);
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
+    let key_encryption_key = keys::encryption_key(&values, problems);
     let log_format = log_format(&values, problems);
 
     let mode = mode?;
@@ -82,6 +85,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         product: product?,
         catalog: catalog?,
         license_key,
+        key_encryption_key: key_encryption_key?,
         log_format: log_format?,
     };
     mode::check_together(&config, &values, problems);

@@ -6,6 +6,7 @@
 mod check;
 mod checkout;
 mod error;
+mod keys;
 mod mode;
 mod settings;
 mod source;
@@ -77,6 +78,8 @@ pub struct Config {
     pub catalog: Catalog,
     /// The private key that signs licences, in PEM; without one, a key is kept in `data_dir`.
     pub license_key: Option<SecretString>,
+    /// The key under which the database keeps private keys, where it is to keep them: 32 bytes in base64.
+    pub key_encryption_key: Option<SecretString>,
     /// How log lines look.
     pub log_format: LogFormat,
 }

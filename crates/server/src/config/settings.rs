@@ -53,9 +53,11 @@ pub(super) static BILLING_ADDRESS: Setting =
 pub(super) static PRODUCT: Setting = plain("product", "COUNTERFOIL_PRODUCT");
 pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRODUCT_NAME");
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
+pub(super) static LICENSE_KEY_STORE: Setting = plain("license_key_store", "COUNTERFOIL_LICENSE_KEY_STORE");
+pub(super) static KEY_ENCRYPTION_KEY: Setting = secret("key_encryption_key", "COUNTERFOIL_KEY_ENCRYPTION_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 27] = [
+pub(super) static ALL: [&Setting; 29] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -82,6 +84,8 @@ pub(super) static ALL: [&Setting; 27] = [
     &PRODUCT,
     &PRODUCT_NAME,
     &LICENSE_KEY,
+    &LICENSE_KEY_STORE,
+    &KEY_ENCRYPTION_KEY,
     &LOG_FORMAT,
 ];
 

@@ -100,7 +100,9 @@ fn refuse_cross_site(state: &WebState) -> CsrfLayer<impl Fn(ProtectionError) -> 
 async fn problems_as_pages(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let program = {
         let path = request.uri().path();
-        path.starts_with("/api/") || matches!(path, "/livez" | "/readyz" | "/metrics" | "/.well-known/jwks.json")
+        path.starts_with("/api/")
+            || path.starts_with("/.well-known/")
+            || matches!(path, "/livez" | "/readyz" | "/metrics")
     };
     let response = next.run(request).await;
     let problem = match response.extensions().get::<Problem>() {

@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 45] = [
+const COMMANDS: [&[&str]; 52] = [
     &[],
     &["serve"],
     &["demo"],
@@ -79,6 +79,13 @@ const COMMANDS: [&[&str]; 45] = [
     &["license", "reissue"],
     &["license", "revoke"],
     &["license", "resend"],
+    &["keys"],
+    &["keys", "list"],
+    &["keys", "generate"],
+    &["keys", "rotate"],
+    &["keys", "retire"],
+    &["keys", "compromise"],
+    &["keys", "root"],
     &["customer"],
     &["customer", "show"],
     &["customer", "explain"],

@@ -68,6 +68,7 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(licenses::refresh))
         .routes(routes!(licenses::validate))
         .routes(routes!(licenses::jwks))
+        .routes(routes!(licenses::key_set))
         .routes(routes!(webhooks::stripe))
         .routes(routes!(operations::livez))
         .routes(routes!(operations::readyz))
