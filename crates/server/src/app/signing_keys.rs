@@ -123,7 +123,11 @@ impl App {
         let mut tx = self.db.begin().await?;
         let keys = store::signing_keys::list_all(&mut tx).await?;
         let find = |state| keys.iter().find(|key| key.state == state);
-        let Some(pending) = find(KeyState::Pending) else {
+        // Where the key-encryption key is lost, so is the pending key.
+        let is_usable = |key: &&StoredKey| {
+            !(how.now && how.force) || self.keys.find(&key.key_id, key.private_key.as_deref()).is_ok()
+        };
+        let Some(pending) = find(KeyState::Pending).filter(is_usable) else {
             if how.now {
                 self.check_that_keys_open(&keys, how.force)?;
                 return self.rotate_to_new(tx, find(KeyState::Active), how, by, now).await;
@@ -232,8 +236,10 @@ impl App {
         store::audit::insert_by(&mut tx, by.entry(), "signing_key_compromised", None, &told, now).await?;
         let key = found(&mut tx, key_id).await?;
         tx.commit().await?;
-        // After the commit: a file that is left by a crash is removed by the next start.
-        self.keys.forget(key_id).map_err(Failure::from)?;
+        // After the commit: a file that is left is removed by the next start.
+        if let Err(error) = self.keys.forget(key_id) {
+            tracing::warn!(%error, "the file of a compromised key could not be removed");
+        }
         Ok(Compromised { key, successor })
     }
 

@@ -35,7 +35,7 @@ pub enum KeysCommand {
         #[command(flatten)]
         why: Why,
     },
-    /// Go on to the next key: the first time it is published, and ten minutes later it signs. Nothing is restarted.
+    /// Go on to the next key: it is published first, and signs ten minutes later, without a restart.
     Rotate(RotateArgs),
     /// Take a key back that signs nothing yet.
     Retire {
@@ -44,7 +44,7 @@ pub enum KeysCommand {
         #[command(flatten)]
         why: Why,
     },
-    /// Give a key up that somebody else has: nothing that it signed counts any more, and all of it is issued again.
+    /// Give a key up that somebody else has: what it signed counts no more, and is issued again.
     Compromise {
         /// The id of the key, as `keys list` shows it.
         key_id: String,
@@ -62,7 +62,7 @@ pub struct RotateArgs {
     /// At once: products with a copy of the keys fail until they fetch them again.
     #[arg(long)]
     now: bool,
-    /// Although the key set of the root does not list the new key, or the old key cannot be read.
+    /// Although the root's key set does not list the new key, or the old one cannot be read.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

@@ -50,7 +50,7 @@ pub enum KeyError {
     },
     /// The private half is somewhere else.
     #[error(
-        "the private half of the active signing key {key_id} is not at hand: {} Where it is lost, \
+        "the private half of the signing key {key_id} is not at hand: {} Where it is lost, \
          `counterfoil keys rotate --now` makes a new signing key", place.advice()
     )]
     NotAtHand {

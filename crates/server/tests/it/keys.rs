@@ -13,6 +13,7 @@ use counterfoil::app::revocation::Reissue;
 use counterfoil::app::signing_keys::{Rotated, Rotation};
 use counterfoil::app::{App, Error, Failure};
 use counterfoil::cli::service::{Roles, SandboxAccess, Service, assemble};
+use counterfoil::config::Config;
 use counterfoil::db::{Db, Engine};
 use counterfoil::keys::KEY_FILE;
 use counterfoil_core::signing_key::{KEYS_CACHED_SECONDS, PUBLISHED_SECONDS_MIN};
@@ -80,8 +81,10 @@ async fn rotate_now(app: &App) -> (String, String) {
 
 /// A second process on the same database, with files of its own.
 async fn replica(world: &World, folder: &std::path::Path) -> App {
-    let mut config = world.config.clone();
-    config.data_dir = folder.to_owned();
+    replica_of(world, Config { data_dir: folder.to_owned(), ..world.config.clone() }).await
+}
+
+async fn replica_of(world: &World, config: Config) -> App {
     let db = Db::open_shared(world.config.database_url.expose_secret()).await.unwrap();
     let secret = std::fs::read_to_string(world.data_dir().join("sandbox-webhook-secret")).unwrap();
     let access = SandboxAccess { address: world.sandbox_address(), webhook_secret: secret.into() };
@@ -263,6 +266,7 @@ both_engines!(
 both_engines!(crate::keys::in_database();
     keys_rotate_under_load_and_no_verification_fails,
     of_many_rotations_at_once_one_happens,
+    where_the_encryption_key_is_lost_a_new_key_signs_and_nothing_else_is,
     a_look_at_a_customer_replaces_what_a_compromised_key_signed,
 );
 
@@ -303,6 +307,23 @@ async fn a_process_without_the_private_half_refuses_to_sign(world: &World) {
     assert!(problem.has_problems(), "{}", problem.in_words());
     other.db.close().await;
     shared.db.close().await;
+}
+
+async fn where_the_encryption_key_is_lost_a_new_key_signs_and_nothing_else_is(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    world.app.generate_key(false, &by("the next one")).await.unwrap();
+    let key_encryption_key = Some(STANDARD.encode([9; 32]).into());
+    let other = replica_of(world, Config { key_encryption_key, ..world.config.clone() }).await;
+    assert!(matches!(active(&other).await.unwrap_err(), Error::Failed(Failure::SigningKey(_))));
+    // A slip of the keyboard makes no key that the other servers cannot read.
+    let error = other.rotate_keys(NOW, &by("a slip")).await.unwrap_err();
+    assert!(matches!(error, Error::Failed(Failure::SigningKey(_))), "{error}");
+    let rotated = other.rotate_keys(Rotation { now: true, force: true }, &by("it is lost")).await.unwrap();
+    let Rotated::Activated { key, retired } = rotated else { panic!("{rotated:?}") };
+    assert_eq!(retired, Some(kid(&ada.license)));
+    assert_eq!(active(&other).await.unwrap().key_id(), key.key_id);
+    assert_eq!(ada.validate(&ada.license).await["valid"], true);
+    other.db.close().await;
 }
 
 /// What the root signs for the keys as they are.
