@@ -20,6 +20,7 @@ pub mod plan_change;
 pub mod reduce;
 pub mod refusal;
 pub mod return_url;
+pub mod signing_key;
 pub mod subscription;
 pub mod time;
 pub mod trial;

@@ -3,6 +3,7 @@
 
 use crate::email::InvalidEmail;
 use crate::password::WeakPassword;
+use crate::time::Timestamp;
 
 /// A business no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,6 +179,60 @@ pub enum Refusal {
     /// No version has a place in a status list of this number.
     #[error("There is no status list of this number.")]
     StatusListUnknown,
+    /// It was signed with a key that somebody else has.
+    #[error(
+        "The license was signed with a key that is not trusted any more. Take the newest license from a mail or the license page."
+    )]
+    LicenseKeyCompromised,
+    /// No such signing key.
+    #[error("There is no signing key with this id. `counterfoil keys list` lists them.")]
+    SigningKeyUnknown,
+    /// The key is not in a state from which this is possible.
+    #[error("The signing key is {state}: {advice}.")]
+    SigningKeyState {
+        /// Its state.
+        state: &'static str,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// A key waits for its time already.
+    #[error("The signing key {key_id} is pending already. Rotate to it, or retire it first.")]
+    SigningKeyPending {
+        /// The one that waits.
+        key_id: String,
+    },
+    /// Not everybody who keeps a copy of the published keys can know this one.
+    #[error(
+        "The signing key was published a moment ago, and those who keep a copy of the published keys may not know it. \
+         Rotate after {ready_at}, or with `--now` if some of them may fail until they fetch the keys again."
+    )]
+    SigningKeyTooYoung {
+        /// From when on everybody knows it.
+        ready_at: Timestamp,
+    },
+    /// Products that pin the root would not know the key.
+    #[error(
+        "The installed key set of the root does not list the signing key {key_id}: products that pin the root would refuse its \
+         licenses. Sign a new set (`counterfoil keys root sign`) and install it first, or say `--force`."
+    )]
+    SigningKeyNotListed {
+        /// The key.
+        key_id: String,
+    },
+    /// Two changed the keys at once.
+    #[error(
+        "Somebody else changed the signing keys at this moment. Nothing was changed; look at them and decide again."
+    )]
+    SigningKeysChanged,
+    /// A signed key set that would do harm.
+    #[error("The key set is not accepted: {reason}.")]
+    KeySetRefused {
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// No root signs the keys here.
+    #[error("No key set of a root is installed here. The plain keys are at /.well-known/jwks.json.")]
+    NoKeySet,
     /// The same thing was asked for too often.
     #[error("Too many attempts. Try again in {retry_after_seconds} seconds.")]
     TooManyRequests {
@@ -229,6 +284,15 @@ impl Refusal {
             Self::LicenseRevoked => "license_revoked",
             Self::LicenseInvalid => "license_invalid",
             Self::StatusListUnknown => "status_list_not_found",
+            Self::LicenseKeyCompromised => "key_compromised",
+            Self::SigningKeyUnknown => "signing_key_not_found",
+            Self::SigningKeyState { .. } => "signing_key_state",
+            Self::SigningKeyPending { .. } => "signing_key_pending",
+            Self::SigningKeyTooYoung { .. } => "signing_key_too_young",
+            Self::SigningKeyNotListed { .. } => "signing_key_not_listed",
+            Self::SigningKeysChanged => "signing_keys_changed",
+            Self::KeySetRefused { .. } => "key_set_refused",
+            Self::NoKeySet => "no_key_set",
             Self::TooManyRequests { .. } => "too_many_requests",
         }
     }
@@ -246,7 +310,7 @@ impl Refusal {
             Self::CustomerUnknown => Some("customer_id"),
             Self::ApiKeyUnknown => Some("key_id"),
             Self::WrongPassword => Some("current_password"),
-            Self::LicenseInvalid | Self::LinkInvalid => Some("token"),
+            Self::LicenseInvalid | Self::LicenseKeyCompromised | Self::LinkInvalid => Some("token"),
             Self::AlreadyRecorded => Some("reference"),
             Self::InvalidCredentials
             | Self::EmailNotVerified
@@ -270,6 +334,14 @@ impl Refusal {
             | Self::NoLicense
             | Self::LicenseRevoked
             | Self::StatusListUnknown
+            | Self::SigningKeyUnknown
+            | Self::SigningKeyState { .. }
+            | Self::SigningKeyPending { .. }
+            | Self::SigningKeyTooYoung { .. }
+            | Self::SigningKeyNotListed { .. }
+            | Self::SigningKeysChanged
+            | Self::KeySetRefused { .. }
+            | Self::NoKeySet
             | Self::TooManyRequests { .. } => None,
         }
     }

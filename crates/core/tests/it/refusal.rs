@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
-use counterfoil_core::Refusal;
 use counterfoil_core::email::InvalidEmail;
 use counterfoil_core::password::WeakPassword;
+use counterfoil_core::{Refusal, Timestamp};
 
 /// One of each. A new variant breaks the match below, which is the reminder to add it here.
 fn all() -> Vec<Refusal> {
@@ -54,6 +54,16 @@ fn all() -> Vec<Refusal> {
         Refusal::NoLicense,
         Refusal::LicenseRevoked,
         Refusal::LicenseInvalid,
+        Refusal::LicenseKeyCompromised,
+        Refusal::SigningKeyUnknown,
+        Refusal::SigningKeyState { state: "retired", advice: "nothing brings a key back; generate another one" },
+        Refusal::SigningKeyPending { key_id: "kid-a".into() },
+        Refusal::SigningKeyTooYoung { ready_at: Timestamp::from_unix_seconds(1_790_000_000) },
+        Refusal::SigningKeyNotListed { key_id: "kid-a".into() },
+        Refusal::SigningKeysChanged,
+        Refusal::KeySetRefused { reason: "it has ended already; sign a new one".into() },
+        Refusal::NoKeySet,
+        Refusal::StatusListUnknown,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
     ]
 }
@@ -99,10 +109,20 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::JobDone { .. } => 35,
         Refusal::EmailNotVerified => 36,
         Refusal::EmailAlreadyVerified => 37,
+        Refusal::LicenseKeyCompromised => 38,
+        Refusal::SigningKeyUnknown => 39,
+        Refusal::SigningKeyState { .. } => 40,
+        Refusal::SigningKeyPending { .. } => 41,
+        Refusal::SigningKeyTooYoung { .. } => 42,
+        Refusal::SigningKeyNotListed { .. } => 43,
+        Refusal::SigningKeysChanged => 44,
+        Refusal::KeySetRefused { .. } => 45,
+        Refusal::NoKeySet => 46,
+        Refusal::StatusListUnknown => 47,
     }
 }
 
-const VARIANTS: usize = 38;
+const VARIANTS: usize = 48;
 
 #[test]
 fn codes_are_unique_plain_words() {

@@ -140,6 +140,7 @@ create table licenses (
     revoked_because text,
     unique (customer_id, version)
 );
+create index licenses_key on licenses (key_id);
 
 -- The place of each version in a status list, and what the list says of it. Places are random, so that they tell nothing.
 create table license_statuses (
@@ -297,12 +298,29 @@ create table api_keys (
     revoked_at text
 );
 
--- Public halves only; the private ones are files in the data directory.
+-- Every key that signs, will sign or ever signed. The public halves are published, except of those that somebody else has.
 create table signing_keys (
     key_id text primary key not null,
     public_key text not null,
-    state text not null check (state in ('active', 'retired')),
-    created_at text not null
+    state text not null check (state in ('pending', 'active', 'retired', 'compromised')),
+    -- The private half, encrypted, where keys are kept in the database; files hold it otherwise.
+    private_key blob,
+    created_at text not null,
+    activated_at text,
+    retired_at text,
+    compromised_at text
+);
+create unique index signing_keys_one_pending on signing_keys (state) where state = 'pending';
+create unique index signing_keys_one_active on signing_keys (state) where state = 'active';
+
+-- The list of these keys as the offline root signed it last, for products that pin the root.
+create table signed_key_sets (
+    id integer primary key check (id = 1),
+    root text not null,
+    token text not null,
+    serial bigint not null,
+    expires_at text not null,
+    installed_at text not null
 );
 
 create table audit_log (

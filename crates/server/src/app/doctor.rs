@@ -4,16 +4,18 @@
 //! changed, neither here nor at the provider.
 
 use counterfoil_core::{Catalog, CustomerId, LicenseId, Timestamp};
-use counterfoil_license::{Claims, Expectations, SigningKey, verify};
+use counterfoil_license::{Claims, Expectations, verify};
 
 use super::App;
 use super::comparison::EVERY_SECONDS as COMPARISON_EVERY_SECONDS;
 use super::examine::beside_the_rest;
+use super::key_sets::check_key_set;
 use super::licenses::key_set_of;
 use super::start::{StartError, check_catalog};
 use super::sweeps::EVENTS_EVERY_SECONDS;
 use crate::checks::{Check, Level, Report};
 use crate::db::{Db, DbError, SchemaState};
+use crate::keys::Keyring;
 use crate::providers::{PaymentProvider, ProviderError};
 use crate::store;
 use crate::store::sweeps::Sweep;
@@ -36,7 +38,8 @@ impl App {
         let mut checks = check_database(&self.db).await;
         checks.push(check_plans(&self.db, &self.catalog).await);
         let settings = &self.settings;
-        checks.push(check_key(&self.db, &self.signing_key, &settings.public_url, &settings.product, self.now()).await);
+        checks.push(check_key(&self.db, &self.keys, &settings.public_url, &settings.product, self.now()).await);
+        checks.extend(check_key_set(&self.db, &settings.public_url, self.now()).await);
         checks.extend(check_queues(&self.db, self.now()).await);
         checks.extend(check_sweeps(&self.db, self.now()).await);
         if offline {
@@ -115,16 +118,27 @@ pub async fn check_plans(db: &Db, catalog: &Catalog) -> Check {
 }
 
 /// Whether the key signs, and what it signs is taken by those who fetch the published keys.
-pub async fn check_key(db: &Db, key: &SigningKey, issuer: &str, product: &str, now: Timestamp) -> Check {
+pub async fn check_key(db: &Db, keys: &Keyring, issuer: &str, product: &str, now: Timestamp) -> Check {
     let published = async {
         let mut tx = db.begin_read().await?;
         let stored = store::signing_keys::list(&mut tx).await?;
+        let active = store::signing_keys::find_active(&mut tx).await?;
         tx.rollback().await?;
-        Ok::<_, DbError>(stored)
+        Ok::<_, DbError>((stored, active))
     };
-    let stored = match published.await {
-        Ok(stored) => stored,
+    let (stored, active) = match published.await {
+        Ok(found) => found,
         Err(error) => return unreadable("license_key", &error),
+    };
+    let advice = "Start the service once with this key; where it was replaced by mistake, put the old file back.";
+    let Some(active) = active else {
+        return Check::problem("license_key_not_published", "no signing key is active", advice);
+    };
+    let key = match keys.find(&active.key_id, active.private_key.as_deref()) {
+        Ok(key) => key,
+        Err(error) => {
+            return Check::problem("license_key_unreadable", error.to_string(), "Nothing can be signed until then.");
+        }
     };
     let token = key.sign(&sample(issuer, product, now));
     let expect = Expectations::new(issuer, product);
@@ -141,7 +155,7 @@ pub async fn check_key(db: &Db, key: &SigningKey, issuer: &str, product: &str, n
                 "what the license key {} signs is taken by nobody: its public half is not among the published ones",
                 key.key_id()
             ),
-            "Start the service once with this key; where it was replaced by mistake, put the old file back.",
+            advice,
         ),
     }
 }

@@ -46,6 +46,9 @@ pub enum Failure {
     /// An event names a customer of ours that is not in the book: not committed yet, or lost with an older backup.
     #[error("the event names a customer that is not in the book")]
     NotInBook,
+    /// This process does not hold the active signing key. An operator mends it, and whatever waits is done then.
+    #[error("no license can be signed: {0}")]
+    SigningKey(#[from] crate::keys::KeyError),
     /// What is stored contradicts itself.
     #[error("a stored fact makes no sense: {0}")]
     Corrupt(String),
@@ -74,6 +77,7 @@ impl Failure {
             | Self::CounterpartInTheMaking
             | Self::HasherBusy
             | Self::ProviderKeyPoisoned { .. }
+            | Self::SigningKey(_)
             | Self::Stopping
             | Self::NotInBook => true,
             Self::Corrupt(_) => false,

@@ -181,8 +181,8 @@ impl App {
             return Ok(Issued::Held);
         }
         let newest = store::licenses::find_newest(tx, &customer.customer_id).await?;
-        // Replicas may sign with keys of their own: what any of them signed says the same, and is not issued again.
-        let keys = store::signing_keys::list_active(tx).await?;
+        // What a retired key signed is good. What a compromised one signed is none.
+        let keys = store::signing_keys::list_trusted(tx).await?;
         let is_unchanged = |license: &License| keys.iter().any(|key| license.facts_digest == facts_digest(grant, key));
         // A version that the lists call withdrawn is not brought back: the same facts get a version of their own.
         let is_withdrawn = match &newest {
@@ -225,8 +225,9 @@ impl App {
         let terms = Terms::draft(license_id, customer.customer_id.clone(), next.version, grant, now);
         let whose = (&customer.customer_id, &terms.license_id);
         let place = self.take_place(tx, whose, now).await?;
-        let token = self.signing_key.sign(&self.claims(&terms, place));
-        let key_id = self.signing_key.key_id();
+        let signer = self.signer(tx).await?;
+        let token = signer.sign(&self.claims(&terms, place));
+        let key_id = signer.key_id();
         let (caused_by, cause_detail) = next.cause.words();
         let made = Made {
             token: &token,

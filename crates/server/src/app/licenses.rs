@@ -2,7 +2,7 @@
 
 use counterfoil_core::entitlement::{Ended, Grant, Hold, right};
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal, Subscription, Timestamp};
-use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, State, Verified, verify};
+use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, Reason, State, Verified, Verifier, inspect};
 
 use super::customers::find_subscription;
 use super::limits::{LICENSES_OF_A_CUSTOMER, TOKENS_OF_NOBODY};
@@ -58,7 +58,7 @@ impl App {
         Ok(licenses)
     }
 
-    /// All keys that ever signed here.
+    /// The keys that sign, will sign or signed here, except of those that somebody else has.
     ///
     /// # Errors
     /// Failures of the database.
@@ -73,13 +73,16 @@ impl App {
     /// not a revoked one: whoever has that gets nothing more for it. Nothing is written.
     ///
     /// # Errors
-    /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::LicenseRevoked`], [`Refusal::NoLicense`] where nothing
-    /// is entitled any more, [`Refusal::TooManyRequests`].
+    /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::LicenseKeyCompromised`], [`Refusal::LicenseRevoked`],
+    /// [`Refusal::NoLicense`] where nothing is entitled any more, [`Refusal::TooManyRequests`].
     pub async fn refresh_license(&self, token: &str) -> Result<License, Error> {
         let now = self.now();
-        let claims = self.own_claims(token, now).await?.claims;
-        self.limit_licenses(claims.as_ref(), now)?;
-        let claims = claims.ok_or(Refusal::LicenseInvalid)?;
+        let verified = self.own_claims(token, now).await?;
+        self.limit_licenses(verified.claims.as_ref(), now)?;
+        if verified.state == State::Invalid(Reason::KeyCompromised) {
+            return Err(Refusal::LicenseKeyCompromised.into());
+        }
+        let claims = verified.claims.ok_or(Refusal::LicenseInvalid)?;
         let customer_id: CustomerId = claims.customer_id.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let license_id: LicenseId = claims.jti.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let mut tx = self.db.begin_read().await?;
@@ -107,15 +110,30 @@ impl App {
         }
     }
 
-    async fn own_claims(&self, token: &str, now: Timestamp) -> Result<Verified, Error> {
+    /// What the token says, where it was signed here and with a key that is trusted. The clock is ours, so nothing is found out
+    /// about it from the token.
+    pub(super) async fn own_claims(&self, token: &str, now: Timestamp) -> Result<Verified, Error> {
         let keys = self.key_set().await?;
         let expect = Expectations::new(&self.settings.public_url, &self.settings.product);
-        let verified = verify(token, &keys, &expect, now.as_unix_seconds());
+        let verified = Verifier::new(&keys, expect).clock_skew(i64::MAX).verify(token, now.as_unix_seconds());
         // A claim counts only where the signature and the issuer are ours; `Invalid` covers everything else.
         Ok(match verified.state {
+            State::Invalid(Reason::UnknownKey) if self.is_signed_by_compromised(token).await? => {
+                Verified { state: State::Invalid(Reason::KeyCompromised), claims: None }
+            }
             State::Invalid(_) => Verified { claims: None, ..verified },
             _ => verified,
         })
+    }
+
+    /// Whether the token names a key that somebody else has. Nothing else that it says is believed.
+    async fn is_signed_by_compromised(&self, token: &str) -> Result<bool, Error> {
+        let Ok((header, _claims)) = inspect(token) else { return Ok(false) };
+        let Some(key_id) = header["kid"].as_str() else { return Ok(false) };
+        let mut tx = self.db.begin_read().await?;
+        let key = store::signing_keys::find(&mut tx, key_id).await?;
+        tx.rollback().await?;
+        Ok(key.is_some_and(|key| !key.state.is_trusted()))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod hasher;
 pub mod inbox;
 pub mod issuing;
+pub mod key_sets;
 pub mod leases;
 pub mod licenses;
 pub mod limits;
@@ -34,6 +35,7 @@ pub mod revocation;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
+pub mod signing_keys;
 pub mod start;
 pub mod status;
 pub mod status_lists;
@@ -51,12 +53,12 @@ pub mod webhooks;
 use std::sync::Arc;
 
 use counterfoil_core::{Catalog, Timestamp};
-use counterfoil_license::SigningKey;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::entropy::Entropy;
+use crate::keys::Keyring;
 use crate::providers::PaymentProvider;
 use crate::providers::manual::Manual;
 use crate::store::instance::Instance;
@@ -75,7 +77,8 @@ pub struct App {
     /// Payment by invoice, recorded by operators.
     pub manual: Arc<Manual>,
     pub catalog: Arc<Catalog>,
-    pub signing_key: Arc<SigningKey>,
+    /// Finds the private half of the key that signs; see [`App::signer`].
+    pub keys: Keyring,
     pub hasher: hasher::Hasher,
     pub settings: Arc<Settings>,
     pub instance: Arc<Instance>,

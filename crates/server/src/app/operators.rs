@@ -79,6 +79,12 @@ impl By {
         Ok(Self { actor: format!("operator:{key_id}"), reason: checked(reason)? })
     }
 
+    /// The service itself, going on with what an operator decided.
+    #[must_use]
+    pub fn sweep(reason: &'static str) -> Self {
+        Self { actor: "sweep".to_owned(), reason: reason.to_owned() }
+    }
+
     /// `operator:cli`, or `operator:` and the id of the key.
     #[must_use]
     pub fn actor(&self) -> &str {

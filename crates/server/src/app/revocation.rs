@@ -189,7 +189,8 @@ impl App {
         let right = self.right(tx, customer_id, &subscription, self.now()).await?;
         let newest = store::licenses::find_newest(tx, customer_id).await?;
         let (Ok(grant), Some(newest)) = (right, newest) else { return Ok(Reissue::Nothing) };
-        let is_up_to_date = newest.terms_digest == terms_digest(&grant, self.signing_key.key_id());
+        let keys = store::signing_keys::list_trusted(tx).await?;
+        let is_up_to_date = keys.iter().any(|key| newest.terms_digest == terms_digest(&grant, key));
         Ok(if is_up_to_date { Reissue::UpToDate } else { Reissue::Due })
     }
 

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
+use counterfoil_core::signing_key::KeyState;
 use counterfoil_core::{Catalog, InstanceId, Timestamp};
 use counterfoil_license::SigningKey;
 
+use super::signing_keys::stored;
 use super::{Error, Failure};
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::entropy::Entropy;
+use crate::keys::Keyring;
 use crate::providers::PaymentProvider;
 use crate::store;
 use crate::store::instance::Instance;
+use crate::store::signing_keys::StoredKey;
 
 /// With which kind of provider key a database is used. It never changes: ids of one kind mean nothing to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,16 +153,69 @@ pub async fn check_catalog(db: &Db, catalog: &Catalog) -> Result<(), StartError>
     if plans.is_empty() { Ok(()) } else { Err(StartError::PlansMissing { plans }) }
 }
 
-/// Publishes the public half of the key that this process signs with.
+/// Sees that there is a key that signs, and that the database knows the keys that this process holds.
+///
+/// The first start makes the key. A key that the operator gives and nobody knows takes over at once. Files of keys that the database
+/// does not know are those of a newer database than this one, which is a backup: they are published, so that what they signed is
+/// good, and sign nothing.
 ///
 /// # Errors
-/// Failures of the database.
-pub async fn publish_key(db: &Db, key: &SigningKey, now: Timestamp) -> Result<(), Error> {
-    let jwk = key.public().to_jwk();
-    let x = jwk["x"].as_str().ok_or_else(|| Failure::Corrupt("a public key without x".into()))?;
+/// [`Failure::SigningKey`]; failures of the database.
+pub async fn ready_keys(db: &Db, keys: &Keyring, entropy: &Entropy, now: Timestamp) -> Result<(), Error> {
     let mut tx = db.begin().await?;
-    store::signing_keys::insert(&mut tx, key.key_id(), x, now).await?;
+    let mut known = store::signing_keys::list_all(&mut tx).await?;
+    if known.is_empty() {
+        let first = keys.first(entropy.bytes()).map_err(Failure::from)?;
+        insert_key(&mut tx, keys, entropy, &first, KeyState::Active, now).await?;
+    } else if let Some(given) = keys.given().filter(|given| known.iter().all(|key| key.key_id != given.key_id())) {
+        for active in known.iter().filter(|key| key.state == KeyState::Active) {
+            store::signing_keys::retire(&mut tx, &active.key_id, active.state, now).await?;
+        }
+        insert_key(&mut tx, keys, entropy, given, KeyState::Active, now).await?;
+        let by = ("start", "COUNTERFOIL_LICENSE_KEY gives another key");
+        store::audit::insert_by(&mut tx, by, "signing_key_rotated", None, given.key_id(), now).await?;
+    }
+    // Where another process was faster, it is its key that is known.
+    known = store::signing_keys::list_all(&mut tx).await?;
+    let is_at_hand = |key: &StoredKey| keys.find(&key.key_id, key.private_key.as_deref());
+    let holds_active = known.iter().filter(|key| key.state == KeyState::Active).any(|key| is_at_hand(key).is_ok());
+    if holds_active {
+        let files = keys.in_files().map_err(Failure::from)?;
+        for key in files.iter().filter(|key| known.iter().all(|other| other.key_id != key.key_id())) {
+            insert_key(&mut tx, keys, entropy, key, KeyState::Retired, now).await?;
+            let by = ("start", "its file is in the data directory, and the database did not know it");
+            store::audit::insert_by(&mut tx, by, "signing_key_published", None, key.key_id(), now).await?;
+        }
+    }
+    for key in known.iter().filter(|key| key.private_key.is_none()) {
+        match key.state {
+            KeyState::Pending | KeyState::Active => {
+                if let Some(sealed) = is_at_hand(key).ok().and_then(|held| keys.seal(&held, entropy.bytes())) {
+                    store::signing_keys::take_over(&mut tx, &key.key_id, &sealed).await?;
+                }
+            }
+            KeyState::Compromised => keys.forget(&key.key_id).map_err(Failure::from)?,
+            KeyState::Retired => {}
+        }
+    }
     tx.commit().await?;
+    Ok(())
+}
+
+async fn insert_key(
+    tx: &mut Tx,
+    keys: &Keyring,
+    entropy: &Entropy,
+    key: &SigningKey,
+    state: KeyState,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let private_key = match state {
+        KeyState::Pending | KeyState::Active => keys.seal(key, entropy.bytes()),
+        KeyState::Retired | KeyState::Compromised => None,
+    };
+    let row = StoredKey { private_key, ..stored(&key.public(), state, now)? };
+    store::signing_keys::insert(tx, &row).await?;
     Ok(())
 }
 

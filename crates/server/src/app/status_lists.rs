@@ -10,7 +10,7 @@ use std::sync::Arc;
 use counterfoil_core::entitlement::{Ended, Grant};
 use counterfoil_core::listing::{Listed, Mark, mark};
 use counterfoil_core::{CustomerId, LicenseId, Refusal, Subscription, Timestamp};
-use counterfoil_license::{Status, StatusEntries, StatusList, StatusReference};
+use counterfoil_license::{SigningKey, Status, StatusEntries, StatusList, StatusReference};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
@@ -112,14 +112,15 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         let exists = store::license_statuses::exists(&mut tx, list).await?;
         let marked = store::license_statuses::list_marked(&mut tx, list).await?;
+        let signer = self.signer(&mut tx).await?;
         tx.rollback().await?;
         if !exists {
             return Err(Refusal::StatusListUnknown.into());
         }
-        let etag = self.etag(&marked, now);
+        let etag = self.etag(signer.key_id(), &marked, now);
         let signed = match kept.get(&list) {
             Some(old) if old.signed.etag == etag => Arc::clone(&old.signed),
-            Some(_) | None => Arc::new(SignedStatusList { token: self.sign_list(list, &marked, now)?, etag }),
+            Some(_) | None => Arc::new(SignedStatusList { token: self.sign_list(&signer, list, &marked, now)?, etag }),
         };
         kept.insert(list, Kept { looked_at: now, signed: Arc::clone(&signed) });
         Ok(signed)
@@ -137,7 +138,13 @@ impl App {
         Ok(count)
     }
 
-    fn sign_list(&self, list: i64, marked: &[(i64, Listed)], now: Timestamp) -> Result<String, Error> {
+    fn sign_list(
+        &self,
+        signer: &SigningKey,
+        list: i64,
+        marked: &[(i64, Listed)],
+        now: Timestamp,
+    ) -> Result<String, Error> {
         let mut entries = StatusEntries::new(LIST_PLACES);
         for &(index, listed) in marked {
             let index = usize::try_from(index).ok().filter(|&index| index < LIST_PLACES);
@@ -146,7 +153,7 @@ impl App {
         }
         let settings = &self.settings.status_list;
         let issued_at = now.as_unix_seconds();
-        Ok(self.signing_key.sign_status_list(&StatusList {
+        Ok(signer.sign_status_list(&StatusList {
             uri: self.status_list_uri(list),
             issued_at,
             expires_at: issued_at + settings.life_seconds,
@@ -157,11 +164,11 @@ impl App {
 
     /// A mark of what the list says, of the key, and of the quarter of its life: replicas sign at different seconds and agree
     /// in this.
-    fn etag(&self, marked: &[(i64, Listed)], now: Timestamp) -> String {
+    fn etag(&self, key_id: &str, marked: &[(i64, Listed)], now: Timestamp) -> String {
         let settings = &self.settings.status_list;
         let quarter = now.as_unix_seconds().div_euclid((settings.life_seconds / SIGNED_PER_LIFE).max(1));
         let mut digest = Sha256::new();
-        digest.update(format!("{}\n{}\n{quarter}\n", settings.url, self.signing_key.key_id()));
+        digest.update(format!("{}\n{}\n{quarter}\n", settings.url, key_id));
         for (index, listed) in marked {
             digest.update(format!("{index} {}\n", listed.word()));
         }

@@ -55,7 +55,7 @@ async fn world(engine: crate::db::Engine) -> World {
         entropy: Entropy,
         provider: Arc::new(provider.unwrap()),
         catalog: Arc::new(catalog()),
-        signing_key: Arc::new(SigningKey::from_seed(&[7; 32])),
+        keys: Keyring::new(Some(SigningKey::from_seed(&[7; 32])), std::path::Path::new("/nowhere"), None),
         hasher: hasher::Hasher::new(1),
         settings: Arc::new(Settings {
             public_url: "http://localhost:3100".to_owned(),
@@ -86,7 +86,7 @@ async fn world(engine: crate::db::Engine) -> World {
         status_lists: Arc::default(),
         limits: Arc::default(),
     };
-    start::publish_key(&app.db, &app.signing_key, app.now()).await.unwrap();
+    start::ready_keys(&app.db, &app.keys, &app.entropy, app.now()).await.unwrap();
     World { app, stripe, _db: db }
 }
 

@@ -3,7 +3,7 @@
 use counterfoil_core::entitlement::Ended;
 use counterfoil_core::listing::Listed;
 use counterfoil_core::{CustomerId, LicenseId, Timestamp};
-use counterfoil_license::{Claims, Expectations, State, ValidationAnswer, Verified, Verifier};
+use counterfoil_license::{Claims, State, ValidationAnswer, Verified};
 
 use super::{App, Error};
 use crate::db::Tx;
@@ -59,7 +59,7 @@ impl App {
     pub async fn validate_license(&self, question: &Question) -> Result<Validation, Error> {
         let now = self.now();
         let at = question.at.unwrap_or(now);
-        let verified = self.verify_own(&question.token, at).await?;
+        let verified = self.own_claims(&question.token, at).await?;
         self.limit_licenses(verified.claims.as_ref(), now)?;
         let no = |code| Validation {
             valid: false,
@@ -81,11 +81,16 @@ impl App {
     }
 
     /// The same answer, signed: for a product that does not trust the way to the server.
-    #[must_use]
-    pub fn sign_validation(&self, answer: &Validation, nonce: Option<String>) -> String {
+    ///
+    /// # Errors
+    /// Failures of the database; [`super::Failure::SigningKey`].
+    pub async fn sign_validation(&self, answer: &Validation, nonce: Option<String>) -> Result<String, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let signer = self.signer(&mut tx).await?;
+        tx.rollback().await?;
         let issued_at = self.now().as_unix_seconds();
         let license_id = answer.claims.as_ref().map(|claims| claims.jti.clone());
-        self.signing_key.sign_validation(&ValidationAnswer {
+        Ok(signer.sign_validation(&ValidationAnswer {
             iss: self.settings.public_url.clone(),
             aud: self.settings.product.clone(),
             iat: issued_at,
@@ -95,18 +100,7 @@ impl App {
             valid: answer.valid,
             code: answer.code.to_owned(),
             at: answer.at.as_unix_seconds(),
-        })
-    }
-
-    async fn verify_own(&self, token: &str, at: Timestamp) -> Result<Verified, Error> {
-        let keys = self.key_set().await?;
-        let expect = Expectations::new(&self.settings.public_url, &self.settings.product);
-        // The clock is ours, and may be asked to stand anywhere.
-        let verified = Verifier::new(&keys, expect).clock_skew(i64::MAX).verify(token, at.as_unix_seconds());
-        Ok(match verified.state {
-            State::Invalid(_) => Verified { claims: None, ..verified },
-            _ => verified,
-        })
+        }))
     }
 
     async fn known(

@@ -48,6 +48,9 @@ pub async fn run(common: &Common, args: DemoArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Encrypts the signing key of demos.
+const DEMO_ENCRYPTION_KEY: &str = "ZGVtb2RlbW9kZW1vZGVtb2RlbW9kZW1vZGVtb2RlbW8=";
+
 fn demo_config(folder: &std::path::Path, postgres: Option<&str>) -> anyhow::Result<Config> {
     let address = free_address()?;
     let mut settings = vec![
@@ -58,6 +61,9 @@ fn demo_config(folder: &std::path::Path, postgres: Option<&str>) -> anyhow::Resu
     ];
     if let Some(url) = postgres {
         settings.push(("DATABASE_URL", url.to_owned()));
+        // The next demo on this database has another folder, and signs with the same key. Nothing of it is secret.
+        settings.push(("COUNTERFOIL_LICENSE_KEY_STORE", "database".to_owned()));
+        settings.push(("COUNTERFOIL_KEY_ENCRYPTION_KEY", DEMO_ENCRYPTION_KEY.to_owned()));
     }
     let environment: Environment = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Ok(Config::parse(None, &environment)?)

@@ -15,14 +15,16 @@ use super::operator::{clock_of, running_sandbox};
 use super::{Common, log_quietly, output, service};
 use crate::app::doctor;
 use crate::app::examine::{self, Surroundings};
+use crate::app::key_sets::check_key_set;
 use crate::checks::{Check, Level, Report};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
-use crate::db::Db;
+use crate::db::{Db, DbError};
 use crate::entropy::Entropy;
-use crate::keys;
+use crate::keys::{self, KeyError};
 use crate::mail::Mailer;
 use crate::providers::stripe::Stripe;
+use crate::store;
 
 /// How long each part may take to answer.
 const WAIT: Duration = Duration::from_secs(8);
@@ -65,6 +67,7 @@ async fn examine(config: &Config, offline: bool) -> Vec<Check> {
             checks.extend(doctor::check_database(&db).await);
             checks.push(doctor::check_plans(&db, &config.catalog).await);
             checks.push(check_key(config, &db, now).await);
+            checks.extend(check_key_set(&db, config.public_url.as_str(), now).await);
             checks.extend(doctor::check_queues(&db, now).await);
             checks.extend(doctor::check_sweeps(&db, now).await);
             Some(db)
@@ -109,8 +112,9 @@ fn check_folder(folder: &Path) -> Check {
     let open_to_others = |path: &Path| {
         std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0)
     };
-    let key = folder.join(keys::KEY_FILE);
-    if open_to_others(&key) {
+    let mut files = keys::key_files(folder).unwrap_or_default();
+    files.push(folder.join(keys::KEY_FILE));
+    if let Some(key) = files.into_iter().find(|file| open_to_others(file)) {
         let advice = format!(
             "Run `chmod 600 {}`. If others use this machine, think of the key as known to them.",
             key.display()
@@ -125,21 +129,30 @@ fn check_folder(folder: &Path) -> Check {
 }
 
 async fn check_key(config: &Config, db: &Db, now: Timestamp) -> Check {
-    let found = match &config.license_key {
-        Some(pem) => keys::from_pem(pem.expose_secret(), "COUNTERFOIL_LICENSE_KEY").map(Some),
-        None => keys::find(&config.data_dir),
+    let keys = match service::keyring(config) {
+        Ok(keys) => keys,
+        Err(error) => return unreadable(&error),
     };
-    match found {
-        Ok(Some(key)) => doctor::check_key(db, &key, config.public_url.as_str(), &config.product, now).await,
-        Ok(None) => Check::warning(
+    let is_new = async {
+        let mut tx = db.begin_read().await?;
+        let known = store::signing_keys::list_all(&mut tx).await?;
+        tx.rollback().await?;
+        Ok::<_, DbError>(known.is_empty())
+    };
+    let has_key = keys.given().is_some() || keys.in_files().is_ok_and(|found| !found.is_empty());
+    match keys.in_files() {
+        Err(error) => unreadable(&error),
+        Ok(_) if !has_key && is_new.await.unwrap_or(false) => Check::warning(
             "license_key_missing",
             "there is no license key yet",
             "The first start makes one. If this installation has issued licenses, put its key back before it starts.",
         ),
-        Err(error) => {
-            Check::problem("license_key_unreadable", error.to_string(), "Put the right key back, or its backup.")
-        }
+        Ok(_) => doctor::check_key(db, &keys, config.public_url.as_str(), &config.product, now).await,
     }
+}
+
+fn unreadable(error: &KeyError) -> Check {
+    Check::problem("license_key_unreadable", error.to_string(), "Put the right key back, or its backup.")
 }
 
 async fn check_provider(config: &Config, db: Option<&Db>) -> Vec<Check> {

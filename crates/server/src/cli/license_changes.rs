@@ -220,17 +220,17 @@ async fn count(app: &App, plan: Option<&PlanCode>) -> anyhow::Result<Count> {
 }
 
 /// A line that tells a person at a terminal how far it is; a file or a pipe gets none.
-struct Progress {
+pub struct Progress {
     total: usize,
     is_seen: bool,
 }
 
 impl Progress {
-    fn of(total: usize) -> Self {
+    pub fn of(total: usize) -> Self {
         Self { total, is_seen: std::io::stderr().is_terminal() }
     }
 
-    fn show(&self, done: usize) {
+    pub fn show(&self, done: usize) {
         const WIDTH: usize = 30;
         if self.is_seen {
             let filled = done * WIDTH / self.total.max(1);
@@ -241,7 +241,7 @@ impl Progress {
         }
     }
 
-    fn end(&self) {
+    pub fn end(&self) {
         if self.is_seen {
             let _ = writeln!(std::io::stderr());
         }

@@ -10,6 +10,8 @@ mod demo;
 mod doctor;
 mod event;
 mod job;
+mod keys;
+mod keys_root;
 mod license;
 mod license_changes;
 mod manual;
@@ -67,6 +69,9 @@ enum Command {
     /// Read and verify licenses; issue, revoke and send them.
     #[command(subcommand)]
     License(license::LicenseCommand),
+    /// The keys that sign licenses: see, rotate and give them up; the root that vouches for them.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Look customers up, and after them.
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
@@ -131,6 +136,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => migrate::run(&common, args).await,
         Command::Sandbox(args) => sandbox::run(&common, args).await,
         Command::License(command) => license::run(&common, command).await,
+        Command::Keys(command) => keys::run(&common, command).await,
         Command::Customer(command) => customer::run(&common, command).await,
         Command::Trial(command) => trial::run(&common, command).await,
         Command::Manual(command) => manual::run(&common, command).await,

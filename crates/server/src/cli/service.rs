@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::config::{CheckoutPage, Config, Mode};
 use crate::db::{Db, Engine};
 use crate::entropy::Entropy;
+use crate::keys::{KeyError, Keyring, Sealer};
 use crate::mail::Mailer;
 use crate::providers::PaymentProvider;
 use crate::providers::manual::Manual;
@@ -101,6 +102,7 @@ impl Service {
         let clock =
             embedded.as_ref().map_or_else(Clock::system, |each| Clock::with_offset(each.sandbox.clock_offset()));
         let app = assemble(config, db, clock, embedded.as_ref().map(|each| &each.access)).await?;
+        require_signer(&app).await?;
         if app.db.engine() == Engine::Sqlite {
             start::end_leases_of_earlier_runs(&app.db, &app.holder, app.now()).await?;
         }
@@ -184,11 +186,8 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
     if sandbox.is_none() {
         start::check_account(&db, provider.as_ref()).await?;
     }
-    let signing_key = match &config.license_key {
-        Some(pem) => keys::from_pem(pem.expose_secret(), "COUNTERFOIL_LICENSE_KEY")?,
-        None => keys::load_or_create(&config.data_dir, entropy.bytes())?,
-    };
-    start::publish_key(&db, &signing_key, now).await?;
+    let keys = keyring(config)?;
+    start::ready_keys(&db, &keys, &entropy, now).await?;
     let holder: Arc<str> = format!("run_{}", hex::encode(entropy.bytes::<8>())).into();
     let manual = Manual::new(db.clone(), clock.clone(), entropy, provider.livemode());
     Ok(App {
@@ -198,7 +197,7 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
         provider,
         manual: Arc::new(manual),
         catalog: Arc::new(config.catalog.clone()),
-        signing_key: Arc::new(signing_key),
+        keys,
         hasher: Hasher::new(std::thread::available_parallelism().map_or(1, usize::from)),
         settings: Arc::new(settings(config)),
         instance: Arc::new(instance),
@@ -207,6 +206,25 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
         status_lists: Arc::default(),
         limits: Arc::default(),
     })
+}
+
+/// Where the configuration says that private keys are.
+pub fn keyring(config: &Config) -> Result<Keyring, KeyError> {
+    let given = config.license_key.as_ref();
+    let given = given.map(|pem| keys::from_pem(pem.expose_secret(), "COUNTERFOIL_LICENSE_KEY")).transpose()?;
+    let sealer = config.key_encryption_key.as_ref().map(|key| Sealer::parse(key.expose_secret())).transpose()?;
+    Ok(Keyring::new(given, &config.data_dir, sealer))
+}
+
+/// A server that cannot sign would take money and give nothing for it.
+async fn require_signer(app: &App) -> anyhow::Result<()> {
+    let mut tx = app.db.begin_read().await?;
+    let signer = app.signer(&mut tx).await;
+    tx.rollback().await?;
+    match signer {
+        Ok(_) => Ok(()),
+        Err(error) => Err(coded("license_key_unusable", error.to_string())),
+    }
 }
 
 fn settings(config: &Config) -> Settings {

@@ -13,8 +13,8 @@ use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
 use super::{
-    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, accounts, checkout, licenses, mode,
-    trials,
+    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, accounts, checkout, keys, licenses,
+    mode, trials,
 };
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
@@ -55,6 +55,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let checkout_page = checkout::page(&values, problems);
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let status_list = licenses::status_list(&values, public_url.as_ref().map(PublicUrl::as_str), problems);
+    let key_encryption_key = keys::encryption_key(&values, problems);
     let log_format = log_format(&values, problems);
 
     let mode = mode?;
@@ -91,6 +92,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         catalog: catalog?,
         license_key,
         status_list: status_list?,
+        key_encryption_key: key_encryption_key?,
         log_format: log_format?,
     };
     mode::check_together(&config, &values, problems);

@@ -7,6 +7,7 @@ mod accounts;
 mod check;
 mod checkout;
 mod error;
+mod keys;
 mod licenses;
 mod mode;
 mod settings;
@@ -86,6 +87,8 @@ pub struct Config {
     pub license_key: Option<SecretString>,
     /// Where status lists lie, and how long they live.
     pub status_list: StatusListSettings,
+    /// The key under which the database keeps private keys, where it is to keep them: 32 bytes in base64.
+    pub key_encryption_key: Option<SecretString>,
     /// How log lines look.
     pub log_format: LogFormat,
 }

@@ -58,9 +58,11 @@ pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICE
 pub(super) static STATUS_LIST_URL: Setting = plain("status_list_url", "COUNTERFOIL_STATUS_LIST_URL");
 pub(super) static STATUS_LIST_TTL: Setting = plain("status_list_ttl_minutes", "COUNTERFOIL_STATUS_LIST_TTL_MINUTES");
 pub(super) static STATUS_LIST_LIFE: Setting = plain("status_list_life_hours", "COUNTERFOIL_STATUS_LIST_LIFE_HOURS");
+pub(super) static LICENSE_KEY_STORE: Setting = plain("license_key_store", "COUNTERFOIL_LICENSE_KEY_STORE");
+pub(super) static KEY_ENCRYPTION_KEY: Setting = secret("key_encryption_key", "COUNTERFOIL_KEY_ENCRYPTION_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 32] = [
+pub(super) static ALL: [&Setting; 34] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -92,6 +94,8 @@ pub(super) static ALL: [&Setting; 32] = [
     &STATUS_LIST_URL,
     &STATUS_LIST_TTL,
     &STATUS_LIST_LIFE,
+    &LICENSE_KEY_STORE,
+    &KEY_ENCRYPTION_KEY,
     &LOG_FORMAT,
 ];
 

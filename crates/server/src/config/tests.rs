@@ -352,6 +352,21 @@ fn a_secret_comes_from_a_file_of_its_own() {
 }
 
 #[test]
+fn keys_are_kept_in_the_database_only_with_a_key_to_encrypt_them() {
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let store = |word| ("COUNTERFOIL_LICENSE_KEY_STORE", word);
+    let key = |text| ("COUNTERFOIL_KEY_ENCRYPTION_KEY", text);
+    assert_eq!(refused(from_env(&[store("database")])).0, "key_encryption_key_missing");
+    assert_eq!(refused(from_env(&[store("vault")])).0, "invalid_license_key_store");
+    for wrong in ["secret", &KEY[4..]] {
+        assert_eq!(refused(from_env(&[store("database"), key(wrong)])).0, "invalid_key_encryption_key");
+    }
+    let kept = from_env(&[store("database"), key(KEY)]).unwrap().key_encryption_key.unwrap();
+    assert_eq!(kept.expose_secret(), KEY);
+    assert!(from_env(&[store("file"), key(KEY)]).unwrap().key_encryption_key.is_none(), "files are not encrypted");
+}
+
+#[test]
 fn a_file_that_was_asked_for_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("other.toml");

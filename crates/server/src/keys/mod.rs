@@ -1,20 +1,21 @@
-//! The key that signs licences: created on first start with file mode 0600, or given by the operator.
+//! The private keys that sign licences: in files of mode 0600, or encrypted in the database, or given by the operator.
 //!
-//! Replicas that share a database should share the key. If they do not, licences still verify everywhere, because the public
-//! half of every key that ever signed is kept in the database.
+//! Which key signs is not decided here: the database says so, and a [`Keyring`] finds the private half of that one or says what
+//! keeps it from doing so. It never offers another one in its place.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+mod files;
+mod sealed;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use counterfoil_license::SigningKey;
 
-/// The file in the data directory that holds the key as PKCS#8 PEM.
-pub const KEY_FILE: &str = "license-key.pem";
-
-/// The file beside it that is locked while the key is made.
-const LOCK_FILE: &str = "license-key.lock";
+pub use files::{KEY_FILE, find, from_pem, key_files, load_or_create, write_secret};
+pub use sealed::{Salt, Sealer};
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -35,89 +36,178 @@ pub enum KeyError {
         /// What the system said.
         source: io::Error,
     },
+    /// The key-encryption key is none.
+    #[error("COUNTERFOIL_KEY_ENCRYPTION_KEY is no key of 32 bytes in base64 (make one with `openssl rand -base64 32`)")]
+    NoEncryptionKey,
+    /// The private half in the database does not open.
+    #[error(
+        "COUNTERFOIL_KEY_ENCRYPTION_KEY does not open the private half of the signing key {key_id} in the database: give the one \
+         that it was encrypted with. Where that is lost, `counterfoil keys rotate --now --force` makes a new signing key"
+    )]
+    Sealed {
+        /// The key.
+        key_id: String,
+    },
+    /// The private half is somewhere else.
+    #[error(
+        "the private half of the signing key {key_id} is not at hand: {} Where it is lost, \
+         `counterfoil keys rotate --now` makes a new signing key", place.advice()
+    )]
+    NotAtHand {
+        /// The key.
+        key_id: String,
+        /// Where it was looked for.
+        place: Place,
+    },
+    /// No key signs.
+    #[error("no signing key is active: `counterfoil keys rotate --now` makes one")]
+    NoneActive,
 }
 
-/// The key of a PEM text that the operator gave.
-///
-/// # Errors
-/// [`KeyError::NotAKey`].
-pub fn from_pem(pem: &str, place: &str) -> Result<SigningKey, KeyError> {
-    SigningKey::from_pem(pem).map_err(|_| KeyError::NotAKey { place: place.to_owned() })
+/// Where private keys are kept that are made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Files in this folder.
+    Files(PathBuf),
+    /// The database, encrypted.
+    Database,
 }
 
-/// The key in the data directory, made from `seed` where there is none yet.
-///
-/// # Errors
-/// [`KeyError`].
-pub fn load_or_create(data_dir: &Path, seed: [u8; 32]) -> Result<SigningKey, KeyError> {
-    let path = data_dir.join(KEY_FILE);
-    let fail = |source| KeyError::Io { path: path.clone(), source };
-    if let Some(key) = load(&path)? {
-        return Ok(key);
+impl Place {
+    fn advice(&self) -> String {
+        match self {
+            Self::Files(folder) => format!(
+                "{} has no such file. Put its file there, or keep keys in the database, where all servers find them \
+                 (COUNTERFOIL_LICENSE_KEY_STORE=database).",
+                folder.display()
+            ),
+            Self::Database => {
+                "the database does not hold it. Start once where its file is, and it is taken over.".to_owned()
+            }
+        }
     }
-    // Replicas that share the folder and start at once take turns here: the first one makes the key, the others find it.
-    std::fs::create_dir_all(data_dir).map_err(fail)?;
-    let turn = OpenOptions::new().append(true).create(true).mode(0o600).open(data_dir.join(LOCK_FILE)).map_err(fail)?;
-    turn.lock().map_err(fail)?;
-    if let Some(key) = load(&path)? {
-        return Ok(key);
-    }
-    let key = SigningKey::from_seed(&seed);
-    write_secret(&path, key.to_pem().as_str()).map_err(fail)?;
-    Ok(key)
 }
 
-/// The key in the data directory, where there is one; none is made.
-///
-/// # Errors
-/// [`KeyError`].
-pub fn find(data_dir: &Path) -> Result<Option<SigningKey>, KeyError> {
-    load(&data_dir.join(KEY_FILE))
+/// Finds private keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Keyring {
+    inner: Arc<Inner>,
 }
 
-fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
-    match std::fs::read_to_string(path) {
-        Ok(pem) => from_pem(&pem, &path.display().to_string()).map(Some),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
+struct Inner {
+    given: Option<Arc<SigningKey>>,
+    folder: PathBuf,
+    sealer: Option<Sealer>,
+    /// Keys that were found before; an id never comes to mean another key.
+    found: Mutex<BTreeMap<String, Arc<SigningKey>>>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("place", &self.place()).finish_non_exhaustive()
     }
 }
 
-/// Writes a secret so that a crash leaves the whole file or none: temporary name, sync, rename, sync of the folder.
-///
-/// # Errors
-/// What the system said.
-pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
-    // The parent of a bare name is an empty path.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let temporary = path.with_extension("tmp");
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+impl Keyring {
+    /// The keys of this folder, those of the database where there is a sealer, and the one that the operator gave.
+    #[must_use]
+    pub fn new(given: Option<SigningKey>, folder: &Path, sealer: Option<Sealer>) -> Self {
+        let given = given.map(Arc::new);
+        Self { inner: Arc::new(Inner { given, folder: folder.to_owned(), sealer, found: Mutex::default() }) }
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    File::open(folder)?.sync_all()
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Where new keys are kept.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self.inner.sealer {
+            Some(_) => Place::Database,
+            None => Place::Files(self.inner.folder.clone()),
+        }
+    }
 
-    #[test]
-    fn starts_at_the_same_time_end_with_one_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let ids: Vec<String> = std::thread::scope(|scope| {
-            let folder = &folder;
-            let start =
-                |seed| scope.spawn(move || load_or_create(folder.path(), [seed; 32]).unwrap().key_id().to_owned());
-            let starts: Vec<_> = (1..=8).map(start).collect();
-            starts.into_iter().map(|start| start.join().unwrap()).collect()
-        });
-        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
-        assert_eq!(load_or_create(folder.path(), [9; 32]).unwrap().key_id(), ids[0], "and it stays");
+    /// The key that the operator gave.
+    #[must_use]
+    pub fn given(&self) -> Option<&SigningKey> {
+        self.inner.given.as_deref()
+    }
+
+    /// The key of an installation that has none yet: the given one, the one in the folder, or a new one of this seed.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn first(&self, seed: [u8; 32]) -> Result<SigningKey, KeyError> {
+        if let Some(given) = self.given() {
+            return Ok(given.clone());
+        }
+        match self.place() {
+            Place::Files(folder) => load_or_create(&folder, seed),
+            Place::Database => Ok(find(&self.inner.folder)?.unwrap_or_else(|| SigningKey::from_seed(&seed))),
+        }
+    }
+
+    /// The key with this id, whose private half the database may hold.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAtHand`], [`KeyError::Sealed`], or what is wrong with a file.
+    pub fn find(&self, key_id: &str, sealed: Option<&[u8]>) -> Result<Arc<SigningKey>, KeyError> {
+        let mut found = self.inner.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = found.get(key_id) {
+            return Ok(Arc::clone(key));
+        }
+        let key = self.search(key_id, sealed)?;
+        found.insert(key_id.to_owned(), Arc::clone(&key));
+        Ok(key)
+    }
+
+    fn search(&self, key_id: &str, sealed: Option<&[u8]>) -> Result<Arc<SigningKey>, KeyError> {
+        if let Some(given) = self.inner.given.as_ref().filter(|given| given.key_id() == key_id) {
+            return Ok(Arc::clone(given));
+        }
+        let opened = match (&self.inner.sealer, sealed) {
+            (Some(sealer), Some(sealed)) => Some(sealer.open(key_id, sealed)),
+            _ => None,
+        };
+        if let Some(Ok(key)) = opened {
+            return Ok(Arc::new(key));
+        }
+        match (files::find_by_id(&self.inner.folder, key_id)?, opened) {
+            (Some(key), _) => Ok(Arc::new(key)),
+            (None, Some(Err(error))) => Err(error),
+            (None, _) => Err(KeyError::NotAtHand { key_id: key_id.to_owned(), place: self.place() }),
+        }
+    }
+
+    /// Keeps a new private key: as a file, or as what is to be stored in the database.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`].
+    pub fn keep(&self, key: &SigningKey, salt: Salt) -> Result<Option<Vec<u8>>, KeyError> {
+        match self.seal(key, salt) {
+            Some(sealed) => Ok(Some(sealed)),
+            None => files::save(&self.inner.folder, key).map(|()| None),
+        }
+    }
+
+    /// What is to be stored in the database, where keys are kept there.
+    #[must_use]
+    pub fn seal(&self, key: &SigningKey, salt: Salt) -> Option<Vec<u8>> {
+        self.inner.sealer.as_ref().map(|sealer| sealer.seal(key, salt))
+    }
+
+    /// The keys in files, used or not.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn in_files(&self) -> Result<Vec<SigningKey>, KeyError> {
+        files::find_all(&self.inner.folder)
+    }
+
+    /// Removes a private key from this machine, as far as it is in files.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn forget(&self, key_id: &str) -> Result<(), KeyError> {
+        self.inner.found.lock().unwrap_or_else(PoisonError::into_inner).remove(key_id);
+        files::remove(&self.inner.folder, key_id)
     }
 }

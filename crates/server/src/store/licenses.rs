@@ -182,3 +182,27 @@ pub async fn list_holders(tx: &mut Tx, plan: &str, after: &str, limit: i64) -> R
         .await?;
     rows.iter().map(|row| row.parse("customer_id")).collect()
 }
+
+/// Customers after this one whose newest version was signed with a compromised key and has not expired, by id.
+pub async fn list_signed_by_compromised(
+    tx: &mut Tx,
+    after: &str,
+    now: Timestamp,
+    limit: i64,
+) -> Result<Vec<CustomerId>, DbError> {
+    let rows = tx
+        .query(
+            "select l.customer_id from licenses l join signing_keys k on k.key_id = l.key_id \
+             join customers c on c.customer_id = l.customer_id \
+             where k.state = 'compromised' and c.deleted_at is null and l.revoked_at is null and l.expires_at > $2 \
+             and l.customer_id > $1 \
+             and not exists (select 1 from licenses n where n.customer_id = l.customer_id and n.version > l.version) \
+             order by l.customer_id limit $3",
+        )
+        .bind(after)
+        .bind(now)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter().map(|row| row.parse("customer_id")).collect()
+}

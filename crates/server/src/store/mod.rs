@@ -13,6 +13,7 @@ pub mod holds;
 pub mod inbox;
 pub mod instance;
 pub mod jobs;
+pub mod key_sets;
 pub mod leases;
 pub mod license_statuses;
 pub mod licenses;

@@ -101,8 +101,9 @@ async fn problems_as_pages(State(state): State<WebState>, request: Request, next
     let program = {
         let path = request.uri().path();
         path.starts_with("/api/")
+            || path.starts_with("/.well-known/")
             || path.starts_with("/status-lists/")
-            || matches!(path, "/livez" | "/readyz" | "/metrics" | "/.well-known/jwks.json")
+            || matches!(path, "/livez" | "/readyz" | "/metrics")
     };
     let response = next.run(request).await;
     let problem = match response.extensions().get::<Problem>() {

@@ -136,6 +136,7 @@ impl From<Refusal> for Problem {
             | Refusal::IntervalUnavailable { .. }
             | Refusal::CurrencyUnavailable { .. }
             | Refusal::LinkInvalid
+            | Refusal::KeySetRefused { .. }
             | Refusal::ReturnUrlNotAllowed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::EmailTaken
             | Refusal::EmailAlreadyVerified
@@ -150,11 +151,17 @@ impl From<Refusal> for Problem {
             | Refusal::NoBilling
             | Refusal::NoAgreement
             | Refusal::AlreadyRecorded
-            | Refusal::JobDone { .. } => StatusCode::CONFLICT,
+            | Refusal::JobDone { .. }
+            | Refusal::SigningKeyState { .. }
+            | Refusal::SigningKeyPending { .. }
+            | Refusal::SigningKeyTooYoung { .. }
+            | Refusal::SigningKeyNotListed { .. }
+            | Refusal::SigningKeysChanged => StatusCode::CONFLICT,
             Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
             Refusal::InvalidCredentials
             | Refusal::NotSignedIn
             | Refusal::OperatorKeyMissing
+            | Refusal::LicenseKeyCompromised
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
             Refusal::ScopeMissing | Refusal::WrongPassword | Refusal::EmailNotVerified | Refusal::LicenseRevoked => {
                 StatusCode::FORBIDDEN
@@ -164,6 +171,8 @@ impl From<Refusal> for Problem {
             | Refusal::JobUnknown
             | Refusal::ApiKeyUnknown
             | Refusal::StatusListUnknown
+            | Refusal::SigningKeyUnknown
+            | Refusal::NoKeySet
             | Refusal::NoLicense => StatusCode::NOT_FOUND,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };
@@ -212,6 +221,13 @@ fn explain(failure: &Failure) -> Problem {
         Failure::HasherBusy => {
             Problem::retry(UNAVAILABLE, "busy", "Too many people are logging in right now. Try again in a moment.", 2)
         }
+        Failure::SigningKey(_) => Problem::retry(
+            UNAVAILABLE,
+            "signing_key_unavailable",
+            "This server cannot sign licenses at the moment: it does not hold the active signing key. The operator has to look \
+             into its log.",
+            60,
+        ),
         Failure::Stopping => {
             Problem::retry(UNAVAILABLE, "stopping", "The service is restarting. Try again shortly.", 5)
         }

@@ -141,6 +141,8 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         finish("trials", stop, async move { telling.sweep_trials().await }).await;
         let turning = app.clone();
         finish("manual", stop, async move { turning.sweep_manual().await }).await;
+        let reissuing = app.clone();
+        finish("keys", stop, async move { reissuing.sweep_compromised().await }).await;
         let forgetting = app.clone();
         finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
         let forgetting = app.clone();

@@ -9,6 +9,7 @@ use counterfoil::app::api_keys::{NewApiKey, create_api_key};
 use counterfoil::app::manual::Step;
 use counterfoil::app::operators::{By, Scope};
 use counterfoil::providers::manual::NewPayment;
+use counterfoil_core::signing_key::KeyState;
 use counterfoil_core::{Interval, PlanCode};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -115,6 +116,7 @@ async fn sample(world: &World, path: &str, part: &str) -> String {
             let number = world.counts().await[0];
             world.customer(&format!("customer{number}@example.com")).await.customer_id
         }
+        "kid" => pending_key(world).await,
         "key_id" => new_key(world, Scope::Read).await.key_id.to_string(),
         "event_id" => {
             let event = world.event("customer.updated", json!({ "object": "customer" }));
@@ -134,8 +136,22 @@ async fn sample(world: &World, path: &str, part: &str) -> String {
     }
 }
 
+/// The id of the signing key that is pending.
+async fn pending_key(world: &World) -> String {
+    let keys = world.app.signing_keys().await.expect("keys").keys;
+    match keys.into_iter().find(|key| key.state == KeyState::Pending) {
+        Some(pending) => pending.key_id,
+        None => world.app.generate_key(false, &By::command_line("for a test").unwrap()).await.expect("a key").key_id,
+    }
+}
+
 /// What has to be so before a call can work. Most can always; `parts` is what `sample` made.
 async fn prepare(world: &World, call: &Call, parts: &BTreeMap<String, String>) {
+    if call.changes_something() && call.path.starts_with("/api/admin/signing-keys") && parts.is_empty() {
+        // A new signing key is made where none is pending.
+        let pending = pending_key(world).await;
+        world.app.retire_key(&pending, &By::command_line("for a test").unwrap()).await.expect("a pending key");
+    }
     let Some(step) = call.path.strip_prefix("/api/admin/customers/{customer_id}/manual/") else { return };
     let customer_id = parts["customer_id"].parse().expect("a customer id");
     let by = By::command_line("for a test").unwrap();

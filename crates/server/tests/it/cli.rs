@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 46] = [
+const COMMANDS: [&[&str]; 53] = [
     &[],
     &["serve"],
     &["demo"],
@@ -80,6 +80,13 @@ const COMMANDS: [&[&str]; 46] = [
     &["license", "reissue"],
     &["license", "revoke"],
     &["license", "resend"],
+    &["keys"],
+    &["keys", "list"],
+    &["keys", "generate"],
+    &["keys", "rotate"],
+    &["keys", "retire"],
+    &["keys", "compromise"],
+    &["keys", "root"],
     &["customer"],
     &["customer", "show"],
     &["customer", "explain"],

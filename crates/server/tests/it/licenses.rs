@@ -94,7 +94,9 @@ async fn a_license_signed_with_our_key_that_we_never_issued_is_worth_nothing_her
     let mut claims = verify(&ada.license, &keys, &expect, world.app.now().as_unix_seconds()).claims.unwrap();
     claims.jti = format!("lic_{}", "ab".repeat(16));
     claims.plan = "enterprise".to_owned();
-    let token = world.app.signing_key.sign(&claims);
+    let mut tx = world.app.db.begin_read().await.unwrap();
+    let token = world.app.signer(&mut tx).await.unwrap().sign(&claims);
+    tx.rollback().await.unwrap();
     let judged = ada.validate(&token).await;
     assert_eq!((&judged["valid"], &judged["code"]), (&json!(false), &json!("unknown_license")));
     ada.refresh(&token).await.refused(401, "license_invalid");

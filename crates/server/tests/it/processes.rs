@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_counterfoil");
 pub(crate) const STRIPE_KEY: &str = "sk_test_sandbox";
+/// Servers that share a database keep their signing keys in it, under this one.
+const KEY_ENCRYPTION_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 pub(crate) const WEBHOOK_SECRET: &str = "whsec_4a7dBq92LmX0canary";
 pub(crate) const PASSWORD: &str = "canary-Horse-81-staple";
 /// Travels in the body of many webhooks.
@@ -253,7 +256,12 @@ impl World {
             .enumerate()
             .map(|(index, port)| {
                 let settings = server_settings(folder.path(), index, *port, ports[0], &stripe.url, &database_url);
-                let (path, extra) = (folder.path().to_owned(), plan.settings.clone());
+                let (path, mut extra) = (folder.path().to_owned(), plan.settings.clone());
+                if plan.servers > 1 {
+                    // Each has a folder of its own; the keys are where all of them find them.
+                    extra.push(("COUNTERFOIL_LICENSE_KEY_STORE", "database".to_owned()));
+                    extra.push(("COUNTERFOIL_KEY_ENCRYPTION_KEY", KEY_ENCRYPTION_KEY.to_owned()));
+                }
                 let make = move || {
                     let mut command = command(&path);
                     command.arg("serve").envs(settings.clone()).envs(extra.clone());

@@ -9,6 +9,7 @@ use counterfoil::store::attempts::AttemptState;
 use counterfoil::store::inbox::{NewEvent, Source};
 use counterfoil::store::instance::Instance;
 use counterfoil::store::outbox::NewMail;
+use counterfoil::store::signing_keys::StoredKey;
 use counterfoil::store::{
     api_keys, attempts, audit, customers, holds, inbox, instance, leases, licenses, links, outbox, sessions,
 };
@@ -16,6 +17,7 @@ use counterfoil::store::{signing_keys, subscriptions, trials};
 use counterfoil_core::checkout::{OpenAttempt, Wish};
 use counterfoil_core::license::Terms;
 use counterfoil_core::link::{Link, LinkState};
+use counterfoil_core::signing_key::KeyState;
 use counterfoil_core::subscription::{Attention, Provided, Standing, State};
 use counterfoil_core::trial::Entry;
 use counterfoil_core::{
@@ -563,10 +565,31 @@ async fn sessions_and_keys_open_doors_until_they_end(db: &TestDb) {
     let revoked = committed!(db, |tx| api_keys::find_by_id(tx, &key_id)).unwrap();
     assert_eq!(revoked.revoked_at, Some(later(2)), "the first time stays");
     assert!(committed!(db, |tx| api_keys::find(tx, "secret-hash")).is_none());
-    for (key, at) in [("kid-b", 0), ("kid-a", 1), ("kid-b", 2)] {
-        committed!(db, |tx| signing_keys::insert(tx, key, &format!("x-{key}"), later(at)));
+    let key = |key_id: &str, state| StoredKey {
+        key_id: key_id.to_owned(),
+        public_key: format!("x-{key_id}"),
+        state,
+        private_key: Some(vec![1, 2, 3]),
+        created_at: NOW,
+        activated_at: None,
+        retired_at: None,
+        compromised_at: None,
+    };
+    let keys = [("a", KeyState::Pending), ("b", KeyState::Active), ("b", KeyState::Retired), ("c", KeyState::Active)];
+    let inserted = [true, true, false, false];
+    for ((key_id, state), inserted) in keys.into_iter().zip(inserted) {
+        assert_eq!(committed!(db, |tx| signing_keys::insert(tx, &key(key_id, state))), inserted, "{key_id} {state:?}");
     }
-    assert_eq!(committed!(db, |tx| signing_keys::list(tx)), ["x-kid-b", "x-kid-a"], "the oldest first, each once");
+    assert_eq!(committed!(db, |tx| signing_keys::list(tx)), ["x-b", "x-a"], "what signs comes first");
+    assert!(!committed!(db, |tx| signing_keys::retire(tx, "b", KeyState::Pending, later(1))), "it is in another state");
+    assert!(committed!(db, |tx| signing_keys::retire(tx, "b", KeyState::Active, later(1))));
+    assert!(committed!(db, |tx| signing_keys::activate(tx, "a", later(1))));
+    let retired = committed!(db, |tx| signing_keys::find(tx, "b")).unwrap();
+    assert_eq!((retired.state, retired.private_key, retired.retired_at), (KeyState::Retired, None, Some(later(1))));
+    assert_eq!(committed!(db, |tx| signing_keys::find_active(tx)).unwrap().private_key, Some(vec![1, 2, 3]));
+    assert!(committed!(db, |tx| signing_keys::compromise(tx, "b", KeyState::Retired, later(2))));
+    assert_eq!(committed!(db, |tx| signing_keys::list(tx)), ["x-a"]);
+    assert_eq!(committed!(db, |tx| signing_keys::list_trusted(tx)), ["a"]);
 }
 
 async fn of_replicas_that_start_together_one_names_the_installation(db: &TestDb) {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use counterfoil_core::signing_key::KEYS_CACHED_SECONDS;
 use counterfoil_core::{Refusal, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,9 +16,6 @@ use crate::web::WebState;
 use crate::web::caller::SignedIn;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
-
-/// How long the keys may be kept. A new key is published before it signs, so an old copy only delays what it cannot know.
-const JWKS_SECONDS: u32 = 300;
 
 /// One version of a license.
 #[derive(Serialize, ToSchema)]
@@ -139,7 +137,7 @@ pub async fn list(
     responses(
         (status = 200, body = LicenseBody),
         (status = 304, description = "there is no newer license than the one of `If-None-Match`"),
-        (status = 401, body = ProblemBody, description = "`license_invalid`"),
+        (status = 401, body = ProblemBody, description = "`license_invalid`, `key_compromised`"),
         (status = 403, body = ProblemBody, description = "`license_revoked`: no other one is issued for it; the customer has to contact the vendor"),
         (status = 404, body = ProblemBody, description = "`no_license`: neither a trial nor a paid period runs"),
         (status = 429, body = ProblemBody, description = "`too_many_requests`: more than a thousand at once, or ten a second, for one customer"),
@@ -198,5 +196,25 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
 )]
 pub async fn jwks(State(state): State<WebState>) -> Result<Response, Problem> {
     let keys = state.app.key_set().await?;
-    Ok((cacheable(JWKS_SECONDS), Json(keys.to_jwks())).into_response())
+    Ok((cacheable(KEYS_CACHED_SECONDS), Json(keys.to_jwks())).into_response())
+}
+
+/// The public keys as the offline root has signed them, for products that pin the root.
+#[utoipa::path(
+    get, path = "/.well-known/counterfoil-keys.jwt", tag = "licenses",
+    responses(
+        (status = 200, description = "a JWT of the type `keyset+jwt`", body = String, content_type = "application/jwt"),
+        (status = 304, description = "the `ETag` that was sent is still that of the set"),
+        (status = 404, body = ProblemBody, description = "`no_key_set`: no root signs the keys here"),
+    )
+)]
+pub async fn key_set(State(state): State<WebState>, headers: HeaderMap) -> Result<Response, Problem> {
+    let served = state.app.served_key_set().await?;
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_known = known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == served.etag);
+    let kept = (cacheable(KEYS_CACHED_SECONDS), [(header::ETAG, served.etag)]);
+    if is_known {
+        return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
+    }
+    Ok((kept, [(header::CONTENT_TYPE, "application/jwt")], served.token).into_response())
 }

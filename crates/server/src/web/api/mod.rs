@@ -72,6 +72,7 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(licenses::status_list))
         .routes(routes!(validation::validate))
         .routes(routes!(licenses::jwks))
+        .routes(routes!(licenses::key_set))
         .routes(routes!(webhooks::stripe))
         .routes(routes!(operations::livez))
         .routes(routes!(operations::readyz))

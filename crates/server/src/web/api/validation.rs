@@ -84,7 +84,10 @@ pub async fn validate(
     check(&request)?;
     let ValidationRequest { token, product, features, at, signed, nonce } = request;
     let found = state.app.validate_license(&Question { token, product, features, at }).await?;
-    let signed = signed.then(|| state.app.sign_validation(&found, nonce));
+    let signed = match signed {
+        true => Some(state.app.sign_validation(&found, nonce).await?),
+        false => None,
+    };
     let claims = found.claims.as_ref();
     let rights = claims.filter(|_| found.valid);
     Ok(Json(ValidationBody {

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod licenses;
 pub mod manual;
 pub mod reconcile;
+pub mod signing_keys;
 pub mod stripe;
 pub mod trials;
 pub mod who;
@@ -134,6 +135,10 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(reconcile::compare, reconcile::fix))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
+        .routes(routes!(signing_keys::list, signing_keys::generate))
+        .routes(routes!(signing_keys::rotate))
+        .routes(routes!(signing_keys::retire))
+        .routes(routes!(signing_keys::compromise))
         .routes(routes!(trials::extend))
         .routes(routes!(stripe::doctor))
 }
