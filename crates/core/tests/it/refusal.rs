@@ -44,6 +44,7 @@ fn all() -> Vec<Refusal> {
         Refusal::SamePlan,
         Refusal::ChangeNotPossible { reason: "it is paused. Resume it first" },
         Refusal::NothingToResume,
+        Refusal::SubscriptionRunning,
         Refusal::PaymentDeclined,
         Refusal::NoBilling,
         Refusal::TrialNotExtendable { reason: "a paid subscription runs" },
@@ -51,6 +52,7 @@ fn all() -> Vec<Refusal> {
         Refusal::AlreadyRecorded,
         Refusal::NoLicense,
         Refusal::LicenseRevoked,
+        Refusal::CustomerDeleted,
         Refusal::LicenseInvalid,
         Refusal::TooManyRequests { retry_after_seconds: 30 },
     ]
@@ -95,10 +97,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::EventUnknown => 33,
         Refusal::JobUnknown => 34,
         Refusal::JobDone { .. } => 35,
+        Refusal::SubscriptionRunning => 36,
+        Refusal::CustomerDeleted => 37,
     }
 }
 
-const VARIANTS: usize = 36;
+const VARIANTS: usize = 38;
 
 #[test]
 fn codes_are_unique_plain_words() {

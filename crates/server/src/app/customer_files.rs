@@ -87,10 +87,10 @@ impl App {
     /// Why this customer has a licence, or has none.
     ///
     /// # Errors
-    /// [`Refusal::CustomerUnknown`], or failures.
+    /// [`Refusal::CustomerUnknown`], [`Refusal::CustomerDeleted`], or failures.
     pub async fn explain_customer(&self, customer_id: &CustomerId) -> Result<Explanation, Error> {
+        let customer = self.find_customer_or_tombstone(customer_id).await?.ok_or(Refusal::CustomerDeleted)?;
         let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let case = CaseFile::load(&mut tx, customer, &self.catalog, self.now()).await?;
         tx.rollback().await?;
         Ok(explain(&case))
@@ -99,10 +99,10 @@ impl App {
     /// Everything about this customer.
     ///
     /// # Errors
-    /// [`Refusal::CustomerUnknown`], or failures.
+    /// [`Refusal::CustomerUnknown`], [`Refusal::CustomerDeleted`], or failures.
     pub async fn customer_file(&self, customer_id: &CustomerId) -> Result<CustomerFile, Error> {
+        let customer = self.find_customer_or_tombstone(customer_id).await?.ok_or(Refusal::CustomerDeleted)?;
         let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let file = CustomerFile::load(&mut tx, customer, self.now()).await?;
         tx.rollback().await?;
         Ok(file)

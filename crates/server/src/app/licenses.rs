@@ -92,14 +92,17 @@ impl App {
     /// not a revoked one: whoever has that gets nothing more for it.
     ///
     /// # Errors
-    /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::LicenseRevoked`], [`Refusal::NoLicense`] where nothing
-    /// is entitled any more.
+    /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::CustomerDeleted`], [`Refusal::LicenseRevoked`],
+    /// [`Refusal::NoLicense`] where nothing is entitled any more.
     pub async fn refresh_license(&self, token: &str) -> Result<License, Error> {
         let now = self.now();
         let claims = self.own_claims(token, now).await?.claims.ok_or(Refusal::LicenseInvalid)?;
         let customer_id: CustomerId = claims.customer_id.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let license_id: LicenseId = claims.jti.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let mut tx = self.db.begin_read().await?;
+        if store::customers::find_tombstone(&mut tx, &customer_id).await?.is_some() {
+            return Err(Refusal::CustomerDeleted.into());
+        }
         store::customers::find(&mut tx, &customer_id).await?.ok_or(Refusal::LicenseInvalid)?;
         let shown = store::licenses::find(&mut tx, &customer_id, &license_id).await?.ok_or(Refusal::LicenseInvalid)?;
         let subscription = find_subscription(&mut tx, &customer_id).await?;
@@ -130,6 +133,10 @@ impl App {
         };
         let mut tx = self.db.begin_read().await?;
         let issued = store::licenses::find(&mut tx, &customer_id, &license_id).await?;
+        if issued.is_some() && store::customers::find_tombstone(&mut tx, &customer_id).await?.is_some() {
+            tx.rollback().await?;
+            return Ok(Validation { valid: false, code: "customer_deleted", claims: Some(claims), superseded: false });
+        }
         let newest = store::licenses::find_newest(&mut tx, &customer_id).await?;
         let customer = store::customers::find(&mut tx, &customer_id).await?;
         let subscription = store::subscriptions::find(&mut tx, &customer_id).await?;

@@ -8,6 +8,7 @@ pub mod checkout;
 pub mod comparison;
 pub mod customer_files;
 pub mod customers;
+pub mod deletion;
 pub mod doctor;
 mod duplicates;
 pub mod effects;
@@ -15,6 +16,7 @@ pub mod emails;
 pub mod error;
 pub mod examine;
 pub mod explain;
+pub mod export;
 pub mod hasher;
 pub mod inbox;
 pub mod issuing;
@@ -41,6 +43,7 @@ pub mod sweeps;
 pub mod sync;
 #[cfg(test)]
 mod tests;
+pub mod tombstones;
 pub mod trials;
 pub mod webhooks;
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
 use super::sessions::Caller;
-use super::settings::{CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, TrialPer};
+use super::settings::{CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, OnDelete, TrialPer};
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::stripe::{Stripe, StripeConfig};
@@ -65,6 +65,7 @@ async fn world(engine: crate::db::Engine) -> World {
             checkout_auth: CheckoutAuth::CustomerId,
             dispute_policy: DisputePolicy::Ignore,
             duplicate_policy: DuplicatePolicy::Flag,
+            on_delete: OnDelete::Keep,
             checkout_trial: CheckoutTrial::End,
             trial_per: TrialPer::Person,
             trial_reminders: true,

@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod event;
 mod job;
+mod leaving;
 mod license;
 mod license_changes;
 mod manual;

@@ -218,6 +218,7 @@ fn settings(config: &Config) -> Settings {
         checkout_auth: config.checkout_auth,
         dispute_policy: config.dispute_policy,
         duplicate_policy: config.duplicate_policy,
+        on_delete: config.on_delete,
         checkout_trial: config.checkout_trial,
         trial_per: config.trial_per.clone(),
         trial_reminders: config.trial_reminders,

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
-use super::{CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, checkout, mode, trials};
+use super::{
+    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, OnDelete, PublicUrl, checkout, mode, trials,
+};
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
 const SANDBOX_LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3101);
@@ -40,6 +42,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let checkout_auth = checkout_auth(&values, problems);
     let dispute_policy = dispute_policy(&values, problems);
     let duplicate_policy = duplicate_policy(&values, problems);
+    let on_delete = on_delete(&values, problems);
     let trial_per = trials::trial_per(&values, problems);
     let trial_reminders = flag(&values, &settings::TRIAL_REMINDERS, true, problems);
     let product = one_line(&values, &settings::PRODUCT, "licences name it as their audience", problems);
@@ -71,6 +74,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         checkout_auth,
         dispute_policy: dispute_policy?,
         duplicate_policy: duplicate_policy?,
+        on_delete: on_delete?,
         checkout_trial: checkout_trial?,
         checkout: checkout_page?,
         trial_per: trial_per?,
@@ -206,6 +210,19 @@ fn duplicate_policy(values: &Values, problems: &mut Problems) -> Option<Duplicat
         other => {
             let message = format!("`{other}` is unknown: write `flag`, `cancel` or `cancel_and_refund`");
             problems.add("invalid_duplicate_policy", &given.name, message);
+            None
+        }
+    }
+}
+
+fn on_delete(values: &Values, problems: &mut Problems) -> Option<OnDelete> {
+    let Some(given) = values.get(&settings::ON_DELETE) else { return Some(OnDelete::Keep) };
+    match given.text.as_str() {
+        "keep" => Some(OnDelete::Keep),
+        "delete" => Some(OnDelete::Delete),
+        other => {
+            let message = format!("`{other}` is unknown: write `keep` or `delete`");
+            problems.add("invalid_on_delete", &given.name, message);
             None
         }
     }

@@ -41,6 +41,7 @@ pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
 pub(super) static DISPUTE_POLICY: Setting = plain("dispute_policy", "COUNTERFOIL_DISPUTE_POLICY");
 pub(super) static DUPLICATE_POLICY: Setting = plain("duplicate_policy", "COUNTERFOIL_DUPLICATE_POLICY");
+pub(super) static ON_DELETE: Setting = plain("on_delete", "COUNTERFOIL_ON_DELETE");
 pub(super) static TRIAL_PER: Setting = plain("trial_per", "COUNTERFOIL_TRIAL_PER");
 pub(super) static PUBLIC_MAIL_DOMAINS: Setting = plain("public_mail_domains", "COUNTERFOIL_PUBLIC_MAIL_DOMAINS");
 pub(super) static TRIAL_REMINDERS: Setting = flag("trial_reminders", "COUNTERFOIL_TRIAL_REMINDERS");
@@ -55,7 +56,7 @@ pub(super) static PRODUCT_NAME: Setting = plain("product_name", "COUNTERFOIL_PRO
 pub(super) static LICENSE_KEY: Setting = secret("license_key", "COUNTERFOIL_LICENSE_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 27] = [
+pub(super) static ALL: [&Setting; 28] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -71,6 +72,7 @@ pub(super) static ALL: [&Setting; 27] = [
     &CHECKOUT_AUTH,
     &DISPUTE_POLICY,
     &DUPLICATE_POLICY,
+    &ON_DELETE,
     &TRIAL_PER,
     &PUBLIC_MAIL_DOMAINS,
     &TRIAL_REMINDERS,

@@ -268,6 +268,7 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_CHECKOUT_AUTH", "none", "invalid_checkout_auth"),
         ("COUNTERFOIL_DISPUTE_POLICY", "maybe", "invalid_dispute_policy"),
         ("COUNTERFOIL_DUPLICATE_POLICY", "refund", "invalid_duplicate_policy"),
+        ("COUNTERFOIL_ON_DELETE", "forget", "invalid_on_delete"),
         ("COUNTERFOIL_LOG_FORMAT", "xml", "invalid_log_format"),
     ] {
         let error = from_env(&[(variable, value)]).unwrap_err();

@@ -134,6 +134,32 @@ impl EmailChangedMail {
     }
 }
 
+/// The last mail: the account is deleted.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/goodbye.txt")]
+pub struct GoodbyeMail {
+    /// The vendor's product.
+    pub product: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+    /// A moment in words.
+    pub deleted_at: String,
+}
+
+impl GoodbyeMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Your {} account was deleted", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
 fn text(mail: &impl Template) -> String {
     mail.render().expect("strings render into memory without fail")
 }
@@ -153,6 +179,11 @@ mod tests {
         let confirm = ConfirmEmailMail { product: product.clone(), link: link_c, public_url: public_url.clone() };
         let asked = EmailChangeAskedMail { product: product.clone(), link: link_o, public_url: public_url.clone() };
         let email = EmailChangedMail { product: product.clone(), public_url: public_url.clone() };
+        let goodbye = GoodbyeMail {
+            product: product.clone(),
+            public_url: public_url.clone(),
+            deleted_at: "17 November 2026, 09:30 UTC".into(),
+        };
         let changed = PasswordChangedMail {
             product,
             changed_at: "17 November 2026, 09:30 UTC".into(),
@@ -165,6 +196,7 @@ mod tests {
             ("confirm_email", confirm.body()),
             ("email_change_asked", asked.body()),
             ("email_changed", email.body()),
+            ("goodbye", goodbye.body()),
         ]
     }
 

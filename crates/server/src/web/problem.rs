@@ -145,6 +145,7 @@ impl From<Refusal> for Problem {
             | Refusal::SamePlan
             | Refusal::ChangeNotPossible { .. }
             | Refusal::NothingToResume
+            | Refusal::SubscriptionRunning
             | Refusal::TrialNotExtendable { .. }
             | Refusal::NoBilling
             | Refusal::NoAgreement
@@ -161,6 +162,7 @@ impl From<Refusal> for Problem {
             | Refusal::JobUnknown
             | Refusal::ApiKeyUnknown
             | Refusal::NoLicense => StatusCode::NOT_FOUND,
+            Refusal::CustomerDeleted => StatusCode::GONE,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };
         let retry_after_seconds = match &refusal {

@@ -40,6 +40,7 @@ mod cli_stripe;
 mod client;
 mod crashes;
 mod customers;
+mod deletion;
 mod doctor;
 mod emails;
 mod licenses;

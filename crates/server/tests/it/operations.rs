@@ -13,7 +13,7 @@ use crate::client::Answer;
 use crate::world::{Setup, World};
 
 /// Every call of the API, as the contract has it.
-const CALLS: [(&str, &str); 15] = [
+const CALLS: [(&str, &str); 17] = [
     ("POST", "/api/customers/signup"),
     ("POST", "/api/customers/login"),
     ("POST", "/api/customers/logout"),
@@ -27,6 +27,8 @@ const CALLS: [(&str, &str); 15] = [
     ("GET", "/.well-known/jwks.json"),
     ("POST", "/api/webhooks/stripe"),
     ("GET", "/livez"),
+    ("GET", "/api/customers/me/export"),
+    ("POST", "/api/customers/me/delete"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
 ];

@@ -13,6 +13,7 @@ mod email;
 mod entry;
 mod form;
 mod home;
+mod leaving;
 mod license;
 mod mail_links;
 mod mailbox;
@@ -57,6 +58,8 @@ pub fn router() -> Router<WebState> {
         .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
         .route("/email/object", get(email::ask_object).post(email::object))
         .route("/account/email", post(settings::ask_email_change).get(settings::to_settings))
+        .route("/account/export", get(leaving::export))
+        .route("/account/delete", get(leaving::ask).post(leaving::delete))
         .route("/account/settings", get(settings::show_settings))
         .route("/account/password", post(settings::change_password).get(settings::to_settings))
         .route("/checkout/return", get(checkout::back_from_payment))
