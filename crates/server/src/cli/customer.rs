@@ -55,7 +55,7 @@ pub enum CustomerCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Delete an account for good. Invoices, licence numbers and the memory of the trial stay; who it was does not.
+    /// Delete an account for good: who it was goes, and a tombstone stays.
     Delete(leaving::DeleteArgs),
 }
 

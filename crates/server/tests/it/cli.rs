@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 45] = [
+const COMMANDS: [&[&str]; 47] = [
     &[],
     &["serve"],
     &["demo"],
@@ -84,6 +84,8 @@ const COMMANDS: [&[&str]; 45] = [
     &["customer", "explain"],
     &["customer", "sync"],
     &["customer", "set-email"],
+    &["customer", "export"],
+    &["customer", "delete"],
     &["trial"],
     &["trial", "extend"],
     &["manual"],
