@@ -149,6 +149,12 @@ pub enum Refusal {
     /// No end is planned, and nothing is paused.
     #[error("There is nothing to resume: the subscription runs, and no end is planned.")]
     NothingToResume,
+    /// A subscription runs that would go on being charged.
+    #[error(
+        "A subscription is running. End it first, or say `end_subscription`: then it ends at once, and what is left of its \
+         period is not paid back."
+    )]
+    SubscriptionRunning,
     /// The card was refused.
     #[error("The payment was declined, and nothing was changed. Update the payment details and try again.")]
     PaymentDeclined,
@@ -173,6 +179,9 @@ pub enum Refusal {
     /// An operator has revoked it.
     #[error("The license was revoked by the vendor, and no other one is issued. Contact the vendor.")]
     LicenseRevoked,
+    /// The account is gone, and nothing comes after it.
+    #[error("The account of this customer was deleted, and its licenses with it.")]
+    CustomerDeleted,
     /// The token is not one of ours.
     #[error("The token is not a license issued here.")]
     LicenseInvalid,
@@ -275,6 +284,7 @@ impl Refusal {
             Self::SamePlan => "same_plan",
             Self::ChangeNotPossible { .. } => "change_not_possible",
             Self::NothingToResume => "nothing_to_resume",
+            Self::SubscriptionRunning => "subscription_running",
             Self::PaymentDeclined => "payment_declined",
             Self::NoBilling => "no_billing",
             Self::TrialNotExtendable { .. } => "trial_not_extendable",
@@ -282,6 +292,7 @@ impl Refusal {
             Self::AlreadyRecorded => "already_recorded",
             Self::NoLicense => "no_license",
             Self::LicenseRevoked => "license_revoked",
+            Self::CustomerDeleted => "customer_deleted",
             Self::LicenseInvalid => "license_invalid",
             Self::StatusListUnknown => "status_list_not_found",
             Self::LicenseKeyCompromised => "key_compromised",
@@ -327,6 +338,7 @@ impl Refusal {
             | Self::SamePlan
             | Self::ChangeNotPossible { .. }
             | Self::NothingToResume
+            | Self::SubscriptionRunning
             | Self::PaymentDeclined
             | Self::NoBilling
             | Self::TrialNotExtendable { .. }
@@ -342,6 +354,7 @@ impl Refusal {
             | Self::SigningKeysChanged
             | Self::KeySetRefused { .. }
             | Self::NoKeySet
+            | Self::CustomerDeleted
             | Self::TooManyRequests { .. } => None,
         }
     }

@@ -46,6 +46,7 @@ fn all() -> Vec<Refusal> {
         Refusal::SamePlan,
         Refusal::ChangeNotPossible { reason: "it is paused. Resume it first" },
         Refusal::NothingToResume,
+        Refusal::SubscriptionRunning,
         Refusal::PaymentDeclined,
         Refusal::NoBilling,
         Refusal::TrialNotExtendable { reason: "a paid subscription runs" },
@@ -53,6 +54,7 @@ fn all() -> Vec<Refusal> {
         Refusal::AlreadyRecorded,
         Refusal::NoLicense,
         Refusal::LicenseRevoked,
+        Refusal::CustomerDeleted,
         Refusal::LicenseInvalid,
         Refusal::LicenseKeyCompromised,
         Refusal::SigningKeyUnknown,
@@ -119,10 +121,12 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::KeySetRefused { .. } => 45,
         Refusal::NoKeySet => 46,
         Refusal::StatusListUnknown => 47,
+        Refusal::SubscriptionRunning => 48,
+        Refusal::CustomerDeleted => 49,
     }
 }
 
-const VARIANTS: usize = 48;
+const VARIANTS: usize = 50;
 
 #[test]
 fn codes_are_unique_plain_words() {

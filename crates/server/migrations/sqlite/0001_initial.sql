@@ -24,6 +24,7 @@ create table customers (
     password_hash text not null,
     -- The projection of the active billing link; a reference that no end user sees.
     stripe_customer_id text unique,
+    -- What is left of a deleted account: its id, also in place of the address, and times. Others refer to it.
     deleted_at text,
     created_at text not null,
     updated_at text not null
@@ -196,7 +197,7 @@ create table webhook_inbox (
 create index webhook_inbox_due on webhook_inbox (run_at) where state = 'pending';
 create index webhook_inbox_waiting on webhook_inbox (received_at) where state = 'pending';
 create index webhook_inbox_dead on webhook_inbox (id) where state = 'dead';
-create index webhook_inbox_external on webhook_inbox (external_customer) where state = 'pending';
+create index webhook_inbox_external on webhook_inbox (external_customer);
 create index webhook_inbox_event on webhook_inbox (event_id);
 create index webhook_inbox_customer_state on webhook_inbox (customer_id, state);
 
@@ -204,7 +205,7 @@ create table outbox (
     id integer primary key,
     effect_id text not null unique,
     customer_id text,
-    kind text not null check (kind in ('mail', 'password_forgot', 'customer_update')),
+    kind text not null check (kind in ('mail', 'password_forgot', 'customer_update', 'customer_delete')),
     dedupe_key text not null unique,
     -- What is no mail has no subject and no text; a recipient only where an address is what it is about.
     recipient text not null,

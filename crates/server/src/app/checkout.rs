@@ -65,7 +65,7 @@ struct Wanted {
 }
 
 /// What became of an earlier attempt.
-enum Settled {
+pub(super) enum Settled {
     /// It is the one that is wanted, and it can still be paid.
     Reuse(String),
     /// It can no longer be paid.
@@ -186,7 +186,7 @@ impl App {
     }
 
     /// Finds out what an earlier attempt is now, and closes it unless it fits what is wanted.
-    async fn settle(&self, lease: &Lease, attempt: &OpenAttempt, fits: bool) -> Result<Settled, Error> {
+    pub(super) async fn settle(&self, lease: &Lease, attempt: &OpenAttempt, fits: bool) -> Result<Settled, Error> {
         let session = match self.find_session(attempt).await {
             Ok(session) => session,
             Err(error) if means_no_session(&error) => {

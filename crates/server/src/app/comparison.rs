@@ -5,7 +5,7 @@
 //! look decides. Subscriptions of other programs on the account are passed over.
 
 use counterfoil_core::comparison::calls_for_look;
-use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
+use counterfoil_core::{CustomerId, ExternalCustomerId, Refusal, Timestamp};
 
 use super::sweep_runs::{Held, Step};
 use super::{App, Error, Failure};
@@ -131,7 +131,8 @@ impl App {
         let ours = row.instance.as_deref() == Some(self.instance.instance_id.as_str());
         let claimed = row.customer_id.as_deref().filter(|_| ours).and_then(|text| text.parse::<CustomerId>().ok());
         let Some(customer_id) = claimed else { return Ok(None) };
-        if store::customers::find(tx, &customer_id).await?.is_none() {
+        let is_deleted = store::customers::find_tombstone(tx, &customer_id).await?.is_some();
+        if !is_deleted && store::customers::find(tx, &customer_id).await?.is_none() {
             tracing::error!(%customer_id, "the provider has a subscription of a customer that is not in the book");
             return Ok(None);
         }
@@ -156,6 +157,11 @@ impl App {
                 Ok(true)
             }
             Ok(false) | Err(Error::Failed(Failure::CustomerBusy)) => Ok(false),
+            // It was in the list, so the account is deleted, and an operator has to know what still runs.
+            Err(Error::Refused(Refusal::CustomerUnknown)) => {
+                self.report_if_paid(customer_id, suspect.unlinked.as_slice()).await?;
+                Ok(false)
+            }
             Err(Error::Failed(failure)) if failure.is_transient() => Err(failure.into()),
             Err(error) => {
                 tracing::error!(%customer_id, %error, "the comparison could not look at a customer");

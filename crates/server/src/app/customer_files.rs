@@ -96,10 +96,10 @@ impl App {
     /// Why this customer has a licence, or has none.
     ///
     /// # Errors
-    /// [`Refusal::CustomerUnknown`], or failures.
+    /// [`Refusal::CustomerUnknown`], [`Refusal::CustomerDeleted`], or failures.
     pub async fn explain_customer(&self, customer_id: &CustomerId) -> Result<Explanation, Error> {
+        let customer = self.find_customer_or_tombstone(customer_id).await?.ok_or(Refusal::CustomerDeleted)?;
         let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let rules = (self.catalog.as_ref(), self.settings.email_verification);
         let case = CaseFile::load(&mut tx, customer, rules, self.now()).await?;
         tx.rollback().await?;
@@ -109,10 +109,10 @@ impl App {
     /// Everything about this customer.
     ///
     /// # Errors
-    /// [`Refusal::CustomerUnknown`], or failures.
+    /// [`Refusal::CustomerUnknown`], [`Refusal::CustomerDeleted`], or failures.
     pub async fn customer_file(&self, customer_id: &CustomerId) -> Result<CustomerFile, Error> {
+        let customer = self.find_customer_or_tombstone(customer_id).await?.ok_or(Refusal::CustomerDeleted)?;
         let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         let file = CustomerFile::load(&mut tx, customer, self.now()).await?;
         tx.rollback().await?;
         Ok(file)

@@ -34,6 +34,7 @@ impl App {
             let result = match effect.kind {
                 Kind::PasswordForgot => self.answer_forgotten_password(effect).await,
                 Kind::CustomerUpdate => self.update_external_customer(effect).await,
+                Kind::CustomerDelete => self.delete_external_customer(effect).await,
             };
             if let Err(error) = result {
                 self.put_effect_back(effect, &error).await?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use counterfoil_core::link::{Verdict, judge};
-use counterfoil_core::{CustomerId, ExternalCustomerId};
+use counterfoil_core::{CustomerId, ExternalCustomerId, Refusal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -158,6 +158,8 @@ impl App {
                 tx.commit().await?;
                 Ok(())
             }
+            // Known a moment ago, so the account is deleted.
+            Err(Error::Refused(Refusal::CustomerUnknown)) => self.finish_for_deleted(customer_id, rows).await,
             Err(error) => self.fail_rows(rows, &error).await,
         }
     }
@@ -245,7 +247,7 @@ impl App {
         Ok(tx.commit().await?)
     }
 
-    async fn fail_rows(&self, rows: &[Claimed], error: &Error) -> Result<(), Error> {
+    pub(super) async fn fail_rows(&self, rows: &[Claimed], error: &Error) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -293,8 +295,10 @@ impl App {
     }
 }
 
+/// A deleted account is known, too: what comes about it is finished and not waited for.
 async fn known(tx: &mut Tx, customer_id: CustomerId) -> Result<Owner, Error> {
-    let known = store::customers::find(tx, &customer_id).await?.is_some();
+    let known = store::customers::find(tx, &customer_id).await?.is_some()
+        || store::customers::find_tombstone(tx, &customer_id).await?.is_some();
     Ok(if known { Owner::Customer(customer_id) } else { Owner::NotYet })
 }
 

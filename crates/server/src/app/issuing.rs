@@ -1,7 +1,7 @@
 //! Issuing: the next version when the facts changed, and the mail that carries it.
 //!
-//! Nothing is issued under a hold. [`App::issue_license`] asks for it in the transaction that writes, whoever calls, so that a
-//! caller who forgets cannot bring a revoked licence back.
+//! Nothing is issued under a hold, and nothing to a deleted account. [`App::issue_license`] asks for both in the transaction that
+//! writes, whoever calls, so that a caller who forgets cannot bring a revoked licence back.
 
 use counterfoil_core::entitlement::Grant;
 use counterfoil_core::license::{Terms, facts_digest, terms_digest};
@@ -209,7 +209,7 @@ impl App {
     /// Issues this version, which is the one after the newest.
     ///
     /// # Errors
-    /// [`Refusal::LicenseRevoked`] under a hold; failures of the database.
+    /// [`Refusal::LicenseRevoked`] under a hold, [`Refusal::CustomerDeleted`]; failures of the database.
     pub async fn issue_license(
         &self,
         tx: &mut Tx,
@@ -220,6 +220,10 @@ impl App {
     ) -> Result<License, Error> {
         if store::holds::find(tx, &customer.customer_id).await?.is_some() {
             return Err(Refusal::LicenseRevoked.into());
+        }
+        // Held to the end of the transaction: who deletes the account at the same moment comes before, or revokes this version, too.
+        if !store::customers::hold(tx, &customer.customer_id).await? {
+            return Err(Refusal::CustomerDeleted.into());
         }
         let license_id = LicenseId::from_random(self.entropy.bytes());
         let terms = Terms::draft(license_id, customer.customer_id.clone(), next.version, grant, now);

@@ -73,8 +73,8 @@ impl App {
     /// not a revoked one: whoever has that gets nothing more for it. Nothing is written.
     ///
     /// # Errors
-    /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::LicenseKeyCompromised`], [`Refusal::LicenseRevoked`],
-    /// [`Refusal::NoLicense`] where nothing is entitled any more, [`Refusal::TooManyRequests`].
+    /// [`Refusal::LicenseInvalid`] for a token that is not ours, [`Refusal::LicenseKeyCompromised`], [`Refusal::CustomerDeleted`],
+    /// [`Refusal::LicenseRevoked`], [`Refusal::NoLicense`] where nothing is entitled any more, [`Refusal::TooManyRequests`].
     pub async fn refresh_license(&self, token: &str) -> Result<License, Error> {
         let now = self.now();
         let verified = self.own_claims(token, now).await?;
@@ -86,6 +86,9 @@ impl App {
         let customer_id: CustomerId = claims.customer_id.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let license_id: LicenseId = claims.jti.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let mut tx = self.db.begin_read().await?;
+        if store::customers::find_tombstone(&mut tx, &customer_id).await?.is_some() {
+            return Err(Refusal::CustomerDeleted.into());
+        }
         store::customers::find(&mut tx, &customer_id).await?.ok_or(Refusal::LicenseInvalid)?;
         let shown = store::licenses::find(&mut tx, &customer_id, &license_id).await?.ok_or(Refusal::LicenseInvalid)?;
         let subscription = find_subscription(&mut tx, &customer_id).await?;

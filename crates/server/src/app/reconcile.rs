@@ -171,6 +171,10 @@ impl App {
         for row in &page.items {
             let Some(found) = self.owner_of_row(&mut tx, row).await? else { continue };
             let Some(external) = found.unlinked else { continue };
+            // Nobody links a deleted account again; the daily comparison tells of what still runs.
+            if store::customers::find(&mut tx, &found.customer_id).await?.is_none() {
+                continue;
+            }
             if differences.iter().any(|each| each.customer_id == found.customer_id) {
                 continue;
             }

@@ -6,7 +6,7 @@ pub use counterfoil_core::checkout::CheckoutTrial;
 pub use counterfoil_core::facts::DisputePolicy;
 pub use counterfoil_core::trial::TrialPer;
 
-pub use crate::config::{CheckoutAuth, DuplicatePolicy, EmailVerification, StatusListSettings};
+pub use crate::config::{CheckoutAuth, DuplicatePolicy, EmailVerification, OnDelete, StatusListSettings};
 
 /// Settings of the use cases.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct Settings {
     pub dispute_policy: DisputePolicy,
     /// What happens to a second subscription.
     pub duplicate_policy: DuplicatePolicy,
+    /// What becomes of the provider's customer when an account is deleted.
+    pub on_delete: OnDelete,
     /// What becomes of a trial where the customer pays before its end.
     pub checkout_trial: CheckoutTrial,
     /// Whether an address has to be verified before its trial gives a licence.

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
 use super::sessions::Caller;
-use super::settings::{CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, TrialPer};
+use super::settings::{
+    CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, OnDelete, TrialPer,
+};
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::stripe::{Stripe, StripeConfig};
@@ -65,6 +67,7 @@ async fn world(engine: crate::db::Engine) -> World {
             checkout_auth: CheckoutAuth::CustomerId,
             dispute_policy: DisputePolicy::Ignore,
             duplicate_policy: DuplicatePolicy::Flag,
+            on_delete: OnDelete::Keep,
             checkout_trial: CheckoutTrial::End,
             email_verification: EmailVerification::Off,
             trial_per: TrialPer::Person,

@@ -12,6 +12,9 @@ use crate::store;
 /// For how long a signed answer counts.
 const ANSWER_SECONDS: i64 = 300;
 
+/// The licence of an account that was deleted.
+const DELETED: &str = "customer_deleted";
+
 /// The question.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -111,6 +114,9 @@ impl App {
         at: Timestamp,
     ) -> Result<Known, Error> {
         let issued = store::licenses::find(tx, customer_id, license_id).await?;
+        if issued.is_some() && store::customers::find_tombstone(tx, customer_id).await?.is_some() {
+            return Ok(Known::Version { against: Some(DELETED), is_newest: true });
+        }
         let newest = store::licenses::find_newest(tx, customer_id).await?;
         let customer = store::customers::find(tx, customer_id).await?;
         let subscription = store::subscriptions::find(tx, customer_id).await?;
@@ -145,10 +151,11 @@ fn judge(
     let missing: Vec<String> = question.features.iter().filter(|feature| !has(feature)).cloned().collect();
     let is_other_product =
         question.product.as_ref().is_some_and(|product| claims.is_some_and(|claims| claims.aud != *product));
-    let revoked = Ended::Revoked.word();
+    // These say more than that it has expired as well.
+    let for_good = [Ended::Revoked.word(), DELETED];
     let (valid, code) = match (verified.entitled(), against) {
         _ if is_other_product => (false, "wrong_product"),
-        (_, Some(against)) if against == revoked || verified.entitled() => (false, against),
+        (_, Some(against)) if for_good.contains(&against) || verified.entitled() => (false, against),
         (false, _) => (false, verified.state.code()),
         (true, _) if !missing.is_empty() => (false, "feature_missing"),
         (true, _) if !is_newest => (true, State::Superseded.code()),

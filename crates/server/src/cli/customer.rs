@@ -1,6 +1,7 @@
 //! `counterfoil customer`: what there is to know of one customer, for support.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use super::operator::{Why, clock_of, open_app};
 use super::output::{self, coded, table};
-use super::{Common, database, log_quietly};
+use super::{Common, database, leaving, log_quietly};
 use crate::app::App;
 use crate::app::customer_files::{CaseFile, CustomerFile};
 use crate::app::explain::explain;
@@ -54,6 +55,16 @@ pub enum CustomerCommand {
         #[command(flatten)]
         why: Why,
     },
+    /// Hand out everything that is kept of a customer, as one JSON document.
+    Export {
+        /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
+        customer: String,
+        /// The file to write, which only you can read; standard output where none is given.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Delete an account for good: who it was goes, and a tombstone stays.
+    Delete(leaving::DeleteArgs),
 }
 
 /// Runs one of them; works beside a running service.
@@ -65,6 +76,8 @@ pub async fn run(common: &Common, command: CustomerCommand) -> anyhow::Result<Ex
         CustomerCommand::Sync { customer, why } => sync(common, &customer, &why).await,
         CustomerCommand::SetEmail { customer, email, why } => set_email(common, &customer, &email, &why).await,
         CustomerCommand::VerifyEmail { customer, why } => verify_email(common, &customer, &why).await,
+        CustomerCommand::Export { customer, output } => leaving::export(common, &customer, output.as_deref()).await,
+        CustomerCommand::Delete(args) => leaving::delete(common, &args).await,
     }
 }
 
@@ -72,7 +85,9 @@ async fn show(common: &Common, wanted: &str) -> anyhow::Result<ExitCode> {
     let config = common.load_config()?;
     let db = database::open_to_read(&config).await?;
     let mut tx = db.begin_read().await?;
-    let customer = find_customer_by_any(&mut tx, wanted.trim()).await?.ok_or_else(no_such_customer)?;
+    let Some(customer) = find_customer_by_any(&mut tx, wanted.trim()).await? else {
+        return leaving::show_tombstone(common, tx, wanted.trim()).await;
+    };
     let file = CustomerFile::load(&mut tx, customer, Clock::system().now()).await?;
     tx.rollback().await?;
     output::show(common.json, &json!(CustomerFileBody::from(&file)), || in_words(&file));
@@ -85,7 +100,9 @@ async fn explain_customer(common: &Common, wanted: &str) -> anyhow::Result<ExitC
     // In sandbox mode the service lives in the sandbox's time, as long as that runs.
     let clock = clock_of(&config).await;
     let mut tx = db.begin_read().await?;
-    let customer = find_customer_by_any(&mut tx, wanted.trim()).await?.ok_or_else(no_such_customer)?;
+    let Some(customer) = find_customer_by_any(&mut tx, wanted.trim()).await? else {
+        return leaving::show_tombstone(common, tx, wanted.trim()).await;
+    };
     let rules = (&config.catalog, config.email_verification);
     let case = CaseFile::load(&mut tx, customer, rules, clock.now()).await?;
     tx.rollback().await?;
@@ -138,7 +155,7 @@ pub async fn find_id(app: &App, wanted: &str) -> anyhow::Result<CustomerId> {
     Ok(app.find_customer(wanted).await?.ok_or_else(no_such_customer)?.customer_id)
 }
 
-fn no_such_customer() -> anyhow::Error {
+pub fn no_such_customer() -> anyhow::Error {
     coded(
         "customer_not_found",
         "there is no such customer: give the id (cust_…), the e-mail address, or the id at Stripe (cus_…)",

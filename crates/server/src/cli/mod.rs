@@ -12,6 +12,7 @@ mod event;
 mod job;
 mod keys;
 mod keys_root;
+mod leaving;
 mod license;
 mod license_changes;
 mod manual;

@@ -238,6 +238,7 @@ fn settings(config: &Config) -> Settings {
         checkout_auth: config.checkout_auth,
         dispute_policy: config.dispute_policy,
         duplicate_policy: config.duplicate_policy,
+        on_delete: config.on_delete,
         checkout_trial: config.checkout_trial,
         email_verification: config.email_verification,
         trial_per: config.trial_per.clone(),

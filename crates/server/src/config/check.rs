@@ -13,8 +13,8 @@ use super::error::Problems;
 use super::settings::{self, Setting};
 use super::source::Values;
 use super::{
-    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, PublicUrl, accounts, checkout, keys, licenses,
-    mode, trials,
+    CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, OnDelete, PublicUrl, accounts, checkout, keys,
+    licenses, mode, trials,
 };
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
@@ -45,6 +45,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let dispute_policy = dispute_policy(&values, problems);
     let duplicate_policy = duplicate_policy(&values, problems);
     let email_verification = accounts::email_verification(&values, problems);
+    let on_delete = on_delete(&values, problems);
     let trial_per = trials::trial_per(&values, problems);
     let trial_reminders = flag(&values, &settings::TRIAL_REMINDERS, true, problems);
     let product = one_line(&values, &settings::PRODUCT, "licences name it as their audience", problems);
@@ -79,6 +80,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         checkout_auth,
         dispute_policy: dispute_policy?,
         duplicate_policy: duplicate_policy?,
+        on_delete: on_delete?,
         checkout_trial: checkout_trial?,
         checkout: checkout_page?,
         email_verification: email_verification?,
@@ -217,6 +219,19 @@ fn duplicate_policy(values: &Values, problems: &mut Problems) -> Option<Duplicat
         other => {
             let message = format!("`{other}` is unknown: write `flag`, `cancel` or `cancel_and_refund`");
             problems.add("invalid_duplicate_policy", &given.name, message);
+            None
+        }
+    }
+}
+
+fn on_delete(values: &Values, problems: &mut Problems) -> Option<OnDelete> {
+    let Some(given) = values.get(&settings::ON_DELETE) else { return Some(OnDelete::Keep) };
+    match given.text.as_str() {
+        "keep" => Some(OnDelete::Keep),
+        "delete" => Some(OnDelete::Delete),
+        other => {
+            let message = format!("`{other}` is unknown: write `keep` or `delete`");
+            problems.add("invalid_on_delete", &given.name, message);
             None
         }
     }

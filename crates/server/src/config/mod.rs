@@ -67,6 +67,8 @@ pub struct Config {
     pub dispute_policy: DisputePolicy,
     /// What happens to a second subscription.
     pub duplicate_policy: DuplicatePolicy,
+    /// What becomes of the provider's customer when an account is deleted.
+    pub on_delete: OnDelete,
     /// What becomes of a trial where the customer pays before its end.
     pub checkout_trial: CheckoutTrial,
     /// What checkout pages offer and ask for.
@@ -165,6 +167,15 @@ pub enum DuplicatePolicy {
     Cancel,
     /// The same, and what was paid for its newest period is given back first.
     CancelAndRefund,
+}
+
+/// What becomes of the provider's customer when an account is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDelete {
+    /// It stays with its invoices, which the law may want kept.
+    Keep,
+    /// It is deleted as well.
+    Delete,
 }
 
 /// How log lines look.

@@ -43,6 +43,7 @@ pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_C
 pub(super) static DISPUTE_POLICY: Setting = plain("dispute_policy", "COUNTERFOIL_DISPUTE_POLICY");
 pub(super) static DUPLICATE_POLICY: Setting = plain("duplicate_policy", "COUNTERFOIL_DUPLICATE_POLICY");
 pub(super) static EMAIL_VERIFICATION: Setting = plain("email_verification", "COUNTERFOIL_EMAIL_VERIFICATION");
+pub(super) static ON_DELETE: Setting = plain("on_delete", "COUNTERFOIL_ON_DELETE");
 pub(super) static TRIAL_PER: Setting = plain("trial_per", "COUNTERFOIL_TRIAL_PER");
 pub(super) static PUBLIC_MAIL_DOMAINS: Setting = plain("public_mail_domains", "COUNTERFOIL_PUBLIC_MAIL_DOMAINS");
 pub(super) static TRIAL_REMINDERS: Setting = flag("trial_reminders", "COUNTERFOIL_TRIAL_REMINDERS");
@@ -62,7 +63,7 @@ pub(super) static LICENSE_KEY_STORE: Setting = plain("license_key_store", "COUNT
 pub(super) static KEY_ENCRYPTION_KEY: Setting = secret("key_encryption_key", "COUNTERFOIL_KEY_ENCRYPTION_KEY");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 34] = [
+pub(super) static ALL: [&Setting; 35] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -80,6 +81,7 @@ pub(super) static ALL: [&Setting; 34] = [
     &DISPUTE_POLICY,
     &DUPLICATE_POLICY,
     &EMAIL_VERIFICATION,
+    &ON_DELETE,
     &TRIAL_PER,
     &PUBLIC_MAIL_DOMAINS,
     &TRIAL_REMINDERS,

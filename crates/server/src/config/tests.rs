@@ -279,6 +279,7 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_DISPUTE_POLICY", "maybe", "invalid_dispute_policy"),
         ("COUNTERFOIL_DUPLICATE_POLICY", "refund", "invalid_duplicate_policy"),
         ("COUNTERFOIL_EMAIL_VERIFICATION", "on", "invalid_email_verification"),
+        ("COUNTERFOIL_ON_DELETE", "forget", "invalid_on_delete"),
         ("COUNTERFOIL_LOG_FORMAT", "xml", "invalid_log_format"),
         ("STRIPE_CALLS_PER_SECOND", "0", "invalid_calls_per_second"),
         ("STRIPE_CALLS_PER_SECOND", "-5", "invalid_calls_per_second"),

@@ -160,6 +160,32 @@ impl EmailChangedMail {
     }
 }
 
+/// The last mail: the account is deleted.
+#[derive(Clone, Debug, Template)]
+#[template(path = "mail/goodbye.txt")]
+pub struct GoodbyeMail {
+    /// The vendor's product.
+    pub product: String,
+    /// Our own origin, without a slash at its end.
+    pub public_url: String,
+    /// A moment in words.
+    pub deleted_at: String,
+}
+
+impl GoodbyeMail {
+    /// The subject.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        format!("Your {} account was deleted", self.product)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        text(self)
+    }
+}
+
 fn text(mail: &impl Template) -> String {
     mail.render().expect("strings render into memory without fail")
 }
@@ -181,6 +207,11 @@ mod tests {
         let verify = VerifyEmailMail { product: product.clone(), link: link_v, public_url: public_url.clone() };
         let asked = EmailChangeAskedMail { product: product.clone(), link: link_o, public_url: public_url.clone() };
         let email = EmailChangedMail { product: product.clone(), public_url: public_url.clone() };
+        let goodbye = GoodbyeMail {
+            product: product.clone(),
+            public_url: public_url.clone(),
+            deleted_at: "17 November 2026, 09:30 UTC".into(),
+        };
         let changed = PasswordChangedMail {
             product,
             changed_at: "17 November 2026, 09:30 UTC".into(),
@@ -194,6 +225,7 @@ mod tests {
             ("email_change_asked", asked.body()),
             ("email_changed", email.body()),
             ("verify_email", verify.body()),
+            ("goodbye", goodbye.body()),
         ]
     }
 

@@ -179,6 +179,13 @@ pub trait PaymentProvider: Send + Sync {
         name: Option<&'a str>,
     ) -> BoxFuture<'a, Result<(), ProviderError>>;
 
+    /// Deletes the customer with all its subscriptions. One that is gone already is as good.
+    fn delete_customer<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        id: &'a ExternalCustomerId,
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
     /// All customers with this e-mail, to the last page, from a consistent list (never a search index).
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>>;
 

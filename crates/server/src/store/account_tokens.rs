@@ -142,3 +142,8 @@ pub async fn count_since(
 pub async fn delete_expired(tx: &mut Tx, before: Timestamp) -> Result<u64, DbError> {
     tx.query("delete from account_tokens where expires_at <= $1").bind(before).execute().await
 }
+
+/// Removes all of the customer's links: one of them may hold an address.
+pub async fn delete_all(tx: &mut Tx, customer_id: &CustomerId) -> Result<u64, DbError> {
+    tx.query("delete from account_tokens where customer_id = $1").bind(customer_id).execute().await
+}

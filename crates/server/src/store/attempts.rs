@@ -275,3 +275,15 @@ pub async fn list_unfinished(tx: &mut Tx, customer_id: &CustomerId) -> Result<Ve
         })
         .collect()
 }
+
+/// Takes out of the customer's attempts what they were made with. That they were made stays.
+pub async fn erase(tx: &mut Tx, customer_id: &CustomerId) -> Result<(), DbError> {
+    tx.query(
+        "update checkout_attempts set success_url = '', cancel_url = '', frozen_params = '', url = null \
+         where customer_id = $1",
+    )
+    .bind(customer_id)
+    .execute()
+    .await?;
+    Ok(())
+}

@@ -103,3 +103,15 @@ pub async fn list(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<V
         })
         .collect()
 }
+
+/// Whether the history of the customer has this very line.
+pub async fn is_noted(tx: &mut Tx, customer_id: &CustomerId, action: &str, detail: &str) -> Result<bool, DbError> {
+    let row = tx
+        .query("select id from audit_log where customer_id = $1 and action = $2 and detail = $3 limit 1")
+        .bind(customer_id)
+        .bind(action)
+        .bind(detail)
+        .optional()
+        .await?;
+    Ok(row.is_some())
+}

@@ -203,3 +203,70 @@ pub async fn project_external_id(
         .await?;
     Ok(changed == 1)
 }
+
+/// Holds the customer's row to the end of the transaction. False where the account is deleted, or another transaction has just
+/// deleted it.
+pub async fn hold(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError> {
+    let held = tx
+        .query("update customers set updated_at = updated_at where customer_id = $1 and deleted_at is null")
+        .bind(customer_id)
+        .execute()
+        .await?;
+    Ok(held == 1)
+}
+
+/// Takes everything out of the row that says who it was, and makes it a tombstone. The address gives way to our own id, which is no
+/// address, so that anybody may sign up with it again. False where it is one already.
+pub async fn erase(tx: &mut Tx, customer_id: &CustomerId, now: Timestamp) -> Result<bool, DbError> {
+    let erased = tx
+        .query(
+            "update customers set email = customer_id, company_name = null, password_hash = '', deleted_at = $2, \
+             updated_at = $2 where customer_id = $1 and deleted_at is null",
+        )
+        .bind(customer_id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(erased == 1)
+}
+
+/// What is left of a deleted account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    pub customer_id: CustomerId,
+    /// The provider's id, where the provider still keeps the customer; operators only.
+    pub external_id: Option<ExternalCustomerId>,
+    pub created_at: Timestamp,
+    pub deleted_at: Timestamp,
+}
+
+/// The tombstone of this customer, where the account is deleted.
+pub async fn find_tombstone(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<Tombstone>, DbError> {
+    let row = tx
+        .query(
+            "select customer_id, stripe_customer_id, created_at, deleted_at from customers \
+             where customer_id = $1 and deleted_at is not null",
+        )
+        .bind(customer_id)
+        .optional()
+        .await?;
+    row.map(|row| {
+        Ok(Tombstone {
+            customer_id: row.parse("customer_id")?,
+            external_id: row.get::<Option<String>>("stripe_customer_id")?.map(ExternalCustomerId::new),
+            created_at: row.get("created_at")?,
+            deleted_at: row.get("deleted_at")?,
+        })
+    })
+    .transpose()
+}
+
+/// Whose link to any provider carries this id, in whatever generation, deleted or not.
+pub async fn find_id_by_external_id(tx: &mut Tx, external_id: &str) -> Result<Option<CustomerId>, DbError> {
+    let row = tx
+        .query("select customer_id from billing_links where external_id = $1 limit 1")
+        .bind(external_id)
+        .optional()
+        .await?;
+    row.map(|row| row.parse("customer_id")).transpose()
+}

@@ -134,3 +134,32 @@ pub async fn replay(tx: &mut Tx, number: i64, now: Timestamp) -> Result<(), DbEr
     .await?;
     Ok(())
 }
+
+/// Takes the bodies out of the events about this customer that are done, also of those that were never more than stored: they
+/// hold what the provider knows of a person, and nobody reads them again.
+pub async fn erase_bodies(tx: &mut Tx, customer_id: &CustomerId) -> Result<u64, DbError> {
+    let nothing: &[u8] = &[];
+    tx.query(
+        "update webhook_inbox set body = $2 where state <> 'pending' and (customer_id = $1 or external_customer in \
+         (select external_id from billing_links where customer_id = $1))",
+    )
+    .bind(customer_id)
+    .bind(nothing)
+    .execute()
+    .await
+}
+
+/// Finishes an event about a deleted customer: there is nothing to do about it, and its body is not kept.
+pub async fn finish_for_deleted(tx: &mut Tx, id: i64, now: Timestamp) -> Result<(), DbError> {
+    let nothing: &[u8] = &[];
+    tx.query(
+        "update webhook_inbox set state = 'ignored', ignored_because = 'customer_deleted', processed_at = $2, body = $3, \
+         last_error = null, failure = null where id = $1 and state = 'pending'",
+    )
+    .bind(id)
+    .bind(now)
+    .bind(nothing)
+    .execute()
+    .await?;
+    Ok(())
+}

@@ -247,12 +247,13 @@ pub async fn find_currency(tx: &mut Tx, customer_id: &CustomerId, provider: &str
     row.map_or(Ok(None), |row| row.get("currency"))
 }
 
-/// Customers after `after` with an active link.
+/// Customers after `after` with an active link, the deleted ones left out.
 pub async fn list_linked(tx: &mut Tx, provider: &str, after: &str, limit: i64) -> Result<Vec<CustomerId>, DbError> {
     let rows = tx
         .query(
-            "select customer_id from billing_links where provider = $1 and state = 'active' and customer_id > $2 \
-             order by customer_id limit $3",
+            "select l.customer_id from billing_links l join customers c on c.customer_id = l.customer_id \
+             where l.provider = $1 and l.state = 'active' and l.customer_id > $2 and c.deleted_at is null \
+             order by l.customer_id limit $3",
         )
         .bind(provider)
         .bind(after)
@@ -260,4 +261,13 @@ pub async fn list_linked(tx: &mut Tx, provider: &str, after: &str, limit: i64) -
         .all()
         .await?;
     rows.iter().map(|row| row.parse("customer_id")).collect()
+}
+
+/// Takes the address and the name out of the customer's links. The ids stay: what still comes about them has to find its customer.
+pub async fn erase(tx: &mut Tx, customer_id: &CustomerId) -> Result<(), DbError> {
+    tx.query("update billing_links set email = '', frozen_params = '' where customer_id = $1")
+        .bind(customer_id)
+        .execute()
+        .await?;
+    Ok(())
 }

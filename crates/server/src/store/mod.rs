@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod audit;
 pub mod customers;
 pub mod events;
+pub mod exports;
 pub mod holds;
 pub mod inbox;
 pub mod instance;

@@ -15,6 +15,8 @@ pub enum Kind {
     PasswordForgot,
     /// The provider is to be told the customer's address and name as they are now.
     CustomerUpdate,
+    /// The account is deleted, and the providers are to delete their customer, too.
+    CustomerDelete,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
         match self {
             Self::PasswordForgot => "password_forgot",
             Self::CustomerUpdate => "customer_update",
+            Self::CustomerDelete => "customer_delete",
         }
     }
 
@@ -29,6 +32,7 @@ impl Kind {
         match word {
             "password_forgot" => Ok(Self::PasswordForgot),
             "customer_update" => Ok(Self::CustomerUpdate),
+            "customer_delete" => Ok(Self::CustomerDelete),
             _ => Err(DbError::other("the outbox holds something of an unknown kind")),
         }
     }
@@ -329,4 +333,14 @@ pub async fn list_of_customer(tx: &mut Tx, customer_id: &CustomerId, limit: i64)
             })
         })
         .collect()
+}
+
+/// Removes what is still owed to the customer, and takes recipient and text out of what was sent. That it was sent stays.
+pub async fn erase(tx: &mut Tx, customer_id: &CustomerId) -> Result<(), DbError> {
+    tx.query("delete from outbox where customer_id = $1 and state <> 'sent'").bind(customer_id).execute().await?;
+    tx.query("update outbox set recipient = '', body_text = '', body_html = null where customer_id = $1")
+        .bind(customer_id)
+        .execute()
+        .await?;
+    Ok(())
 }

@@ -120,7 +120,7 @@ pub async fn list_unlisted(
     let rows = tx
         .query(
             "select s.customer_id from subscriptions s join billing_links l on l.customer_id = s.customer_id \
-             where l.provider = $1 and l.state = 'active' and s.stripe_subscription_id is not null \
+             join customers c on c.customer_id = s.customer_id and c.deleted_at is null where l.provider = $1 and l.state = 'active' and s.stripe_subscription_id is not null \
              and s.status not in ('canceled', 'incomplete_expired') and (s.listed_at is null or s.listed_at < $2) \
              and s.updated_at < $2 and s.customer_id > $3 order by s.customer_id limit $4",
         )

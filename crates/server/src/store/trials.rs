@@ -103,3 +103,8 @@ pub async fn decide_notice(
         .await?;
     Ok(inserted == 1)
 }
+
+/// Removes what was decided about telling this customer. The ledger stays.
+pub async fn delete_notices(tx: &mut Tx, customer_id: &CustomerId) -> Result<u64, DbError> {
+    tx.query("delete from trial_notices where customer_id = $1").bind(customer_id).execute().await
+}

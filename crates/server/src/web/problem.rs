@@ -147,6 +147,7 @@ impl From<Refusal> for Problem {
             | Refusal::SamePlan
             | Refusal::ChangeNotPossible { .. }
             | Refusal::NothingToResume
+            | Refusal::SubscriptionRunning
             | Refusal::TrialNotExtendable { .. }
             | Refusal::NoBilling
             | Refusal::NoAgreement
@@ -174,6 +175,7 @@ impl From<Refusal> for Problem {
             | Refusal::SigningKeyUnknown
             | Refusal::NoKeySet
             | Refusal::NoLicense => StatusCode::NOT_FOUND,
+            Refusal::CustomerDeleted => StatusCode::GONE,
             Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         };
         let retry_after_seconds = match &refusal {

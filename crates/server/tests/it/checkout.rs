@@ -1,5 +1,7 @@
 //! Checkout: one counterpart at the provider for one customer, at most one open session, none beside a live subscription.
 
+use counterfoil::app::deletion::Running;
+use counterfoil::app::operators::By;
 use counterfoil_core::IdempotencyKey;
 use serde_json::{Value, json};
 
@@ -162,8 +164,8 @@ async fn scenario_14_callers_cannot_bring_metadata_of_their_own(world: &World) {
 
 async fn scenario_15_a_deleted_account_cannot_check_out(world: &World) {
     let ada = world.customer("ada@example.com").await;
-    let delete = "update customers set deleted_at = $2 where customer_id = $1";
-    world.app.db.query(delete).bind(&ada.customer_id).bind(world.app.now()).execute().await.unwrap();
+    let by = By::command_line("asked by letter").unwrap();
+    world.app.delete_customer_by(&id_of(&ada), &by, Running::Refuse).await.unwrap();
     ada.checkout("professional").await.refused(404, "customer_not_found");
     assert!(world.sandbox().calls().await.is_empty(), "Stripe was not asked");
 }

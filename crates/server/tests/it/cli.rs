@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 53] = [
+const COMMANDS: [&[&str]; 55] = [
     &[],
     &["serve"],
     &["demo"],
@@ -92,6 +92,8 @@ const COMMANDS: [&[&str]; 53] = [
     &["customer", "explain"],
     &["customer", "sync"],
     &["customer", "set-email"],
+    &["customer", "export"],
+    &["customer", "delete"],
     &["trial"],
     &["trial", "extend"],
     &["manual"],

@@ -303,7 +303,7 @@ async fn a_process_without_the_private_half_refuses_to_sign(world: &World) {
     let shared = replica(world, world.data_dir()).await;
     let (_, new) = rotate_now(&world.app).await;
     assert_eq!(active(&shared).await.unwrap().key_id(), new);
-    let problem = other.examine().await;
+    let problem = other.examine(true).await;
     assert!(problem.has_problems(), "{}", problem.in_words());
     other.db.close().await;
     shared.db.close().await;
@@ -340,7 +340,7 @@ async fn a_root_vouches_for_keys_and_products_pin_nothing_else(world: &World) {
     const PATH: &str = "/.well-known/counterfoil-keys.jwt";
     let (root, app) = (RootKey::from_seed(&[1; 32]), &world.app);
     let pinned = root.public().to_string();
-    let check = async || app.examine().await.in_words();
+    let check = async || app.examine(true).await.in_words();
     world.http.get(PATH).await.refused(404, "no_key_set");
     assert!(!check().await.contains("key set"), "nothing to tell where no root signs");
     let text = signed(world, &root, 1, 365).await;

@@ -44,6 +44,7 @@ mod cli_verification;
 mod client;
 mod crashes;
 mod customers;
+mod deletion;
 mod doctor;
 mod emails;
 mod keys;

@@ -7,7 +7,7 @@ use counterfoil::app::sync::Synced;
 use counterfoil::providers::PaymentProvider as _;
 use counterfoil::providers::manual::{NewPayment, NewRefund, Sale};
 use counterfoil::store;
-use counterfoil_core::{ExternalCustomerId, Interval, PlanCode, Refusal, Timestamp};
+use counterfoil_core::{ExternalCustomerId, IdempotencyKey, Interval, PlanCode, Refusal, Timestamp};
 use serde_json::{Value, json};
 
 use crate::actors::Visitor;
@@ -349,7 +349,8 @@ async fn a_customer_deleted_at_stripe_keeps_what_is_paid_by_invoice(world: &Worl
     let statement = world.app.manual_file(&id_of(&ada)).await.unwrap().statements.remove(0);
     let counterpart = counterpart(world, &ada).await;
     assert!(statement.account.ended_at(world.app.now()).is_some());
-    world.app.manual.delete_customer(&counterpart).await.unwrap();
+    let key = IdempotencyKey::from_stored("test:delete".to_owned());
+    world.app.manual.delete_customer(&key, &counterpart).await.unwrap();
     assert_eq!(world.app.sync_customer(&id_of(&ada)).await.unwrap(), Synced::Done { changed: false });
     let stored = world.stored(&ada).await;
     assert_eq!((stored.plan.as_str(), stored.status.as_str()), ("enterprise", "active"));

@@ -13,7 +13,7 @@ use crate::client::Answer;
 use crate::world::{Setup, World};
 
 /// Every call of the API, as the contract has it.
-const CALLS: [(&str, &str); 16] = [
+const CALLS: [(&str, &str); 19] = [
     ("POST", "/api/customers/signup"),
     ("POST", "/api/customers/login"),
     ("POST", "/api/customers/logout"),
@@ -29,6 +29,8 @@ const CALLS: [(&str, &str); 16] = [
     ("GET", "/.well-known/counterfoil-keys.jwt"),
     ("POST", "/api/webhooks/stripe"),
     ("GET", "/livez"),
+    ("GET", "/api/customers/me/export"),
+    ("POST", "/api/customers/me/delete"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
 ];

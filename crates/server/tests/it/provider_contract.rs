@@ -274,6 +274,14 @@ async fn a_plan_changes_now_or_with_the_period_or_not_at_all(side: &impl Side) {
     assert!(after.paid_until > before.paid_until);
 }
 
+async fn a_customer_is_deleted_on_our_word_and_once_more_is_as_good(side: &impl Side) {
+    let (provider, (person, _id)) = (side.provider(), subscriber(side).await);
+    for turn in ["delete", "delete", "delete again"] {
+        provider.delete_customer(&key(turn), &person.id).await.expect("it is gone");
+    }
+    assert!(provider.find_customer(&person.id).await.unwrap().is_none_or(|found| found.deleted));
+}
+
 async fn a_customer_who_is_deleted_is_a_fact(side: &impl Side) {
     let (provider, (person, id)) = (side.provider(), subscriber(side).await);
     side.delete(&person.id).await;
@@ -464,6 +472,7 @@ at_each_provider!(
     money_that_went_back_pays_for_nothing,
     a_renewal_that_went_back_leaves_the_month_before,
     a_plan_changes_now_or_with_the_period_or_not_at_all,
+    a_customer_is_deleted_on_our_word_and_once_more_is_as_good,
     a_customer_who_is_deleted_is_a_fact,
     what_nobody_knows_is_told_so,
     who_cannot_be_reached_may_be_asked_again,

@@ -258,7 +258,7 @@ impl Side for Invoice<'_> {
     }
 
     async fn delete(&self, customer: &ExternalCustomerId) {
-        self.world.app.manual.delete_customer(customer).await.expect("a deletion");
+        self.world.app.manual.delete_customer(&key("delete"), customer).await.expect("a deletion");
     }
 
     async fn cut_off(&self) -> Box<dyn PaymentProvider> {

@@ -181,7 +181,7 @@ impl Manual {
     ///
     /// # Errors
     /// Failures.
-    pub async fn delete_customer(&self, customer: &ExternalCustomerId) -> Result<(), ProviderError> {
+    pub(super) async fn forget_customer(&self, customer: &ExternalCustomerId) -> Result<(), ProviderError> {
         let mut tx = self.db.begin().await.map_err(broken)?;
         records::delete_customer(&mut tx, customer, self.clock.now()).await.map_err(broken)?;
         tx.commit().await.map_err(broken)

@@ -204,6 +204,14 @@ impl PaymentProvider for Manual {
         })
     }
 
+    fn delete_customer<'a>(
+        &'a self,
+        _key: &'a IdempotencyKey,
+        id: &'a ExternalCustomerId,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.forget_customer(id))
+    }
+
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>> {
         Box::pin(self.find_by_email(email))
     }

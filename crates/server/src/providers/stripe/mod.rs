@@ -142,6 +142,19 @@ impl PaymentProvider for Stripe {
         })
     }
 
+    fn delete_customer<'a>(
+        &'a self,
+        key: &'a IdempotencyKey,
+        id: &'a ExternalCustomerId,
+    ) -> BoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            match self.client.delete(&facts::resource("/v1/customers", id.as_str())?, key).await {
+                Ok(_) | Err(ProviderError::CustomerMissing | ProviderError::Missing { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>> {
         Box::pin(facts::find_customers(&self.client, email))
     }

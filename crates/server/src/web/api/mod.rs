@@ -1,6 +1,7 @@
 //! The JSON API. One file a resource; what each call takes and answers is described beside its handler, and that description
 //! is the OpenAPI document.
 
+pub mod account;
 pub mod admin;
 pub mod customers;
 pub mod emails;
@@ -52,6 +53,8 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::log_in))
         .routes(routes!(customers::log_out))
         .routes(routes!(customers::me))
+        .routes(routes!(account::export))
+        .routes(routes!(account::delete))
         .routes(routes!(passwords::forgot))
         .routes(routes!(passwords::reset))
         .routes(routes!(passwords::change))

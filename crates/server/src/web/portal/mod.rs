@@ -13,6 +13,7 @@ mod email;
 mod entry;
 mod form;
 mod home;
+mod leaving;
 mod license;
 mod mail_links;
 mod mailbox;
@@ -59,6 +60,8 @@ pub fn router() -> Router<WebState> {
         .route("/email/verify", get(email::ask_verify).post(email::verify))
         .route("/account/email/verify", post(settings::resend_verification).get(settings::to_settings))
         .route("/account/email", post(settings::ask_email_change).get(settings::to_settings))
+        .route("/account/export", get(leaving::export))
+        .route("/account/delete", get(leaving::ask).post(leaving::delete))
         .route("/account/settings", get(settings::show_settings))
         .route("/account/password", post(settings::change_password).get(settings::to_settings))
         .route("/checkout/return", get(checkout::back_from_payment))

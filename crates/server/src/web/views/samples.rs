@@ -337,6 +337,18 @@ fn confirm() -> ConfirmView {
     }
 }
 
+fn delete(is_refused: bool) -> DeleteAccountView {
+    let problem = FormProblem { code: "wrong_password".into(), text: NASTY.into() };
+    let error = ("current_password".to_owned(), NASTY.to_owned());
+    let refused = FormState { problem: Some(problem), error: Some(error) };
+    DeleteAccountView {
+        frame: frame(true),
+        email: if is_refused { NASTY.into() } else { "ada@example.com".into() },
+        asks_for_end: is_refused,
+        form: if is_refused { refused } else { FormState::default() },
+    }
+}
+
 pub(super) fn pages() -> Vec<(&'static str, String)> {
     let render = |view: &dyn askama::DynTemplate| view.dyn_render().expect("every view renders");
     let wrong_login =
@@ -366,6 +378,8 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("account-canceled", render(&canceled)),
         ("account-extreme", render(&extreme_account())),
         ("confirm", render(&confirm())),
+        ("delete", render(&delete(false))),
+        ("delete-refused", render(&delete(true))),
         ("license", render(&license())),
         ("license-extreme", render(&extreme_license())),
         ("checkout-waiting", render(&waiting(false))),

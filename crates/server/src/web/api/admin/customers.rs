@@ -240,6 +240,7 @@ pub async fn find(
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+        (status = 410, body = ProblemBody, content_type = "application/problem+json", description = "`customer_deleted`"),
     )
 )]
 pub async fn show(
@@ -260,6 +261,7 @@ pub async fn show(
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+        (status = 410, body = ProblemBody, content_type = "application/problem+json", description = "`customer_deleted`"),
     )
 )]
 pub async fn explain(

@@ -6,6 +6,7 @@
 //! The scope also stands in the description, as `x-scope`. A test takes every call from there and sees that it refuses what it has
 //! to and leaves its line in the audit log.
 
+pub mod accounts;
 pub mod customers;
 pub mod doctor;
 pub mod events;
@@ -115,6 +116,8 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::sync))
         .routes(routes!(customers::set_email))
         .routes(routes!(customers::verify_email))
+        .routes(routes!(accounts::export))
+        .routes(routes!(accounts::delete))
         .routes(routes!(licenses::issue))
         .routes(routes!(licenses::reissue))
         .routes(routes!(licenses::revoke))
