@@ -26,7 +26,7 @@ pub enum LicenseCommand {
     Verify(VerifyArgs),
     /// Show what a license says and draw its life; verify it only where keys are given.
     Inspect(InspectArgs),
-    /// Write the signed status lists as files, for a static host; run it from a timer, once an hour or more often.
+    /// Write the signed status lists as files, for a static host; run it from a timer.
     StatusLists(StatusListsArgs),
     #[command(flatten)]
     Change(license_changes::ChangeCommand),

@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 55] = [
+const COMMANDS: [&[&str]; 56] = [
     &[],
     &["serve"],
     &["demo"],
@@ -92,6 +92,7 @@ const COMMANDS: [&[&str]; 55] = [
     &["customer", "explain"],
     &["customer", "sync"],
     &["customer", "set-email"],
+    &["customer", "verify-email"],
     &["customer", "export"],
     &["customer", "delete"],
     &["trial"],
