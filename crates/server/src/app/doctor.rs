@@ -7,18 +7,16 @@ use counterfoil_core::{Catalog, CustomerId, LicenseId, Timestamp};
 use counterfoil_license::{Claims, Expectations, verify};
 
 use super::App;
-use super::comparison::EVERY_SECONDS as COMPARISON_EVERY_SECONDS;
 use super::examine::beside_the_rest;
 use super::key_sets::check_key_set;
 use super::licenses::key_set_of;
 use super::start::{StartError, check_catalog};
-use super::sweeps::EVENTS_EVERY_SECONDS;
+use super::sweep_checks::check_sweeps;
 use crate::checks::{Check, Level, Report};
 use crate::db::{Db, DbError, SchemaState};
 use crate::keys::Keyring;
 use crate::providers::{PaymentProvider, ProviderError};
 use crate::store;
-use crate::store::sweeps::Sweep;
 
 /// Work that waits longer than this is not being done.
 const WAITING_SECONDS_MAX: i64 = 900;
@@ -28,9 +26,6 @@ const SILENT_DAYS_MAX: i64 = 35;
 
 /// A clock that differs by more refuses webhooks that are signed well, some day.
 const SKEW_SECONDS_MAX: i64 = 60;
-
-/// A sweep that has not come to its end for so many of its periods is overdue.
-const SWEEP_PERIODS_MAX: i64 = 2;
 
 impl App {
     /// Looks at what the running service works with; with `offline` nobody outside is asked.
@@ -64,7 +59,7 @@ impl App {
     }
 }
 
-fn unreadable(code: &'static str, error: &DbError) -> Check {
+pub(super) fn unreadable(code: &'static str, error: &DbError) -> Check {
     Check::problem(code, format!("the database does not answer: {error}"), "See that it runs, and look into its log.")
 }
 
@@ -240,65 +235,6 @@ pub fn not_asked() -> Check {
     Check::ok("offline", "nobody outside was asked: whether the payment provider and others answer is not known")
 }
 
-/// How far each sweep that keeps its place has come, and whether it is overdue.
-pub async fn check_sweeps(db: &Db, now: Timestamp) -> Vec<Check> {
-    let read = async {
-        let mut tx = db.begin_read().await?;
-        let done = store::sweeps::list_done(&mut tx).await?;
-        let beginning = store::instance::find_beginning(&mut tx).await?;
-        tx.rollback().await?;
-        Ok::<_, DbError>((done, beginning.unwrap_or(now)))
-    };
-    let (done, beginning) = match read.await {
-        Ok(read) => read,
-        Err(error) => return vec![unreadable("sweeps", &error)],
-    };
-    let of = |sweep: Sweep| done.iter().find(|(name, _)| name == sweep.word()).map_or(beginning, |(_, until)| *until);
-    let events = Swept { what: "the provider's log of events", code: "sweep_events", late: "sweep_events_late" };
-    let comparison =
-        Swept { what: "all subscriptions (`reconcile`)", code: "sweep_comparison", late: "sweep_comparison_late" };
-    vec![
-        check_sweep(&events, (EVENTS_EVERY_SECONDS, of(Sweep::Events)), beginning, now),
-        check_sweep(&comparison, (COMPARISON_EVERY_SECONDS, of(Sweep::Comparison)), beginning, now),
-    ]
-}
-
-/// What a sweep looks at, and its codes.
-struct Swept {
-    what: &'static str,
-    code: &'static str,
-    late: &'static str,
-}
-
-fn check_sweep(sweep: &Swept, (every, until): (i64, Timestamp), beginning: Timestamp, now: Timestamp) -> Check {
-    let (what, age) = (sweep.what, now.seconds_since(until));
-    let told = if until <= beginning {
-        format!("the sweep of {what} has not run yet; it runs {}", every_so_often(every))
-    } else {
-        let (at, ago) = (until.date_time_in_words(), duration(age));
-        format!("the sweep of {what} last came up to {at}, {ago} ago; it runs {}", every_so_often(every))
-    };
-    if age <= SWEEP_PERIODS_MAX * every {
-        return Check::ok(sweep.code, told);
-    }
-    let advice =
-        "See that a process with the worker runs, and look into its log for why the sweep does not get through.";
-    Check::warning(sweep.late, format!("{told}, so it is overdue"), advice)
-}
-
-const fn every_so_often(seconds: i64) -> &'static str {
-    if seconds <= 3600 { "every hour" } else { "every day" }
-}
-
-fn duration(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{} seconds", seconds.max(0)),
-        120..7200 => format!("{} minutes", seconds / 60),
-        7200..172_800 => format!("{} hours", seconds / 3600),
-        172_800.. => format!("{} days", seconds / 86_400),
-    }
-}
-
 fn check_heard(heard: Option<Timestamp>, now: Timestamp) -> Check {
     const ADVICE: &str =
         "See at the provider that the webhook endpoint exists, is enabled, and what its deliveries came to.";
@@ -378,26 +314,6 @@ mod tests {
         }
         assert_eq!(check_clock(None, NOW).level, Level::Warning);
         assert!(check_clock(Some(NOW.plus_seconds(-90)), NOW).message.contains("90 seconds ahead of"));
-    }
-
-    #[test]
-    fn a_sweep_is_overdue_after_two_of_its_periods() {
-        let events = Swept { what: "events", code: "sweep_events", late: "sweep_events_late" };
-        let check = |beginning: i64, age: i64| {
-            let (beginning, until) = (NOW.plus_seconds(-beginning), NOW.plus_seconds(-age));
-            check_sweep(&events, (3600, until), beginning, NOW)
-        };
-        for (beginning, age, code, told) in [
-            (90_000, 60, "sweep_events", "60 seconds ago; it runs every hour"),
-            (90_000, 7200, "sweep_events", "2 hours ago"),
-            (90_000, 7201, "sweep_events_late", "so it is overdue"),
-            (5400, 5400, "sweep_events", "has not run yet"),
-            (90_000, 90_000, "sweep_events_late", "has not run yet; it runs every hour, so it is overdue"),
-        ] {
-            let check = check(beginning, age);
-            assert_eq!(check.code, code, "{age}");
-            assert!(check.message.contains(told), "{}", check.message);
-        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub mod start;
 pub mod status;
 pub mod status_lists;
 pub mod subscriptions;
+pub mod sweep_checks;
 mod sweep_runs;
 pub mod sweeps;
 pub mod sync;

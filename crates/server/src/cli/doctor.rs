@@ -16,6 +16,7 @@ use super::{Common, log_quietly, output, service};
 use crate::app::doctor;
 use crate::app::examine::{self, Surroundings};
 use crate::app::key_sets::check_key_set;
+use crate::app::sweep_checks;
 use crate::checks::{Check, Level, Report};
 use crate::clock::Clock;
 use crate::config::{Config, Mode};
@@ -69,7 +70,7 @@ async fn examine(config: &Config, offline: bool) -> Vec<Check> {
             checks.push(check_key(config, &db, now).await);
             checks.extend(check_key_set(&db, config.public_url.as_str(), now).await);
             checks.extend(doctor::check_queues(&db, now).await);
-            checks.extend(doctor::check_sweeps(&db, now).await);
+            checks.extend(sweep_checks::check_sweeps(&db, now).await);
             Some(db)
         }
         Err(error) => {

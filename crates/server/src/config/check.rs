@@ -61,10 +61,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
 
     let mode = mode?;
     let sandbox = mode.is_sandbox();
-    let checkout_auth = checkout_auth.unwrap_or(match sandbox {
-        true => CheckoutAuth::CustomerId,
-        false => CheckoutAuth::Required,
-    });
+    let checkout_auth = checkout_auth.unwrap_or(default_checkout_auth(sandbox));
     let config = Config {
         listen: listen?,
         sandbox_listen: sandbox_listen?,
@@ -99,6 +96,10 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     };
     mode::check_together(&config, &values, problems);
     Some(config)
+}
+
+const fn default_checkout_auth(sandbox: bool) -> CheckoutAuth {
+    if sandbox { CheckoutAuth::CustomerId } else { CheckoutAuth::Required }
 }
 
 fn text(values: &Values, setting: &Setting) -> Option<String> {

@@ -151,20 +151,27 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
 }
 
 /// Notes whose customer an event is about.
+///
+/// Like everything else that a worker writes about a single row: one that somebody else holds at this moment is passed over. A
+/// look has it, and finishes it; or it comes back with the end of the claim. So a worker, who holds many rows in an order of its
+/// own, never waits for a look that waits for it.
 pub async fn assign(tx: &mut Tx, id: i64, customer_id: &CustomerId) -> Result<(), DbError> {
-    tx.query("update webhook_inbox set customer_id = $2 where id = $1 and state = 'pending'")
-        .bind(id)
-        .bind(customer_id)
-        .execute()
-        .await?;
+    tx.query(
+        "update webhook_inbox set customer_id = $2 where id in \
+         (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
+    )
+    .bind(id)
+    .bind(customer_id)
+    .execute()
+    .await?;
     Ok(())
 }
 
 /// Sets a row aside: it is not about us.
 pub async fn ignore(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Result<(), DbError> {
     tx.query(
-        "update webhook_inbox set state = 'ignored', ignored_because = $2, processed_at = $3 \
-         where id = $1 and state = 'pending'",
+        "update webhook_inbox set state = 'ignored', ignored_because = $2, processed_at = $3 where id in \
+         (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
     )
     .bind(id)
     .bind(because)
@@ -240,31 +247,37 @@ pub async fn postpone(
     failure: &'static str,
     error: &str,
 ) -> Result<(), DbError> {
-    tx.query("update webhook_inbox set run_at = $2, failure = $3, last_error = $4 where id = $1 and state = 'pending'")
-        .bind(id)
-        .bind(run_at)
-        .bind(failure)
-        .bind(error)
-        .execute()
-        .await?;
+    tx.query(
+        "update webhook_inbox set run_at = $2, failure = $3, last_error = $4 where id in \
+         (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
+    )
+    .bind(id)
+    .bind(run_at)
+    .bind(failure)
+    .bind(error)
+    .execute()
+    .await?;
     Ok(())
 }
 
 /// Puts a row back that nobody has tried to work off: the claim does not count as a try.
 pub async fn put_back(tx: &mut Tx, id: i64, run_at: Timestamp) -> Result<(), DbError> {
-    tx.query("update webhook_inbox set run_at = $2, attempts = attempts - 1 where id = $1 and state = 'pending'")
-        .bind(id)
-        .bind(run_at)
-        .execute()
-        .await?;
+    tx.query(
+        "update webhook_inbox set run_at = $2, attempts = attempts - 1 where id in \
+         (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
+    )
+    .bind(id)
+    .bind(run_at)
+    .execute()
+    .await?;
     Ok(())
 }
 
 /// Gives a row up: an operator has to look.
 pub async fn bury(tx: &mut Tx, id: i64, failure: &'static str, error: &str, now: Timestamp) -> Result<(), DbError> {
     tx.query(
-        "update webhook_inbox set state = 'dead', failure = $4, last_error = $2, processed_at = $3 \
-         where id = $1 and state = 'pending'",
+        "update webhook_inbox set state = 'dead', failure = $4, last_error = $2, processed_at = $3 where id in \
+         (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
     )
     .bind(id)
     .bind(error)

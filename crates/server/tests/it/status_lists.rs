@@ -132,6 +132,8 @@ async fn a_canceled_subscription_is_out_of_force_and_a_paid_one_comes_back(world
     world.sandbox().delete(&format!("/v1/subscriptions/{subscription}")).await;
     world.settled().await;
     assert_eq!(offline(world, &canceled).await, State::Suspended, "nobody took any money back");
+    // The same plan to the same second would be the same licence.
+    world.sandbox().advance(5).await;
     ada.subscribe(world, "professional").await;
     a_minute_later(world).await;
     assert_eq!(

@@ -3,6 +3,7 @@
 //! A pure function of what was loaded. It decides nothing: what it says about the right to a licence is what
 //! [`counterfoil_core::entitlement::right`] said.
 
+mod advice;
 mod words;
 
 #[cfg(test)]
@@ -82,8 +83,8 @@ pub fn explain(case: &CaseFile) -> Explanation {
         code: code.to_owned(),
         because: words::because(case),
         known,
-        attention: words::attention(case),
-        next: words::next(case),
+        attention: advice::attention(case),
+        next: advice::next(case),
     }
 }
 

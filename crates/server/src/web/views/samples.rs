@@ -7,6 +7,10 @@ mod entry;
 const NASTY: &str = "<script>alert('x')</script> \"Quotes\" & Sons";
 const CUSTOMER: &str = "cust_0f5b6c1d9e8a47b3a2c4d5e6f7081920";
 
+mod mailbox;
+
+use mailbox::{license_mail_body, mail, mails};
+
 fn frame(signed_in: bool) -> Frame {
     Frame {
         signed_in,
@@ -275,47 +279,6 @@ pub(super) fn waiting(slow: bool) -> CheckoutWaitingView {
 
 fn failed(outcome: NotPaid) -> CheckoutFailedView {
     CheckoutFailedView { frame: frame(true), outcome, plan_name: "Professional".into() }
-}
-
-fn mail(body: &str) -> MailView {
-    MailView {
-        frame: frame(true),
-        from: "Ledgerline <billing@ledgerline.example>".into(),
-        to: "test@example.com".into(),
-        subject: "Your Ledgerline licence No. 0002: Professional".into(),
-        sent_at: "17 November 2026, 09:30 UTC".into(),
-        body: MailView::body_parts(body),
-    }
-}
-
-fn mails() -> Vec<MailRow> {
-    let row = |effect_id: &str, to: String, subject: &str| MailRow {
-        effect_id: effect_id.into(),
-        to,
-        subject: subject.into(),
-        sent_at: "17 November 2026, 09:30 UTC".into(),
-    };
-    vec![
-        row("eff_2", "test@example.com".into(), "Your Ledgerline licence No. 0002: Professional"),
-        row("eff_1", long_email(), "Your Ledgerline trial has started"),
-        row("a/../b?c#\"", "x@example.com".into(), NASTY),
-    ]
-}
-
-fn license_mail_body() -> String {
-    crate::mail::texts::LicenseMail {
-        product: "Ledgerline".into(),
-        plan_name: "Professional".into(),
-        is_trial: false,
-        reason_in_words: "Your payment was received.".into(),
-        version: 2,
-        paid_until_on: "17 December 2026".into(),
-        works_until_on: "31 December 2026".into(),
-        license_token: token(),
-        manage_url: "http://localhost:3100/account/license".into(),
-        customer_id: CUSTOMER.into(),
-    }
-    .body()
 }
 
 fn checkout_done() -> CheckoutDoneView {
