@@ -48,6 +48,7 @@ mod deletion;
 mod doctor;
 mod emails;
 mod keys;
+mod license_files;
 mod licenses;
 mod mails;
 mod manual;

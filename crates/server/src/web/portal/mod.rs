@@ -54,6 +54,8 @@ pub fn router() -> Router<WebState> {
         .route("/account/resume", post(changes::resume))
         .route("/account/portal", post(changes::portal))
         .route("/account/license", get(license::show_license))
+        .route("/account/license/file", get(license::file))
+        .route("/account/license/bundle", get(license::bundle))
         .route("/account/license/download", get(license::download))
         .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
         .route("/email/object", get(email::ask_object).post(email::object))

@@ -230,6 +230,7 @@ fn license() -> LicenseView {
         jwks_url: "http://localhost:3100/.well-known/jwks.json".into(),
         issuer: "http://localhost:3100".into(),
         audience: "ledgerline".into(),
+        bundle_has_keys: false,
     }
 }
 
@@ -245,7 +246,7 @@ fn extreme_license() -> LicenseView {
         is_trial: true,
         ..license_card()
     };
-    LicenseView { frame: extreme_frame(), license: card, history: history(40), ..license() }
+    LicenseView { frame: extreme_frame(), license: card, history: history(40), bundle_has_keys: true, ..license() }
 }
 
 pub(super) fn signup_with_errors() -> SignupView {
