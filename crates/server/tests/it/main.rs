@@ -79,5 +79,6 @@ mod tidy;
 mod trials;
 mod validation;
 mod verification;
+mod verify_page;
 mod webhooks;
 mod world;
