@@ -59,6 +59,8 @@ test('from the home page to a paid license, then the mail', { timeout: 180_000 }
     await inspect(page, 'login');
     await page.goto('/signup');
     await inspect(page, 'signup');
+    await page.goto('/verify');
+    await inspect(page, 'verify');
     const missing = await page.goto('/no/such/page');
     assert.equal(missing.status(), 404);
     await inspect(page, 'not-found');
@@ -71,6 +73,12 @@ test('from the home page to a paid license, then the mail', { timeout: 180_000 }
     assert.match(plan, /trial/i);
     assert.equal((await verifyLicense(server, token)).claims.plan, 'trial');
     await inspect(page, 'license-trial');
+    await page.goto('/verify');
+    await page.fill('#license', token);
+    await page.click('#verify-submit');
+    assert.equal(await page.getAttribute('#answer', 'data-code'), 'valid');
+    assert.equal(new URL(page.url()).search, '', 'the license is not in the address');
+    await inspect(page, 'verify-valid');
   });
 
   await t.test('upgrade leads to the payment page', async () => {

@@ -94,52 +94,74 @@ impl LicenseFile {
         let license = license.filter(|_| block.is_none()).ok_or(LicenseFileError::Malformed)?;
         Ok(Self { license, key_set, status_list })
     }
-}
 
-/// As [`LicenseFile::parse`] reads it, with the license's plan and dates as comments.
-impl fmt::Display for LicenseFile {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_block(formatter, LICENSE, &comments(&self.license), &self.license)?;
+    /// The file's text with one comment more, the company that the license was issued to: the license itself names nobody. A name
+    /// with letters beyond ASCII is left out, so that the file survives every editor and every mail program.
+    #[must_use]
+    pub fn to_text_for(&self, company: &str) -> String {
+        let line = (!company.is_empty() && company.chars().all(is_plain)).then(|| comment("Company", company));
+        let mut text = String::new();
+        self.write(&mut text, line).expect("a text takes everything");
+        text
+    }
+
+    fn write(&self, out: &mut impl fmt::Write, company: Option<String>) -> fmt::Result {
+        let lines: Vec<String> = comments(&self.license).into_iter().chain(company).collect();
+        write_block(out, LICENSE, &lines, &self.license)?;
         for (name, text) in [(KEY_SET, &self.key_set), (STATUS_LIST, &self.status_list)] {
             if let Some(text) = text {
-                write_block(formatter, name, &[], text)?;
+                write_block(out, name, &[], text)?;
             }
         }
         Ok(())
     }
 }
 
-fn write_block(formatter: &mut fmt::Formatter<'_>, name: &str, comments: &[String], text: &str) -> fmt::Result {
-    writeln!(formatter, "-----BEGIN COUNTERFOIL {name}-----")?;
+/// As [`LicenseFile::parse`] reads it, with the license's plan and dates as comments.
+impl fmt::Display for LicenseFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(formatter, None)
+    }
+}
+
+fn write_block(out: &mut impl fmt::Write, name: &str, comments: &[String], text: &str) -> fmt::Result {
+    writeln!(out, "-----BEGIN COUNTERFOIL {name}-----")?;
     for comment in comments {
-        writeln!(formatter, "{comment}")?;
+        writeln!(out, "{comment}")?;
     }
     if !comments.is_empty() {
-        writeln!(formatter)?;
+        writeln!(out)?;
     }
     let mut rest = text;
     while !rest.is_empty() {
         let (line, more) = rest.split_at_checked(LINE_CHARACTERS).unwrap_or((rest, ""));
-        writeln!(formatter, "{line}")?;
+        writeln!(out, "{line}")?;
         rest = more;
     }
-    writeln!(formatter, "-----END COUNTERFOIL {name}-----")
+    writeln!(out, "-----END COUNTERFOIL {name}-----")
 }
 
 /// What a person wants to know of the file without opening it with anything.
 fn comments(license: &str) -> Vec<String> {
     let Ok((_, claims)) = inspect(license) else { return Vec::new() };
-    let lines = [
-        format!("Product: {}", claims.aud),
-        format!("Customer: {}", claims.customer_id),
-        format!("Plan: {}", claims.plan),
-        format!("Issued: {}", date(claims.iat)),
-        format!("Paid until: {}", date(claims.paid_until)),
-        format!("Works until: {}", date(claims.exp)),
-    ];
-    // One line stays one line, whatever somebody wrote into a claim.
-    let plain = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-    lines.into_iter().map(|line| line.chars().take(COMMENT_CHARACTERS_MAX).map(plain).collect()).collect()
+    vec![
+        comment("Product", &claims.aud),
+        comment("Customer", &claims.customer_id),
+        comment("Plan", &claims.plan),
+        comment("Issued", &date(claims.iat)),
+        comment("Paid until", &date(claims.paid_until)),
+        comment("Works until", &date(claims.exp)),
+    ]
+}
+
+/// One line stays one line, whatever somebody wrote into a claim.
+fn comment(name: &str, value: &str) -> String {
+    let plain = |c: char| if is_plain(c) { c } else { '?' };
+    format!("{name}: {value}").chars().take(COMMENT_CHARACTERS_MAX).map(plain).collect()
+}
+
+fn is_plain(c: char) -> bool {
+    c == ' ' || c.is_ascii_graphic()
 }
 
 /// The day in UTC (proleptic Gregorian calendar), as `2027-01-31`.

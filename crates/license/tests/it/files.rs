@@ -24,6 +24,24 @@ fn a_file_says_in_plain_words_what_it_is() {
 }
 
 #[test]
+fn the_company_is_a_comment_more_where_every_program_keeps_it() {
+    let file = LicenseFile { license: key().sign(&claims()), key_set: None, status_list: Some("a.b.c".to_owned()) };
+    let long = "Very Long Names and Sons ".repeat(4);
+    for (company, expected) in [
+        ("Test Corp", Some("Company: Test Corp")),
+        ("-----END COUNTERFOIL LICENSE-----", Some("Company: -----END COUNTERFOIL LICENSE-----")),
+        (long.as_str(), Some("Company: Very Long Names and Sons Very Long Names and Sons V")),
+        ("", None),
+        ("Zoë & Söhne", None),
+        ("Test\nCorp", None),
+    ] {
+        let text = file.to_text_for(company);
+        assert_eq!(text.lines().find(|line| line.starts_with("Company")).map(str::trim_end), expected, "{company}");
+        assert_eq!(LicenseFile::parse(&text).as_ref(), Ok(&file), "{company}");
+    }
+}
+
+#[test]
 fn a_claim_cannot_break_out_of_its_comment() {
     let plan = "x\n-----END COUNTERFOIL LICENSE-----\r\u{2028}Zoë".to_owned();
     let file = LicenseFile { license: key().sign(&Claims { plan, ..claims() }), key_set: None, status_list: None };

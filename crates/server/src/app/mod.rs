@@ -22,6 +22,7 @@ pub mod inbox;
 pub mod issuing;
 pub mod key_sets;
 pub mod leases;
+pub mod license_files;
 pub mod licenses;
 pub mod limits;
 pub mod links;

@@ -13,10 +13,13 @@ pub mod views;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::Instrument as _;
 
 use self::problem::Problem;
+use crate::app::license_files::Download;
 use crate::app::{App, Error};
 
 /// What handlers share.
@@ -49,6 +52,15 @@ async fn to_its_end<T: Send + 'static>(
             Err(Problem::internal())
         }
     }
+}
+
+/// A file that browsers save.
+fn attachment(file: Download) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", file.name)),
+    ];
+    (headers, file.text).into_response()
 }
 
 /// The whole service.

@@ -57,7 +57,13 @@ async fn a_vendors_backend_may_check_out_for_any_customer(world: &World) {
     unknown["customer_id"] = format!("cust_{}", "ab".repeat(16)).into();
     backend.post("/api/subscriptions/checkout", &unknown).await.refused(404, "customer_not_found");
     // The key opens nobody's account.
-    for path in ["/api/customers/me", "/api/subscriptions/current", "/api/licenses/current", "/api/licenses"] {
+    for path in [
+        "/api/customers/me",
+        "/api/subscriptions/current",
+        "/api/licenses/current",
+        "/api/licenses/current/file",
+        "/api/licenses",
+    ] {
         backend.get(path).await.refused(401, "not_signed_in");
     }
     let revoke = "update api_keys set revoked_at = $1";

@@ -327,7 +327,7 @@ async fn where_the_encryption_key_is_lost_a_new_key_signs_and_nothing_else_is(wo
 }
 
 /// What the root signs for the keys as they are.
-async fn signed(world: &World, root: &RootKey, serial: u64, days: i64) -> String {
+pub async fn signed(world: &World, root: &RootKey, serial: u64, days: i64) -> String {
     let installed = world.app.signing_keys().await.unwrap();
     let key = |x: &str| PublicKey::from_jwk(&json!({ "kty": "OKP", "crv": "Ed25519", "x": x })).unwrap();
     let keys: Vec<_> = installed.keys.iter().map(|each| (key(&each.public_key), each.state, each.retired_at)).collect();

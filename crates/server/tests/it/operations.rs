@@ -13,7 +13,7 @@ use crate::client::Answer;
 use crate::world::{Setup, World};
 
 /// Every call of the API, as the contract has it.
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 20] = [
     ("POST", "/api/customers/signup"),
     ("POST", "/api/customers/login"),
     ("POST", "/api/customers/logout"),
@@ -21,6 +21,7 @@ const CALLS: [(&str, &str); 19] = [
     ("POST", "/api/subscriptions/checkout"),
     ("GET", "/api/subscriptions/current"),
     ("GET", "/api/licenses/current"),
+    ("GET", "/api/licenses/current/file"),
     ("GET", "/api/licenses"),
     ("POST", "/api/licenses/refresh"),
     ("POST", "/api/licenses/validate"),

@@ -62,7 +62,13 @@ async fn scenario_83_from_page_to_page_nobody_sees_what_is_stripes(world: &World
 
 async fn pages_send_strangers_to_the_login_and_back(world: &World) {
     let ada = world.customer("ada@example.com").await;
-    for path in ["/account", "/account/license", "/account/license/download"] {
+    for path in [
+        "/account",
+        "/account/license",
+        "/account/license/file",
+        "/account/license/bundle",
+        "/account/license/download",
+    ] {
         let answer = world.http.get(path).await;
         assert_eq!(answer.status, 303, "{path}");
         assert!(answer.header("location").starts_with("/login"), "{path}: {}", answer.header("location"));

@@ -46,7 +46,7 @@ async fn a_revoked_license_is_refused_everywhere_and_its_customer_is_told_once(w
     ada.checkout("enterprise").await.refused(403, "license_revoked");
     let wish = json!({ "plan": "enterprise" });
     ada.http.post("/api/subscriptions/change", &wish).await.refused(403, "license_revoked");
-    for path in ["/account/license", "/account/license/download"] {
+    for path in ["/account/license", "/account/license/file", "/account/license/bundle", "/account/license/download"] {
         let page = ada.http.send(ada.http.request(reqwest::Method::GET, path).header("accept", "text/html")).await;
         assert!(page.status == 403 && page.body.contains("contact us"), "{path}: {} {}", page.status, page.body);
     }

@@ -1,6 +1,7 @@
 //! Licences: the current one, the history, refresh, the status lists and the public keys.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::cacheable;
+use crate::app::license_files::Contents;
 use crate::app::status_lists::LIST_FRESH_SECONDS;
 use crate::store::licenses::License;
-use crate::web::WebState;
 use crate::web::caller::SignedIn;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::{WebState, attachment};
 
 /// One version of a license.
 #[derive(Serialize, ToSchema)]
@@ -69,6 +71,16 @@ pub struct HistoryQuery {
     before: Option<i64>,
 }
 
+/// What to put into the file.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FileQuery {
+    /// Whether it is to be the bundle.
+    #[serde(default)]
+    bundle: bool,
+}
+
 /// Versions, newest first.
 #[derive(Serialize, ToSchema)]
 pub struct LicenseListBody {
@@ -102,6 +114,36 @@ pub async fn current(
     Ok(Json((&state.app.current_license(&customer_id).await?).into()))
 }
 
+/// The newest license of the session's customer as a `.lic` file, which people can save and send.
+///
+/// The bundle is for machines without a network: it has the status list that the license names as well, and the key set that the
+/// root has signed, where one is installed.
+#[utoipa::path(
+    get, path = "/api/licenses/current/file", tag = "licenses", params(FileQuery), security(("token" = []), ("session" = [])),
+    responses(
+        (status = 200, content_type = "text/plain", description = "the file, as an attachment", body = String),
+        (status = 401, body = ProblemBody, description = "`not_signed_in`"),
+        (status = 403, body = ProblemBody, description = "`license_revoked`; `email_not_verified`: it is given once the address is verified"),
+        (status = 404, body = ProblemBody, description = "`no_license`"),
+        (status = 422, body = ProblemBody, description = "`invalid_request`"),
+    )
+)]
+pub async fn file(
+    State(state): State<WebState>,
+    SignedIn(customer_id): SignedIn,
+    query: Result<Query<FileQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|_| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            "The only parameter is `bundle`, `true` or `false`.",
+        )
+    })?;
+    let contents = if query.bundle { Contents::Bundle } else { Contents::License };
+    Ok(attachment(state.app.license_file(&customer_id, contents).await?))
+}
+
 /// All versions ever issued to the session's customer, newest first.
 #[utoipa::path(
     get, path = "/api/licenses", tag = "licenses", params(HistoryQuery), security(("token" = []), ("session" = [])),
@@ -113,7 +155,7 @@ pub async fn current(
 pub async fn list(
     State(state): State<WebState>,
     SignedIn(customer_id): SignedIn,
-    query: Result<Query<HistoryQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
 ) -> Result<Json<LicenseListBody>, Problem> {
     let Query(query) = query.map_err(|_| {
         Problem::new(

@@ -70,6 +70,7 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(plan_changes::resume))
         .routes(routes!(plan_changes::portal))
         .routes(routes!(licenses::current))
+        .routes(routes!(licenses::file))
         .routes(routes!(licenses::list))
         .routes(routes!(licenses::refresh))
         .routes(routes!(licenses::status_list))

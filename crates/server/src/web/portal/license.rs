@@ -1,20 +1,20 @@
 //! `/account/license`: the licence to copy, to keep and to verify.
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use counterfoil_core::Refusal;
 
 use super::cards::{license_card, version};
 use super::page::{Member, OnPage, PageProblem, show};
 use super::wording;
 use crate::app::App;
+use crate::app::license_files::{Contents, Download};
 use crate::app::licenses::no_license;
 use crate::store::customers::Customer;
 use crate::store::licenses::License;
-use crate::web::WebState;
 use crate::web::problem::Problem;
 use crate::web::views::{Frame, LicenseVersion, LicenseView, QuestionView};
+use crate::web::{WebState, attachment};
 
 /// `GET /account/license`.
 pub async fn show_license(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
@@ -39,6 +39,7 @@ pub async fn show_license(State(state): State<WebState>, member: Member) -> Resu
         jwks_url: format!("{}/.well-known/jwks.json", settings.public_url),
         issuer: settings.public_url.clone(),
         audience: settings.product.clone(),
+        bundle_has_keys: app.bundled_key_set().await.on(frame)?.is_some(),
     };
     Ok(show(&view, frame)?.into_response())
 }
@@ -71,12 +72,18 @@ fn history_entry(app: &App, entry: &License, newest: &License) -> LicenseVersion
     }
 }
 
-/// `GET /account/license/download`.
+/// `GET /account/license/file`.
+pub async fn file(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
+    Ok(attachment(state.app.license_file(&member.customer_id, Contents::License).await.on(&member.frame)?))
+}
+
+/// `GET /account/license/bundle`.
+pub async fn bundle(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
+    Ok(attachment(state.app.license_file(&member.customer_id, Contents::Bundle).await.on(&member.frame)?))
+}
+
+/// `GET /account/license/download`: the bare token, for tools that take nothing else.
 pub async fn download(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
     let license = state.app.current_license(&member.customer_id).await.on(&member.frame)?;
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::CONTENT_DISPOSITION, "attachment; filename=\"license.jwt\""),
-    ];
-    Ok((headers, format!("{}\n", license.token)).into_response())
+    Ok(attachment(Download { name: "license.jwt".to_owned(), text: format!("{}\n", license.token) }))
 }

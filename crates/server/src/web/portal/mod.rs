@@ -21,6 +21,7 @@ mod page;
 mod password;
 mod settings;
 mod trouble;
+mod verify;
 mod wording;
 
 use axum::Router;
@@ -54,7 +55,10 @@ pub fn router() -> Router<WebState> {
         .route("/account/resume", post(changes::resume))
         .route("/account/portal", post(changes::portal))
         .route("/account/license", get(license::show_license))
+        .route("/account/license/file", get(license::file))
+        .route("/account/license/bundle", get(license::bundle))
         .route("/account/license/download", get(license::download))
+        .route("/verify", get(verify::ask).post(verify::judge))
         .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
         .route("/email/object", get(email::ask_object).post(email::object))
         .route("/email/verify", get(email::ask_verify).post(email::verify))

@@ -57,6 +57,8 @@ pub struct LicenseView {
     pub issuer: String,
     /// The claim `aud`.
     pub audience: String,
+    /// Whether the bundle has the public keys in it: a root signs them here.
+    pub bundle_has_keys: bool,
 }
 
 impl LicenseView {

@@ -17,6 +17,7 @@ mod problem;
 mod question;
 mod said;
 mod settings;
+mod verify;
 pub mod words;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use problem::ProblemView;
 pub use question::QuestionView;
 pub use said::SaidView;
 pub use settings::{FormState, SettingsView};
+pub use verify::{PhaseView, VerdictView, VerifyView, VouchedFor};
 
 /// What every page has around its content: header, sandbox bar, footer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::*;
 
 mod entry;
+mod license;
 
 const NASTY: &str = "<script>alert('x')</script> \"Quotes\" & Sons";
 const CUSTOMER: &str = "cust_0f5b6c1d9e8a47b3a2c4d5e6f7081920";
@@ -209,49 +210,6 @@ fn license_card() -> LicenseCard {
     }
 }
 
-fn history(versions: u32) -> Vec<LicenseVersion> {
-    let entry = |version: u32| LicenseVersion {
-        version,
-        plan_name: if version == 1 { "Trial" } else { "Professional" }.into(),
-        reason: match version {
-            1 => "Trial started",
-            2 => "Upgraded to Professional",
-            _ => "Renewed",
-        }
-        .into(),
-        issued_on: "17 November 2026".into(),
-        works_until: "31 December 2026".into(),
-        current: version == versions,
-    };
-    (1..=versions).rev().map(entry).collect()
-}
-
-fn license() -> LicenseView {
-    LicenseView {
-        frame: frame(true),
-        license: license_card(),
-        history: history(2),
-        jwks_url: "http://localhost:3100/.well-known/jwks.json".into(),
-        issuer: "http://localhost:3100".into(),
-        audience: "ledgerline".into(),
-    }
-}
-
-fn extreme_license() -> LicenseView {
-    let card = LicenseCard {
-        token: token().repeat(4),
-        version: 40,
-        plan_name: format!("{NASTY} without an end"),
-        state_word: "In grace".into(),
-        tone: Tone::Warn,
-        holder: long_email(),
-        features: (1..=60).map(|n| format!("feature_number_{n}")).collect(),
-        is_trial: true,
-        ..license_card()
-    };
-    LicenseView { frame: extreme_frame(), license: card, history: history(40), ..license() }
-}
-
 pub(super) fn signup_with_errors() -> SignupView {
     SignupView {
         email: format!("{}<script>", long_email()),
@@ -343,8 +301,6 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("confirm", render(&confirm())),
         ("delete", render(&delete(false))),
         ("delete-refused", render(&delete(true))),
-        ("license", render(&license())),
-        ("license-extreme", render(&extreme_license())),
         ("checkout-waiting", render(&waiting(false))),
         ("checkout-waiting-slow", render(&waiting(true))),
         ("checkout-done", render(&checkout_done())),
@@ -362,5 +318,6 @@ pub(super) fn pages() -> Vec<(&'static str, String)> {
         ("mail-nasty", render(&mail(NASTY))),
     ];
     pages.extend(entry::pages());
+    pages.extend(license::pages());
     pages
 }
