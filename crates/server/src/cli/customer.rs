@@ -47,8 +47,7 @@ pub enum CustomerCommand {
         #[command(flatten)]
         why: Why,
     },
-    /// Take a customer's e-mail address for verified, as if the link in the mail had been followed; a license that waits for it
-    /// goes out by mail.
+    /// Take an e-mail address for verified; a license that waits for it goes out by mail.
     VerifyEmail {
         /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
         customer: String,
