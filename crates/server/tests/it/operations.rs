@@ -13,7 +13,7 @@ use crate::client::Answer;
 use crate::world::{Setup, World};
 
 /// Every call of the API, as the contract has it.
-const CALLS: [(&str, &str); 19] = [
+const CALLS: [(&str, &str); 22] = [
     ("POST", "/api/customers/signup"),
     ("POST", "/api/customers/login"),
     ("POST", "/api/customers/logout"),
@@ -24,6 +24,9 @@ const CALLS: [(&str, &str); 19] = [
     ("GET", "/api/licenses"),
     ("POST", "/api/licenses/refresh"),
     ("POST", "/api/licenses/validate"),
+    ("GET", "/api/licenses/activations"),
+    ("DELETE", "/api/licenses/activations/{activation_id}"),
+    ("POST", "/api/licenses/activations/release"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/status-lists/{file}"),
     ("GET", "/.well-known/counterfoil-keys.jwt"),

@@ -15,6 +15,7 @@ mod form;
 mod home;
 mod leaving;
 mod license;
+mod machines;
 mod mail_links;
 mod mailbox;
 mod page;
@@ -55,6 +56,7 @@ pub fn router() -> Router<WebState> {
         .route("/account/portal", post(changes::portal))
         .route("/account/license", get(license::show_license))
         .route("/account/license/download", get(license::download))
+        .route("/account/machines/release", post(machines::release).get(machines::to_license))
         .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
         .route("/email/object", get(email::ask_object).post(email::object))
         .route("/email/verify", get(email::ask_verify).post(email::verify))
