@@ -102,6 +102,11 @@ own_id!(
     ApiKeyId,
     "key_"
 );
+own_id!(
+    /// One machine on which a customer has activated its licence.
+    ActivationId,
+    "act_"
+);
 
 macro_rules! external_id {
     ($(#[$doc:meta])* $name:ident) => {

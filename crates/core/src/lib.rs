@@ -27,8 +27,8 @@ pub mod trial;
 
 pub use email::EmailAddress;
 pub use ids::{
-    ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId,
-    IdempotencyKey, InstanceId, LicenseId, PriceId,
+    ActivationId, ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId,
+    ExternalSubscriptionId, IdempotencyKey, InstanceId, LicenseId, PriceId,
 };
 pub use password::Password;
 pub use plan::{Catalog, Interval, Plan, PlanCode, Price};

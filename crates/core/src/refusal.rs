@@ -185,6 +185,27 @@ pub enum Refusal {
     /// The token is not one of ours.
     #[error("The token is not a license issued here.")]
     LicenseInvalid,
+    /// It is one of ours, and the product may not be used with it now.
+    #[error(
+        "The license is not valid now (`{why}`). Take the newest one with POST /api/licenses/refresh; where there is none, see \
+         that a plan runs and is paid."
+    )]
+    LicenseNotValid {
+        /// The code that `validate` answers.
+        why: &'static str,
+    },
+    /// As many machines as the plan allows.
+    #[error(
+        "This license is activated on as many machines as it may be: {limit}. Release one on the license page, or with POST \
+         /api/licenses/activations/release, and try again."
+    )]
+    ActivationLimitReached {
+        /// How many these are.
+        limit: i64,
+    },
+    /// No such activation, or not one of the caller's.
+    #[error("There is no activation with this id. GET /api/licenses/activations lists them.")]
+    ActivationUnknown,
     /// No version has a place in a status list of this number.
     #[error("There is no status list of this number.")]
     StatusListUnknown,
@@ -294,6 +315,9 @@ impl Refusal {
             Self::LicenseRevoked => "license_revoked",
             Self::CustomerDeleted => "customer_deleted",
             Self::LicenseInvalid => "license_invalid",
+            Self::LicenseNotValid { .. } => "license_not_valid",
+            Self::ActivationLimitReached { .. } => "activation_limit_reached",
+            Self::ActivationUnknown => "activation_not_found",
             Self::StatusListUnknown => "status_list_not_found",
             Self::LicenseKeyCompromised => "key_compromised",
             Self::SigningKeyUnknown => "signing_key_not_found",
@@ -321,7 +345,10 @@ impl Refusal {
             Self::CustomerUnknown => Some("customer_id"),
             Self::ApiKeyUnknown => Some("key_id"),
             Self::WrongPassword => Some("current_password"),
-            Self::LicenseInvalid | Self::LicenseKeyCompromised | Self::LinkInvalid => Some("token"),
+            Self::LicenseInvalid | Self::LicenseNotValid { .. } | Self::LicenseKeyCompromised | Self::LinkInvalid => {
+                Some("token")
+            }
+            Self::ActivationUnknown => Some("activation_id"),
             Self::AlreadyRecorded => Some("reference"),
             Self::InvalidCredentials
             | Self::EmailNotVerified
@@ -345,6 +372,7 @@ impl Refusal {
             | Self::NoAgreement
             | Self::NoLicense
             | Self::LicenseRevoked
+            | Self::ActivationLimitReached { .. }
             | Self::StatusListUnknown
             | Self::SigningKeyUnknown
             | Self::SigningKeyState { .. }

@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn open(text: &str, audience: &str, nonce: &str, now: i64) -> Result<ValidationAnswer, ValidationAnswerError> {
-        let keys = KeySet::new([SigningKey::from_seed(&[7; 32]).public()]).unwrap();
+        let keys = KeySet::new([SigningKey::from_seed(&[7; 32]).public()]).expect("one key is a set");
         ValidationAnswer::open(text, &keys, &Expectations::new("i", audience), nonce, now)
     }
 

@@ -1,4 +1,6 @@
-use counterfoil_core::{ApiKeyId, AttemptId, CustomerId, EffectId, IdempotencyKey, InstanceId, LicenseId};
+use counterfoil_core::{
+    ActivationId, ApiKeyId, AttemptId, CustomerId, EffectId, IdempotencyKey, InstanceId, LicenseId,
+};
 use proptest::prelude::*;
 
 use crate::support::cases;
@@ -42,8 +44,9 @@ fn each_kind_of_id_has_its_own_prefix_and_refuses_the_others() {
         InstanceId::PREFIX,
         EffectId::PREFIX,
         ApiKeyId::PREFIX,
+        ActivationId::PREFIX,
     ];
-    assert_eq!(prefixes, ["cust_", "lic_", "att_", "inst_", "eff_", "key_"]);
+    assert_eq!(prefixes, ["cust_", "lic_", "att_", "inst_", "eff_", "key_", "act_"]);
     for prefix in prefixes {
         let text = format!("{prefix}{DIGITS}");
         assert_eq!(text.parse::<CustomerId>().is_ok(), prefix == "cust_");

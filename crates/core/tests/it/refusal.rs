@@ -56,6 +56,9 @@ fn all() -> Vec<Refusal> {
         Refusal::LicenseRevoked,
         Refusal::CustomerDeleted,
         Refusal::LicenseInvalid,
+        Refusal::LicenseNotValid { why: "expired" },
+        Refusal::ActivationLimitReached { limit: 3 },
+        Refusal::ActivationUnknown,
         Refusal::LicenseKeyCompromised,
         Refusal::SigningKeyUnknown,
         Refusal::SigningKeyState { state: "retired", advice: "nothing brings a key back; generate another one" },
@@ -123,10 +126,13 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::StatusListUnknown => 47,
         Refusal::SubscriptionRunning => 48,
         Refusal::CustomerDeleted => 49,
+        Refusal::LicenseNotValid { .. } => 50,
+        Refusal::ActivationLimitReached { .. } => 51,
+        Refusal::ActivationUnknown => 52,
     }
 }
 
-const VARIANTS: usize = 50;
+const VARIANTS: usize = 53;
 
 #[test]
 fn codes_are_unique_plain_words() {

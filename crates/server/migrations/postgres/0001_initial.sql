@@ -155,6 +155,17 @@ create table license_statuses (
 );
 create index license_statuses_customer on license_statuses (customer_id);
 
+-- The machines on which a licence was activated. What tells them apart is kept as a keyed hash only.
+create table license_activations (
+    id bigint generated always as identity primary key,
+    activation_id text not null unique,
+    customer_id text not null references customers (customer_id) on delete cascade,
+    fingerprint_hash text not null,
+    name text,
+    activated_at timestamptz not null,
+    unique (customer_id, fingerprint_hash)
+);
+
 -- While a row stands, no version is issued for the customer, whatever happens.
 create table license_holds (
     customer_id text primary key not null references customers (customer_id) on delete cascade,

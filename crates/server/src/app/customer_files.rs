@@ -29,6 +29,8 @@ pub struct CustomerFile {
     pub subscription: Option<Subscription>,
     /// The newest first.
     pub licenses: Vec<License>,
+    /// On how many machines the licence is activated.
+    pub machines: i64,
     /// The newest first.
     pub history: Vec<audit::Entry>,
     /// When it was put together.
@@ -44,8 +46,9 @@ impl CustomerFile {
         let id = &customer.customer_id;
         let subscription = store::subscriptions::find(tx, id).await?;
         let licenses = store::licenses::list(tx, id, i64::MAX, LINES_MAX).await?;
+        let machines = store::activations::count(tx, id).await?;
         let history = audit::list(tx, id, LINES_MAX).await?;
-        Ok(Self { customer, subscription, licenses, history, now })
+        Ok(Self { customer, subscription, licenses, machines, history, now })
     }
 }
 

@@ -41,15 +41,18 @@ impl SignUp {
 }
 
 fn check_company_name(name: &str) -> Result<(), Refusal> {
-    // Bidirectional controls reorder what people read around them, in a mail or on a page.
-    let bidi = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     if name.chars().count() > COMPANY_NAME_CHARS_MAX {
         return Err(Refusal::InvalidField { field: "company_name", reason: "use at most 200 characters" });
     }
-    if name.chars().any(|c| c.is_control() || bidi(c)) {
+    if name.chars().any(is_control) {
         return Err(Refusal::InvalidField { field: "company_name", reason: "it holds control characters" });
     }
     Ok(())
+}
+
+/// Whether a character controls what is around it. Bidirectional controls reorder what people read, in a mail or on a page.
+pub(super) fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
 /// A customer with what it has.

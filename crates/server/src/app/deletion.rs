@@ -240,6 +240,7 @@ impl App {
         store::planned_changes::replace(&mut tx, id, None).await?;
         store::trials::delete_notices(&mut tx, id).await?;
         store::holds::lift(&mut tx, id).await?;
+        store::activations::delete_all(&mut tx, id).await?;
         store::licenses::revoke_all(&mut tx, id, BECAUSE, now).await?;
         store::license_statuses::withdraw_all(&mut tx, id, now).await?;
         store::attempts::erase(&mut tx, id).await?;

@@ -3,6 +3,7 @@
 //! This layer opens and commits every transaction, in plain sight, and makes every call to the provider, never inside one
 //! (invariant 7). It knows nothing of HTTP.
 
+pub mod activations;
 pub mod api_keys;
 pub mod checkout;
 pub mod comparison;

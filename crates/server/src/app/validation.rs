@@ -64,6 +64,20 @@ impl App {
         let at = question.at.unwrap_or(now);
         let verified = self.own_claims(&question.token, at).await?;
         self.limit_licenses(verified.claims.as_ref(), now)?;
+        let mut tx = self.db.begin_read().await?;
+        let answer = self.validate_verified(&mut tx, question, &verified, at).await?;
+        tx.rollback().await?;
+        Ok(answer)
+    }
+
+    /// The same in the caller's transaction, for a token whose signature was looked at.
+    pub(super) async fn validate_verified(
+        &self,
+        tx: &mut Tx,
+        question: &Question,
+        verified: &Verified,
+        at: Timestamp,
+    ) -> Result<Validation, Error> {
         let no = |code| Validation {
             valid: false,
             code,
@@ -76,11 +90,9 @@ impl App {
         let (Ok(customer_id), Ok(license_id)) = (claims.customer_id.parse(), claims.jti.parse()) else {
             return Ok(no("unknown_license"));
         };
-        let mut tx = self.db.begin_read().await?;
-        let known = self.known(&mut tx, &customer_id, &license_id, at).await?;
-        tx.rollback().await?;
+        let known = self.known(tx, &customer_id, &license_id, at).await?;
         let Known::Version { against, is_newest } = known else { return Ok(no("unknown_license")) };
-        Ok(judge(question, &verified, against, is_newest, at))
+        Ok(judge(question, verified, against, is_newest, at))
     }
 
     /// The same answer, signed: for a product that does not trust the way to the server.

@@ -171,6 +171,7 @@ fn in_words(file: &CustomerFile) -> String {
         ("verified", customer.email_verified_at.map_or_else(|| "no".to_owned(), Timestamp::date_time_in_words)),
         ("company", customer.company_name.clone().unwrap_or_else(none)),
         ("since", customer.created_at.date_time_in_words()),
+        ("machines", file.machines.to_string()),
         ("at Stripe", customer.external_id.as_ref().map_or_else(none, ToString::to_string)),
     ];
     if let Some(subscription) = &file.subscription {

@@ -480,7 +480,7 @@ fn as_sqlite_kind(kind: &str, column: &str) -> String {
 #[tokio::test]
 async fn both_engines_have_the_same_schema() {
     let (sqlite_columns, sqlite_unique) = sqlite_schema(&fresh(Engine::Sqlite).await).await;
-    assert_eq!(sqlite_columns.len(), 25, "a new table? then count it here: {:?}", sqlite_columns.keys());
+    assert_eq!(sqlite_columns.len(), 26, "a new table? then count it here: {:?}", sqlite_columns.keys());
     assert!(sqlite_unique.contains(&("licenses".to_owned(), "customer_id,version".to_owned())));
     assert!(sqlite_unique.contains(&("billing_links".to_owned(), "customer_id,provider partial".to_owned())));
     assert!(!sqlite_columns["customers"]["email"].1 && sqlite_columns["customers"]["stripe_customer_id"].1);

@@ -1,8 +1,8 @@
 //! Values on their way into a statement. A NULL keeps its type, because PostgreSQL wants to know it.
 
 use counterfoil_core::{
-    ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId,
-    IdempotencyKey, InstanceId, Interval, LicenseId, PlanCode, PriceId, Timestamp,
+    ActivationId, ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId,
+    ExternalSubscriptionId, IdempotencyKey, InstanceId, Interval, LicenseId, PlanCode, PriceId, Timestamp,
 };
 use sqlx::encode::{Encode, IsNull};
 use sqlx::error::BoxDynError;
@@ -84,6 +84,7 @@ macro_rules! ids_into_value {
 }
 
 ids_into_value!(
+    ActivationId,
     ApiKeyId,
     AttemptId,
     CustomerId,

@@ -4,6 +4,7 @@
 //! are constants, one text for both engines. Where a row belongs to a customer, its customer id is part of the condition.
 
 pub mod account_tokens;
+pub mod activations;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;

@@ -157,6 +157,7 @@ impl From<Refusal> for Problem {
             | Refusal::SigningKeyPending { .. }
             | Refusal::SigningKeyTooYoung { .. }
             | Refusal::SigningKeyNotListed { .. }
+            | Refusal::ActivationLimitReached { .. }
             | Refusal::SigningKeysChanged => StatusCode::CONFLICT,
             Refusal::PaymentDeclined => StatusCode::PAYMENT_REQUIRED,
             Refusal::InvalidCredentials
@@ -164,13 +165,16 @@ impl From<Refusal> for Problem {
             | Refusal::OperatorKeyMissing
             | Refusal::LicenseKeyCompromised
             | Refusal::LicenseInvalid => StatusCode::UNAUTHORIZED,
-            Refusal::ScopeMissing | Refusal::WrongPassword | Refusal::EmailNotVerified | Refusal::LicenseRevoked => {
-                StatusCode::FORBIDDEN
-            }
+            Refusal::ScopeMissing
+            | Refusal::WrongPassword
+            | Refusal::EmailNotVerified
+            | Refusal::LicenseNotValid { .. }
+            | Refusal::LicenseRevoked => StatusCode::FORBIDDEN,
             Refusal::CustomerUnknown
             | Refusal::EventUnknown
             | Refusal::JobUnknown
             | Refusal::ApiKeyUnknown
+            | Refusal::ActivationUnknown
             | Refusal::StatusListUnknown
             | Refusal::SigningKeyUnknown
             | Refusal::NoKeySet

@@ -117,6 +117,13 @@ async fn sample(world: &World, path: &str, part: &str) -> String {
             world.customer(&format!("customer{number}@example.com")).await.customer_id
         }
         "kid" => pending_key(world).await,
+        "activation_id" => {
+            let number = world.counts().await[0];
+            let ada = world.customer(&format!("customer{number}@example.com")).await;
+            let machine = json!({ "token": ada.license, "fingerprint": "4f:1c:33" });
+            let made = ada.http.post("/api/licenses/activations", &machine).await.accepted();
+            made["activation_id"].as_str().expect("an id").to_owned()
+        }
         "key_id" => new_key(world, Scope::Read).await.key_id.to_string(),
         "event_id" => {
             let event = world.event("customer.updated", json!({ "object": "customer" }));

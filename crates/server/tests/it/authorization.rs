@@ -78,7 +78,13 @@ async fn a_vendors_backend_may_check_out_for_any_customer(world: &World) {
 
 async fn what_belongs_to_a_customer_is_shown_to_nobody_else(world: &World) {
     let (ada, eve) = (world.customer("ada@example.com").await, world.customer("eve@example.com").await);
-    for path in ["/api/customers/me", "/api/subscriptions/current", "/api/licenses/current", "/api/licenses"] {
+    for path in [
+        "/api/customers/me",
+        "/api/subscriptions/current",
+        "/api/licenses/current",
+        "/api/licenses",
+        "/api/licenses/activations",
+    ] {
         world.http.get(path).await.refused(401, "not_signed_in");
         let shown = eve.http.get(path).await;
         shown.accepted();

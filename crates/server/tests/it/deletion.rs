@@ -22,7 +22,8 @@ const PERSONAL: &str = "select email as a, coalesce(company_name, '') as b, pass
     union all select success_url, cancel_url, frozen_params from checkout_attempts where customer_id = $1 \
     union all select recipient, body_text, coalesce(body_html, '') from outbox where customer_id = $1 and state = 'sent' \
     and dedupe_key not like 'goodbye:%' \
-    union all select coalesce(payload, ''), '', '' from account_tokens where customer_id = $1";
+    union all select coalesce(payload, ''), '', '' from account_tokens where customer_id = $1 \
+    union all select coalesce(name, ''), fingerprint_hash, '' from license_activations where customer_id = $1";
 
 async fn delete(visitor: &Visitor, end_subscription: bool) -> Answer {
     let body = json!({ "current_password": visitor.password, "end_subscription": end_subscription });
@@ -70,6 +71,8 @@ async fn gone_everywhere(visitor: &Visitor) {
 async fn a_deleted_account_is_gone_everywhere_and_leaves_nobodys_name(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "professional").await;
+    let machine = json!({ "token": ada.license, "fingerprint": "4f:1c:33", "name": "ada@laptop" });
+    ada.http.post("/api/licenses/activations", &machine).await.accepted();
     let elsewhere = {
         let mut again = ada.clone();
         again.log_in().await.accepted();

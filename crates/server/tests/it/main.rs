@@ -28,6 +28,7 @@ macro_rules! both_engines {
 
 mod acceptance;
 mod account_mail;
+mod activations;
 mod actors;
 mod admin_routes;
 mod authorization;

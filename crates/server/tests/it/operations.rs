@@ -13,7 +13,7 @@ use crate::client::Answer;
 use crate::world::{Setup, World};
 
 /// Every call of the API, as the contract has it.
-const CALLS: [(&str, &str); 20] = [
+const CALLS: [(&str, &str); 23] = [
     ("POST", "/api/customers/signup"),
     ("POST", "/api/customers/login"),
     ("POST", "/api/customers/logout"),
@@ -25,6 +25,9 @@ const CALLS: [(&str, &str); 20] = [
     ("GET", "/api/licenses"),
     ("POST", "/api/licenses/refresh"),
     ("POST", "/api/licenses/validate"),
+    ("GET", "/api/licenses/activations"),
+    ("DELETE", "/api/licenses/activations/{activation_id}"),
+    ("POST", "/api/licenses/activations/release"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/status-lists/{file}"),
     ("GET", "/.well-known/counterfoil-keys.jwt"),

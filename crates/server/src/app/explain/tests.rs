@@ -135,6 +135,7 @@ fn case(subscription: Subscription, now: Timestamp) -> CaseFile {
             customer: Customer { external_id, ..customer() },
             subscription: Some(subscription),
             licenses: vec![license],
+            machines: 0,
             history: Vec::new(),
             now,
         },

@@ -23,6 +23,8 @@ pub struct Export {
     /// The free trials that are remembered for this person.
     pub trials: Vec<TrialPart>,
     pub licenses: Vec<LicensePart>,
+    /// The machines on which a licence is activated.
+    pub activations: Vec<ActivationPart>,
     pub checkouts: Vec<CheckoutPart>,
     /// Where payments are kept.
     pub billing: Vec<BillingPart>,
@@ -94,6 +96,15 @@ pub struct LicensePart {
     pub reason: String,
     #[schema(value_type = Option<String>)]
     pub revoked_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExportedActivation)]
+pub struct ActivationPart {
+    pub activation_id: String,
+    pub name: Option<String>,
+    #[schema(value_type = String)]
+    pub activated_at: Timestamp,
 }
 
 #[derive(Debug, Serialize, ToSchema)]

@@ -12,14 +12,15 @@ use super::customers::find_subscription;
 use super::{App, Error};
 use crate::providers::manual::Statement;
 use crate::store;
+use crate::store::activations::Activation;
 use crate::store::audit;
 use crate::store::customers::Customer;
 use crate::store::exports;
 use crate::store::licenses::License;
 
 pub use document::{
-    BillingPart, CheckoutPart, CustomerPart, Export, FORMAT, HistoryPart, InvoicePart, LicensePart, MailPart,
-    OperatorExport, PaymentPart, ProviderPart, SessionPart, SubscriptionPart, TrialPart, VERSION,
+    ActivationPart, BillingPart, CheckoutPart, CustomerPart, Export, FORMAT, HistoryPart, InvoicePart, LicensePart,
+    MailPart, OperatorExport, PaymentPart, ProviderPart, SessionPart, SubscriptionPart, TrialPart, VERSION,
 };
 
 /// The longest list in the document: far more than any customer has.
@@ -64,6 +65,7 @@ impl App {
         let planned = store::planned_changes::find(&mut tx, customer_id).await?;
         let trials = exports::list_trials(&mut tx, customer_id, ROWS_MAX).await?;
         let licenses = store::licenses::list(&mut tx, customer_id, i64::MAX, ROWS_MAX).await?;
+        let activations = store::activations::list(&mut tx, customer_id, ROWS_MAX).await?;
         let checkouts = exports::list_attempts(&mut tx, customer_id, ROWS_MAX).await?;
         let links = exports::list_links(&mut tx, customer_id, ROWS_MAX).await?;
         let mails = exports::list_mails(&mut tx, customer_id, ROWS_MAX).await?;
@@ -85,6 +87,7 @@ impl App {
             subscription: SubscriptionPart { status, planned_plan, ..subscription_part(record) },
             trials: trials.into_iter().map(Into::into).collect(),
             licenses: licenses.into_iter().map(Into::into).collect(),
+            activations: activations.into_iter().map(Into::into).collect(),
             checkouts: checkouts.into_iter().map(Into::into).collect(),
             billing: links.into_iter().map(Into::into).collect(),
             invoices: invoices.into_iter().map(|statement| invoice_part(statement, now)).collect(),
@@ -143,6 +146,12 @@ impl From<License> for LicensePart {
             reason: license.reason,
             revoked_at: license.revoked_at,
         }
+    }
+}
+
+impl From<Activation> for ActivationPart {
+    fn from(each: Activation) -> Self {
+        Self { activation_id: each.activation_id.to_string(), name: each.name, activated_at: each.activated_at }
     }
 }
 

@@ -2,6 +2,7 @@
 //! is the OpenAPI document.
 
 pub mod account;
+pub mod activations;
 pub mod admin;
 pub mod customers;
 pub mod emails;
@@ -74,6 +75,9 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(licenses::list))
         .routes(routes!(licenses::refresh))
         .routes(routes!(licenses::status_list))
+        .routes(routes!(activations::activate, activations::list))
+        .routes(routes!(activations::release_by_product))
+        .routes(routes!(activations::release))
         .routes(routes!(validation::validate))
         .routes(routes!(licenses::jwks))
         .routes(routes!(licenses::key_set))

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use counterfoil_core::Refusal;
 
 use super::cards::{license_card, version};
+use super::machines::machines_card;
 use super::page::{Member, OnPage, PageProblem, show};
 use super::wording;
 use crate::app::App;
@@ -31,10 +32,12 @@ pub async fn show_license(State(state): State<WebState>, member: Member) -> Resu
         };
     };
     let history = app.license_history(&member.customer_id, i64::MAX).await.on(frame)?;
+    let machines = app.machines(&member.customer_id).await.on(frame)?;
     let settings = &app.settings;
     let view = LicenseView {
         frame: frame.clone(),
         license: license_card(app, &account, license, app.now()),
+        machines: machines_card(&machines),
         history: history.iter().map(|entry| history_entry(app, entry, license)).collect(),
         jwks_url: format!("{}/.well-known/jwks.json", settings.public_url),
         issuer: settings.public_url.clone(),

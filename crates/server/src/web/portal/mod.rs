@@ -15,6 +15,7 @@ mod form;
 mod home;
 mod leaving;
 mod license;
+mod machines;
 mod mail_links;
 mod mailbox;
 mod page;
@@ -59,6 +60,7 @@ pub fn router() -> Router<WebState> {
         .route("/account/license/bundle", get(license::bundle))
         .route("/account/license/download", get(license::download))
         .route("/verify", get(verify::ask).post(verify::judge))
+        .route("/account/machines/release", post(machines::release).get(machines::to_license))
         .route("/email/confirm", get(email::ask_confirm).post(email::confirm))
         .route("/email/object", get(email::ask_object).post(email::object))
         .route("/email/verify", get(email::ask_verify).post(email::verify))

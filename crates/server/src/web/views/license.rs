@@ -49,6 +49,8 @@ pub struct LicenseView {
     pub frame: Frame,
     /// The newest version.
     pub license: LicenseCard,
+    /// Its machines, where they are counted or there are some.
+    pub machines: Option<MachinesCard>,
     /// All versions, newest first, the current one included.
     pub history: Vec<LicenseVersion>,
     /// Where the public keys are: `https://…/.well-known/jwks.json`.
@@ -76,6 +78,28 @@ impl LicenseView {
     fn older(&self) -> &[LicenseVersion] {
         &self.history[self.history.len().min(Self::HISTORY_SHOWN)..]
     }
+}
+
+/// The machines on which the licence is activated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachinesCard {
+    /// How many, and how many there may be.
+    pub sentence: String,
+    /// The newest first.
+    pub machines: Vec<MachineRow>,
+    /// What is left out, where there are too many to show.
+    pub more: Option<String>,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineRow {
+    /// Sent back by the form that releases it.
+    pub activation_id: String,
+    /// What it is called.
+    pub name: String,
+    /// The day on which it was first seen, in words.
+    pub since: String,
 }
 
 /// One line of the history.

@@ -31,7 +31,7 @@ pub use checkout::{CheckoutFailedView, CheckoutWaitingView, NotPaid};
 pub use confirm::ConfirmView;
 pub use delete::DeleteAccountView;
 pub use home::HomeView;
-pub use license::{CheckoutDoneView, LicenseCard, LicenseVersion, LicenseView};
+pub use license::{CheckoutDoneView, LicenseCard, LicenseVersion, LicenseView, MachineRow, MachinesCard};
 pub use mailbox::{BodyPart, MailRow, MailView, MailboxView};
 pub use password::{ForgotView, ResetView};
 pub use problem::ProblemView;

@@ -157,6 +157,8 @@ pub struct CustomerFileBody {
     subscription: Option<StoredSubscriptionBody>,
     /// The newest first.
     licenses: Vec<VersionBody>,
+    /// On how many machines the license is activated.
+    machines: i64,
     /// The newest first.
     history: Vec<HistoryLineBody>,
 }
@@ -185,6 +187,7 @@ impl From<&CustomerFile> for CustomerFileBody {
             customer: (&file.customer).into(),
             subscription,
             licenses: file.licenses.iter().map(Into::into).collect(),
+            machines: file.machines,
             history: file.history.iter().map(Into::into).collect(),
         }
     }

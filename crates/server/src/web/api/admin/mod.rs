@@ -7,6 +7,7 @@
 //! to and leaves its line in the audit log.
 
 pub mod accounts;
+pub mod activations;
 pub mod customers;
 pub mod doctor;
 pub mod events;
@@ -118,6 +119,8 @@ pub fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::verify_email))
         .routes(routes!(accounts::export))
         .routes(routes!(accounts::delete))
+        .routes(routes!(activations::list))
+        .routes(routes!(activations::release))
         .routes(routes!(licenses::issue))
         .routes(routes!(licenses::reissue))
         .routes(routes!(licenses::revoke))

@@ -19,10 +19,24 @@ fn history(versions: u32) -> Vec<LicenseVersion> {
     (1..=versions).rev().map(entry).collect()
 }
 
+fn machines(names: &[&str]) -> MachinesCard {
+    let row = |name: &&str| MachineRow {
+        activation_id: "act_7c1e5f0a9b8d4e63a1f2c3d4e5f60718".into(),
+        name: (*name).to_owned(),
+        since: "17 November 2026".into(),
+    };
+    MachinesCard {
+        sentence: "2 of 3 are in use. Release one that you do not use any more, and its place is free.".into(),
+        machines: names.iter().map(row).collect(),
+        more: None,
+    }
+}
+
 fn license() -> LicenseView {
     LicenseView {
         frame: frame(true),
         license: license_card(),
+        machines: Some(machines(&["Laptop", "Render farm 2"])),
         history: history(2),
         jwks_url: "http://localhost:3100/.well-known/jwks.json".into(),
         issuer: "http://localhost:3100".into(),
@@ -43,7 +57,15 @@ fn extreme_license() -> LicenseView {
         is_trial: true,
         ..license_card()
     };
-    LicenseView { frame: extreme_frame(), license: card, history: history(40), bundle_has_keys: true, ..license() }
+    let many = MachinesCard { more: Some("900 more are not shown.".into()), ..machines(&[NASTY; 100]) };
+    LicenseView {
+        frame: extreme_frame(),
+        license: card,
+        machines: Some(many),
+        history: history(40),
+        bundle_has_keys: true,
+        ..license()
+    }
 }
 
 fn verify() -> VerifyView {
