@@ -343,6 +343,8 @@ impl App {
         for id in self.running_subscriptions(customer_id, also).await? {
             let (action, told) = ("paid_after_deletion", id.as_str());
             let mut tx = self.db.begin().await?;
+            // Two who hear of it at the same moment come one after the other.
+            store::customers::hold_tombstone(&mut tx, customer_id).await?;
             let is_noted = store::audit::is_noted(&mut tx, customer_id, action, told).await?;
             if !is_noted {
                 store::audit::insert(&mut tx, Actor::Sync, action, Some(customer_id), told, self.now()).await?;

@@ -215,6 +215,16 @@ pub async fn hold(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError
     Ok(held == 1)
 }
 
+/// Holds a tombstone to the end of the transaction. False where the account is not deleted.
+pub async fn hold_tombstone(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError> {
+    let held = tx
+        .query("update customers set updated_at = updated_at where customer_id = $1 and deleted_at is not null")
+        .bind(customer_id)
+        .execute()
+        .await?;
+    Ok(held == 1)
+}
+
 /// Takes everything out of the row that says who it was, and makes it a tombstone. The address gives way to our own id, which is no
 /// address, so that anybody may sign up with it again. False where it is one already.
 pub async fn erase(tx: &mut Tx, customer_id: &CustomerId, now: Timestamp) -> Result<bool, DbError> {
