@@ -4,7 +4,6 @@
 //! most once a minute, and is the same text for as long as nothing in it changes: products and proxies keep it by its `ETag`.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use counterfoil_core::entitlement::{Ended, Grant};
@@ -172,11 +171,7 @@ impl App {
         for (index, listed) in marked {
             digest.update(format!("{index} {}\n", listed.word()));
         }
-        let hex = digest.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a text grows");
-            text
-        });
-        format!("W/\"{hex}\"")
+        format!("W/\"{}\"", hex::encode(&digest.finalize()[..16]))
     }
 }
 

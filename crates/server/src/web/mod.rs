@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod caller;
+pub mod etag;
 pub mod json;
 pub mod layers;
 pub mod portal;

@@ -15,6 +15,7 @@ use crate::app::license_files::Contents;
 use crate::app::status_lists::LIST_FRESH_SECONDS;
 use crate::store::licenses::License;
 use crate::web::caller::SignedIn;
+use crate::web::etag::is_kept;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
 use crate::web::{WebState, attachment};
@@ -192,7 +193,7 @@ pub async fn refresh(
 ) -> Result<Response, Problem> {
     let license = state.app.refresh_license(&request.token).await?;
     let etag = format!("\"{}\"", license.license_id);
-    if is_known(&headers, &etag) {
+    if is_kept(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     Ok(([(header::ETAG, etag)], Json(LicenseBody::from(&license))).into_response())
@@ -217,18 +218,11 @@ pub async fn status_list(
     let number = number.filter(|number| format!("{number}.jwt") == file).ok_or(Refusal::StatusListUnknown)?;
     let list = state.app.status_list(number).await?;
     let known = (cacheable(LIST_FRESH_SECONDS), [(header::ETAG, list.etag.clone())]);
-    if is_known(&headers, &list.etag) {
+    if is_kept(&headers, &list.etag) {
         return Ok((StatusCode::NOT_MODIFIED, known).into_response());
     }
     let kind = [(header::CONTENT_TYPE, "application/statuslist+jwt")];
     Ok((known, kind, list.token.clone()).into_response())
-}
-
-/// Whether `If-None-Match` names what would be answered. It is compared weakly (RFC 9110, section 13.1.2).
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let opaque = |etag: &str| etag.trim().trim_start_matches("W/").to_owned();
-    let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    given.flat_map(|value| value.split(',')).any(|each| each.trim() == "*" || opaque(each) == opaque(etag))
 }
 
 /// The public keys that verify licenses (RFC 7517).
@@ -252,8 +246,7 @@ pub async fn jwks(State(state): State<WebState>) -> Result<Response, Problem> {
 )]
 pub async fn key_set(State(state): State<WebState>, headers: HeaderMap) -> Result<Response, Problem> {
     let served = state.app.served_key_set().await?;
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_known = known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == served.etag);
+    let is_known = is_kept(&headers, &served.etag);
     let kept = (cacheable(KEYS_CACHED_SECONDS), [(header::ETAG, served.etag)]);
     if is_known {
         return Ok((StatusCode::NOT_MODIFIED, kept).into_response());
