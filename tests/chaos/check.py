@@ -1,0 +1,232 @@
+"""The judge: a program of its own that believes only histories, the sandbox's truth and the final database.
+
+python check.py --history FILE --mails FILE --sandbox URL --database URL|FILE --logs FOLDER
+
+Exits with 1, one line for each violation, or prints a summary of what was compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from datetime import datetime
+from pathlib import Path
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from evidence import Evidence, Row, gather, public_key
+
+# Not in the middle of a random token, where any letters may stand between two dashes.
+PROVIDER_ID = re.compile(
+    r"(?<![\w-])(?:cus|sub|si|cs_test|cs_live|cs|pi|pm|seti|in|price|prod|evt|acct|whsec|sk|rk|pk|bps|bpc|ch|re|dp)_[A-Za-z0-9]{8,}"
+)
+PAYMENT_ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):\d+/(?:c/pay|p/session|billing|portal)/[A-Za-z0-9_%#-]+")
+# The address of a page goes when the page is done; the session that it names stays.
+SESSION = re.compile(r"\bcs_(?:test|live)_[A-Za-z0-9]+")
+SECRET = re.compile(r"\bwhsec_\w{8,}|\$argon2|-----BEGIN|\bsk_(?:test|live)_\w{8,}")
+# The longest grace of the default catalogue for the plan that the load buys, and the longest period.
+GRACE_SECONDS = 7 * 86_400
+PAID = ("active", "past_due")
+CLOCK_SECONDS = 120
+
+
+class Judge:
+    def __init__(self, evidence: Evidence) -> None:
+        self.e = evidence
+        self.wrong: list[str] = []
+        self.keys = {str(row["key_id"]): Ed25519PublicKey.from_public_bytes(public_key(str(row["public_key"]))) for row in self._t("signing_keys")}
+        self.licenses: dict[str, list[Row]] = defaultdict(list)
+        for row in sorted(self._t("licenses"), key=lambda one: int(one["version"])):
+            self.licenses[str(row["customer_id"])].append(row)
+        self.remote = self._remote()
+
+    def _t(self, table: str) -> list[Row]:
+        return self.e.tables.get(table, [])
+
+    def _remote(self) -> dict[str, list[Row]]:
+        """The sandbox's subscriptions by our customer id."""
+        whose = {one["id"]: one.get("metadata", {}).get("customer_id") for one in self.e.customers}
+        found: dict[str, list[Row]] = defaultdict(list)
+        for one in self.e.subscriptions:
+            if owner := whose.get(one["customer"]):
+                found[owner].append(one)
+        return found
+
+    def judge(self) -> list[str]:
+        for part in (self.acknowledged, self.one_customer, self.paid_has_license, self.licenses_are_due, self.nothing_waits,
+                     self.one_version_a_fact, self.mails_arrived, self.nothing_leaked):
+            part()
+        return self.wrong
+
+    def acknowledged(self) -> None:
+        """Whatever was answered with success is there."""
+        emails = {row["email"]: row["customer_id"] for row in self._t("customers")}
+        sessions = {row["token_hash"] for row in self._t("sessions")}
+        pages = {row["external_id"] for row in self._t("checkout_attempts")}
+        events = {row["event_id"] for row in self._t("webhook_inbox")}
+        licenses = {row["license_id"] for row in self._t("licenses")}
+        for line in self.e.history:
+            if line["outcome"] != "ok":
+                continue
+            op, args = line["op"], line["args"]
+            if op == "webhook" and args["event_id"] not in events:
+                self.wrong.append(f"lost acknowledgement: webhook {args['event_id']}")
+            if op == "pay" and not self.remote.get(args["customer_id"]):
+                self.wrong.append(f"lost acknowledgement: payment of {args['customer_id']}")
+            if op == "cancel" and not any(one.get("cancel_at_period_end") for one in self.remote.get(args["customer_id"], [])):
+                self.wrong.append(f"lost acknowledgement: cancelation by {args['customer_id']}")
+            if op not in ("sign_up", "log_in", "checkout", "refresh", "current_license"):
+                continue
+            body = json.loads(line["answer"])
+            if op in ("sign_up", "log_in"):
+                if emails.get(args["email"]) != body["customer"]["customer_id"]:
+                    self.wrong.append(f"lost acknowledgement: {op} of {body['customer']['customer_id']}")
+                if hashlib.sha256(body["token"].encode()).hexdigest() not in sessions:
+                    self.wrong.append(f"lost acknowledgement: session of {body['customer']['customer_id']}")
+            if op == "sign_up" and body["license"]["license_id"] not in licenses:
+                self.wrong.append(f"lost acknowledgement: license {body['license']['license_id']}")
+            if op in ("refresh", "current_license") and body["license_id"] not in licenses:
+                self.wrong.append(f"lost acknowledgement: license {body['license_id']} that was shown")
+            if op == "checkout" and not any(page in pages for page in SESSION.findall(body["checkout_url"])):
+                self.wrong.append(f"lost acknowledgement: checkout of {args['customer_id']}")
+
+    def one_customer(self) -> None:
+        seen = Counter((one["metadata"].get("customer_id"), one["metadata"].get("instance")) for one in self.e.customers)
+        for (customer, _), count in seen.items():
+            if customer and count > 1:
+                self.wrong.append(f"{count} Stripe customers for {customer}")
+        for customer, found in self.remote.items():
+            if sum(one["status"] in (*PAID, "trialing") for one in found) > 1:
+                self.wrong.append(f"more than one live subscription of {customer}")
+
+    def claims(self, row: Row) -> Row | None:
+        try:
+            header = jwt.get_unverified_header(row["token"])
+            if header.get("alg") != "EdDSA" or header.get("typ") != "license+jwt":
+                raise jwt.InvalidTokenError(f"header {header}")
+            options = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+            return dict(jwt.decode(row["token"], self.keys[header["kid"]], algorithms=["EdDSA"], options=options))
+        except (jwt.PyJWTError, KeyError) as error:
+            self.wrong.append(f"license {row['license_id']} does not verify: {error!r}")
+            return None
+
+    def paid_has_license(self) -> None:
+        for customer, found in self.remote.items():
+            if not any(one["status"] in PAID for one in found):
+                continue
+            newest = self.licenses[customer][-1:] or [{}]
+            claims = self.claims(newest[0]) if newest[0] else None
+            if claims is None or claims.get("trial") is not False:
+                self.wrong.append(f"paid without a license: {customer}")
+            elif claims["exp"] < max(_period_end(one) for one in found if one["status"] in PAID):
+                self.wrong.append(f"license of {customer} ends before what was paid")
+
+    def licenses_are_due(self) -> None:
+        trial_end = {row["customer_id"]: _seconds(row["created_at"]) + 14 * 86_400 for row in self._t("customers") if row["created_at"]}
+        for customer, rows in self.licenses.items():
+            for row in rows:
+                claims = self.claims(row)
+                if claims is None:
+                    continue
+                if claims["sub"] != customer or claims["customer_id"] != customer:
+                    self.wrong.append(f"license {row['license_id']} names somebody else")
+                if claims["trial"]:
+                    limit = trial_end.get(customer, 0) + CLOCK_SECONDS
+                else:
+                    limit = max((_period_end(one) for one in self.remote.get(customer, [])), default=0) + GRACE_SECONDS
+                    if not self.remote.get(customer):
+                        self.wrong.append(f"license {row['license_id']} without payment")
+                if claims["exp"] > limit:
+                    self.wrong.append(f"license {row['license_id']} outlives what was paid by {claims['exp'] - limit} s")
+
+    def nothing_waits(self) -> None:
+        for table in ("webhook_inbox", "outbox"):
+            for state, count in Counter(row["state"] for row in self._t(table)).items():
+                if state in ("pending", "dead"):
+                    self.wrong.append(f"{count} rows of {table} are {state}")
+
+    def one_version_a_fact(self) -> None:
+        for customer, rows in self.licenses.items():
+            if [int(row["version"]) for row in rows] != list(range(1, len(rows) + 1)):
+                self.wrong.append(f"the versions of {customer} have gaps")
+            for one, other in zip(rows, rows[1:], strict=False):
+                if one["facts_digest"] == other["facts_digest"]:
+                    self.wrong.append(f"two versions of {customer} about the same facts")
+
+    def mails_arrived(self) -> None:
+        arrived = {mail["message_id"] for mail in self.e.mails}
+        owed = {row["dedupe_key"]: row for row in self._t("outbox") if row["kind"] == "mail"}
+        for customer, rows in self.licenses.items():
+            for row in rows:
+                mail = owed.get(f"license:{customer}:{row['version']}")
+                if mail is None:
+                    self.wrong.append(f"no mail was owed for version {row['version']} of {customer}")
+        for key, row in owed.items():
+            if row["state"] == "sent" and row["message_id"] not in arrived:
+                self.wrong.append(f"the mail {key} counts as sent and never arrived")
+
+    def nothing_leaked(self) -> None:
+        for line in self.e.history:
+            # The payment page is Stripe's own, and its answers too.
+            if line["op"] == "pay" or line["status"] is None:
+                continue
+            for leak in PROVIDER_ID.findall(PAYMENT_ADDRESS.sub("", line["answer"])) + SECRET.findall(line["answer"]):
+                self.wrong.append(f"the answer to {line['op']} holds {leak[:12]}…")
+        canaries = set()
+        for line in self.e.history:
+            if "email" in line["args"]:
+                canaries.add(line["args"]["email"])
+            canaries.update(value for value in (line["args"].get("password"),) if value)
+            if line["outcome"] == "ok" and line["op"] in ("sign_up", "log_in"):
+                body = json.loads(line["answer"])
+                canaries.add(body["token"])
+        for name, text in self.e.logs.items():
+            for canary in canaries:
+                if canary in text:
+                    self.wrong.append(f"{name} holds the canary {canary[:12]}…")
+            for leak in SECRET.findall(text):
+                self.wrong.append(f"{name} holds {leak[:12]}…")
+            for token in {str(row["token"]).rsplit(".", 1)[-1] for row in self._t("licenses")}:
+                if token in text:
+                    self.wrong.append(f"{name} holds a license")
+
+
+def _period_end(subscription: Row) -> int:
+    return max(int(item["current_period_end"]) for item in subscription["items"]["data"])
+
+
+def _seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+def summary(evidence: Evidence) -> str:
+    outcomes = Counter(line["outcome"] for line in evidence.history)
+    oks = Counter(line["op"] for line in evidence.history if line["outcome"] == "ok")
+    parts = ", ".join(f"{op} {count}" for op, count in sorted(oks.items()))
+    return (
+        f"0 violations in {sum(outcomes.values())} operations ({outcomes['ok']} acknowledged: {parts}; {outcomes['refused']} refused, "
+        f"{outcomes['unknown']} unknown), {len(evidence.tables['licenses'])} licenses, {len(evidence.customers)} Stripe customers, "
+        f"{len(evidence.subscriptions)} subscriptions, {len(evidence.mails)} mails"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("history", "mails", "logs"):
+        parser.add_argument(f"--{name}", type=Path)
+    for name in ("sandbox", "database"):
+        parser.add_argument(f"--{name}")
+    args = parser.parse_args()
+    evidence = gather(args.history, args.mails, args.sandbox, args.database, args.logs)
+    wrong = Judge(evidence).judge()
+    print("\n".join(wrong) if wrong else summary(evidence))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
