@@ -23,3 +23,15 @@ count_node() {
        }
        END { print p + 0, f + 0, s + 0 }' "$1"
 }
+
+# count_simulator LOG prints the tests and the seeds that held, and those that did not.
+count_simulator() {
+  awk '/^test result: / { p += $4; f += $6 }
+       / seeds held, / { p += $1; f += $4 }
+       END { print p + 0, f + 0, 0 }' "$1"
+}
+
+# count_chaos LOG prints the scenarios that went well on an engine, and those that did not.
+count_chaos() {
+  awk '/^ok  / { p += 1 } /^FAIL / { f += 1 } END { print p + 0, f + 0, 0 }' "$1"
+}

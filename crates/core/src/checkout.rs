@@ -5,6 +5,7 @@ use crate::plan::{Catalog, Interval, Plan, PlanCode, Price};
 use crate::refusal::Refusal;
 use crate::subscription::{State, Subscription};
 use crate::time::Timestamp;
+use crate::{planted, probe};
 
 /// What the customer wants, checked. Two equal wishes share one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,5 +167,9 @@ fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// # Errors
 /// [`Refusal::AlreadySubscribed`].
 pub fn refuse_if_live(subscription: &Subscription) -> Result<(), Refusal> {
-    if subscription.is_live_at_provider() { Err(Refusal::AlreadySubscribed) } else { Ok(()) }
+    if subscription.is_live_at_provider() && !planted!("live-not-refused") {
+        probe!("F48");
+        return Err(Refusal::AlreadySubscribed);
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! into its ASCII form, and everything is lower case. Two texts that reach the same mailbox at any provider of today become
 //! the same value, so the unique index on it bites.
 
+use crate::probe;
 use std::fmt;
 use std::str::FromStr;
 
@@ -42,6 +43,7 @@ impl FromStr for EmailAddress {
         if local.contains(['"', '\\']) || !local.is_ascii() {
             return Err(InvalidEmail::Malformed);
         }
+        probe!("F73", !domain.is_ascii());
         let domain = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmail::Malformed)?;
         // A last label of digits is an IP address (or nothing); no mail domain ends so.
         match domain.rsplit_once('.') {

@@ -1,5 +1,6 @@
 //! What a customer may use now: computed from the subscription and the plan, never stored.
 
+use crate::planted;
 use std::collections::BTreeMap;
 
 use crate::facts::Money;
@@ -111,6 +112,7 @@ pub fn entitlement(subscription: &Subscription, catalog: &Catalog, now: Timestam
             Standing::Active { .. } | Standing::PastDue { .. } => paid_time(provided, plan, status, false, now),
             Standing::Incomplete | Standing::IncompleteExpired | Standing::Unpaid => Err(Ended::NotPaid),
             Standing::Paused => Err(Ended::Paused),
+            Standing::Canceled { .. } if planted!("canceled-goes-on") => paid_time(provided, plan, status, false, now),
             Standing::Canceled { .. } => Err(Ended::Canceled),
         },
     }
@@ -128,7 +130,10 @@ fn paid_time(
     let unspent = |paid_until: &Timestamp| now < *paid_until;
     match provided.money {
         Money::Kept | Money::PartlyRefunded | Money::Disputed => {
-            provided.paid_until.and_then(given).ok_or(Ended::NotPaid)
+            let named = planted!("provider-id-in-license").then(|| provided.id.to_string());
+            let features =
+                |grant: Grant| Grant { features: grant.features.into_iter().chain(named).collect(), ..grant };
+            provided.paid_until.and_then(given).map(features).ok_or(Ended::NotPaid)
         }
         Money::Held => Err(Ended::Disputed),
         Money::Refunded => provided.paid_until.filter(unspent).and_then(given).ok_or(Ended::Refunded),
@@ -152,5 +157,6 @@ fn grant(plan: &Plan, status: &'static str, trial: bool, paid_until: Timestamp, 
 /// The one place that says when a licence ends: the end of what was paid (or of the trial) and the plan's grace (invariant 4).
 #[must_use]
 pub fn expiry(plan: &Plan, paid_until: Timestamp) -> Timestamp {
-    paid_until.floor_to_second().plus_days(i64::from(plan.grace_days))
+    let unpaid_days = if planted!("exp-without-bound") { 30 } else { 0 };
+    paid_until.floor_to_second().plus_days(i64::from(plan.grace_days) + unpaid_days)
 }

@@ -9,6 +9,7 @@ pub mod comparison;
 pub mod email;
 pub mod entitlement;
 pub mod facts;
+pub mod faults;
 pub mod ids;
 pub mod license;
 pub mod link;

@@ -6,6 +6,7 @@
 
 use crate::ids::{CustomerId, ExternalCustomerId, IdempotencyKey, InstanceId};
 use crate::time::Timestamp;
+use crate::{planted, probe};
 
 /// How long a key may be sent after its row was committed. Stripe keeps keys for at least 24 hours; the rest is room for
 /// clocks that differ and for a process that slept.
@@ -82,8 +83,12 @@ pub fn next_step(link: Option<&Link>, now: Timestamp) -> Step {
         LinkState::Active(id) => Step::Done(id.clone()),
         LinkState::Retired => Step::Open { generation: link.generation + 1 },
         LinkState::Poisoned { at } => wait_or_look_up(at.plus_seconds(POISON_WAIT_SECONDS), now),
+        LinkState::Creating if planted!("window-not-checked") => Step::Send,
         LinkState::Creating if now < link.opened_at.plus_seconds(WINDOW_SECONDS) => Step::Send,
-        LinkState::Creating => wait_or_look_up(link.opened_at.plus_seconds(WINDOW_SECONDS + SETTLE_SECONDS), now),
+        LinkState::Creating => {
+            probe!("F42");
+            wait_or_look_up(link.opened_at.plus_seconds(WINDOW_SECONDS + SETTLE_SECONDS), now)
+        }
     }
 }
 
@@ -124,9 +129,10 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(list: &[Candidate], customer: &CustomerId, instance: &InstanceId) -> Verdict {
     let ours = |each: &&Candidate| {
-        !each.deleted
-            && each.customer_id.as_deref() == Some(customer.as_str())
-            && each.instance.as_deref() == Some(instance.as_str())
+        !each.deleted && planted!("adopted-by-address")
+            || !each.deleted
+                && each.customer_id.as_deref() == Some(customer.as_str())
+                && each.instance.as_deref() == Some(instance.as_str())
     };
     let oldest = list.iter().filter(ours).min_by_key(|each| (each.created_at, each.id.clone()));
     match oldest {

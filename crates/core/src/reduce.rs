@@ -6,6 +6,7 @@
 //! unless the provider says that its money went back; a terminal state of one subscription never changes, and what is not
 //! understood is kept and flagged.
 
+use crate::probe;
 use std::cmp::Reverse;
 
 use crate::entitlement::entitlement;
@@ -19,6 +20,8 @@ use crate::time::Timestamp;
 /// The customer's subscription after a look at the provider.
 #[must_use]
 pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Timestamp) -> Subscription {
+    probe!("F51", facts.subscriptions.len() > 1);
+    probe!("F32", facts.customer_deleted);
     let Some(governing) = governing(current, facts, catalog, now) else {
         return without_governing(current, facts, now);
     };
@@ -30,7 +33,10 @@ pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Tim
         // Deleting a customer ends its subscriptions at once, even where a list that lags still shows them alive.
         _ if facts.customer_deleted => Standing::Canceled { ended_at: governing.ended_at.unwrap_or(now) },
         // An unknown word: what we had stays, and an operator is told. Nobody loses or gains anything by a word.
-        _ => return Subscription { attention: Some(Attention::StatusUnknown), ..current.clone() },
+        _ => {
+            probe!("F30");
+            return Subscription { attention: Some(Attention::StatusUnknown), ..current.clone() };
+        }
     };
     let next = observed(current, governing, standing, catalog);
     let several = standing.is_live() && facts.subscriptions.iter().any(|other| is_charged_beside(other, &governing.id));

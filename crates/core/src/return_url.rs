@@ -2,6 +2,7 @@
 //!
 //! What passes reaches the provider as the caller wrote it, so that a literal `{CHECKOUT_SESSION_ID}` stays literal.
 
+use crate::probe;
 use std::fmt;
 
 use url::{Host, Url};
@@ -91,6 +92,7 @@ impl ReturnUrls {
     /// [`NotAllowed`], whatever the reason: an attacker learns nothing, and the caller's log has the text.
     pub fn check(&self, text: &str) -> Result<ReturnUrl, NotAllowed> {
         if text.len() > RETURN_URL_BYTES_MAX || !is_plain(text) {
+            probe!("F76");
             return Err(NotAllowed);
         }
         let url = Url::parse(&without_templates(text)).map_err(|_| NotAllowed)?;
@@ -99,7 +101,11 @@ impl ReturnUrls {
         }
         let origin = Origin(url.origin().ascii_serialization());
         let loopback = self.any_loopback && is_loopback(&url);
-        if loopback || self.allowed.contains(&origin) { Ok(ReturnUrl(text.to_owned())) } else { Err(NotAllowed) }
+        if loopback || self.allowed.contains(&origin) {
+            return Ok(ReturnUrl(text.to_owned()));
+        }
+        probe!("F76");
+        Err(NotAllowed)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::email::EmailAddress;
 use crate::plan::Plan;
+use crate::probe;
 use crate::refusal::Refusal;
 use crate::subscription::{State, Subscription};
 use crate::time::Timestamp;
@@ -162,7 +163,10 @@ pub const fn note_address(under_old: Option<Entry>, under_new: Option<Entry>) ->
 #[must_use]
 pub fn start(earlier: Option<Entry>, plan: &Plan, now: Timestamp) -> Start {
     match earlier {
-        Some(entry) => Start::Earlier(entry),
+        Some(entry) => {
+            probe!("F50");
+            Start::Earlier(entry)
+        }
         None => {
             let ends_at = now.floor_to_second().plus_days(i64::from(plan.trial_days));
             Start::First(Entry { started_at: now, ends_at })

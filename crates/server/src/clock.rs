@@ -29,6 +29,10 @@ impl Clock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
     pub fn now(&self) -> Timestamp {
+        #[cfg(feature = "simulation")]
+        if let Some(world) = crate::simulation::world() {
+            return Timestamp::from_micros(world.now_micros());
+        }
         let micros = jiff::Timestamp::now().as_microsecond();
         Timestamp::from_micros(micros).plus_seconds(self.offset_seconds.load(Ordering::Relaxed))
     }

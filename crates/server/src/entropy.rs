@@ -12,6 +12,11 @@ impl Entropy {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that draws random numbers")]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
+        #[cfg(feature = "simulation")]
+        if let Some(world) = crate::simulation::world() {
+            world.fill(&mut bytes);
+            return bytes;
+        }
         rand::rng().fill_bytes(&mut bytes);
         bytes
     }

@@ -13,7 +13,21 @@ pub mod entropy;
 pub mod keys;
 pub mod mail;
 pub mod providers;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod web;
 pub mod worker;
+
+/// Switches the mistake on that `COUNTERFOIL_PLANTED` names.
+///
+/// # Panics
+/// Where there is no mistake of that name.
+#[cfg(feature = "planted-bugs")]
+pub fn plant_from_environment() {
+    if let Ok(name) = std::env::var("COUNTERFOIL_PLANTED") {
+        assert!(counterfoil_core::faults::plant(Some(&name)), "no mistake is called `{name}`");
+    }
+}

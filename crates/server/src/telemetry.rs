@@ -4,6 +4,8 @@ use std::io::IsTerminal as _;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
 
@@ -18,13 +20,22 @@ pub fn start_logging(format: LogFormat) {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that a subscriber is there already, as in tests that start several servers in one process.
     let _already_started = if json {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        json_lines(filter, std::io::stderr).try_init().map_err(Into::into)
     } else {
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         builder.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()
     };
+}
+
+/// One JSON object a line, whatever is in what is told.
+fn json_lines<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    builder.json().flatten_event(true).with_current_span(true).with_span_list(false).finish()
 }
 
 /// Starts collecting metrics, once a process; the handle renders them for Prometheus.
@@ -84,4 +95,43 @@ fn begin_at_zero() {
     metrics::describe_gauge!("counterfoil_sweep_age_seconds", "How far back a sweep's last whole run lies.");
     metrics::describe_counter!("counterfoil_http_requests_total", "Requests answered, by route, method and status.");
     metrics::describe_histogram!("counterfoil_http_request_seconds", "How long answers took.");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_log_is_one_json_object_whatever_is_in_it() {
+        let (kept, hostile) = (Kept::default(), "a\r\n{\"level\":\"ERROR\"}\u{1b}[31mred\u{2028}\0%s${x}");
+        let writer = kept.clone();
+        let lines = json_lines(EnvFilter::new("info"), move || writer.clone());
+        tracing::subscriber::with_default(lines, || {
+            let _inside = tracing::info_span!("request", route = hostile).entered();
+            tracing::warn!(error = %hostile, "told: {hostile}");
+        });
+        let bytes = kept.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!((text.matches('\n').count(), text.ends_with('\n')), (1, true), "{text}");
+        assert!(!text.trim_end().contains(char::is_control), "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["error"], &line["level"]), (&hostile.into(), &"WARN".into()), "{text}");
+        assert_eq!(line["span"]["route"], hostile);
+    }
 }

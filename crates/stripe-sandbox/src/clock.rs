@@ -37,6 +37,10 @@ impl Clock {
 
 #[expect(clippy::disallowed_methods, reason = "the edge where the machine's clock enters; everyone else is told")]
 fn machine_now() -> i64 {
+    #[cfg(feature = "simulation")]
+    if let Some(now) = crate::simulation::now_seconds() {
+        return now;
+    }
     jiff::Timestamp::now().as_second()
 }
 

@@ -23,5 +23,9 @@ impl Ids {
 
 #[expect(clippy::disallowed_methods, reason = "the edge where chance enters; everyone else is handed an id")]
 fn random_text(length: usize) -> String {
+    #[cfg(feature = "simulation")]
+    if let Some(text) = crate::simulation::text(length) {
+        return text;
+    }
     Alphanumeric.sample_string(&mut rand::rng(), length)
 }

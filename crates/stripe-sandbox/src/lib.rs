@@ -22,9 +22,12 @@ mod pages;
 mod resources;
 mod sandbox;
 mod seed;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod store;
 mod web;
 mod webhooks;
+mod work;
 
 pub use sandbox::{OpenError, Sandbox, SandboxConfig, SeedPrice, SeedWebhook};
 

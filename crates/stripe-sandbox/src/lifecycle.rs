@@ -42,14 +42,18 @@ struct Due {
 /// Runs everything that is due by now. Called every half second by the delivery loop.
 pub(crate) async fn catch_up(inner: &Arc<Inner>) {
     let inner = Arc::clone(inner);
-    let done = tokio::task::spawn_blocking(move || {
-        run_until(&inner, inner.now(), false)?;
+    // A panic is told by its own message.
+    let _done = crate::work::off_thread(move || catch_up_now(&inner)).await;
+}
+
+pub(crate) fn catch_up_now(inner: &Arc<Inner>) {
+    let done = run_until(inner, inner.now(), false).and_then(|()| {
         inner.write(&Cause::default(), |cx| {
             prune(cx);
             Ok(())
         })
     });
-    if let Ok(Err(error)) = done.await {
+    if let Err(error) = done {
         tracing::error!(message = error.message(), "the sandbox's clock could not run its due steps");
     }
 }

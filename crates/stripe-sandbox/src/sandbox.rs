@@ -118,6 +118,11 @@ impl Sandbox {
         webhooks::run(Arc::clone(&self.inner), shutdown).await;
     }
 
+    #[cfg(feature = "simulation")]
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     /// Seconds by which the sandbox's clock is ahead of the machine's.
     pub fn clock_offset(&self) -> Arc<AtomicI64> {
         self.inner.clock.shared_offset()

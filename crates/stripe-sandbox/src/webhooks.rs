@@ -122,7 +122,7 @@ async fn send_in_reverse(inner: &Arc<Inner>) {
 /// Takes what is due and not yet under way. A dropped delivery is lost for good, as the fault promises.
 async fn take_due(inner: &Arc<Inner>, limit: usize) -> Vec<Parcel> {
     let inner = Arc::clone(inner);
-    let taken = tokio::task::spawn_blocking(move || {
+    let taken = crate::work::off_thread(move || {
         let faults = inner.faults().webhooks.clone();
         inner.write(&Cause::default(), |cx| {
             let mut parcels = Vec::new();
@@ -155,6 +155,30 @@ fn due(cx: &Context, delay_seconds: i64, limit: usize, is_under_way: impl Fn(&st
         .collect()
 }
 
+/// What is due, for a world that sends it itself.
+#[cfg(feature = "simulation")]
+pub(crate) fn due_now(inner: &Inner, limit: usize) -> Vec<crate::simulation::Due> {
+    let taken = inner.write(&Cause::default(), |cx| {
+        let mut found = Vec::new();
+        for (id, delivery) in due(cx, 0, limit, |_| false) {
+            let event = json::text(&delivery, "event").to_owned();
+            let kind = cx.store.get(Kind::Event, &event).map(|event| json::text(event, "type").to_owned());
+            match (parcel(cx, &id, &delivery, 1), kind) {
+                (Some(parcel), Some(kind)) => found.push(crate::simulation::Due {
+                    delivery: id,
+                    kind,
+                    event,
+                    body: parcel.body,
+                    attempts: json::int(&delivery, "attempts"),
+                }),
+                _ => cx.store.remove(Kind::Delivery, &id),
+            }
+        }
+        Ok(found)
+    });
+    taken.unwrap_or_default()
+}
+
 /// `None` when the endpoint is gone or disabled: nothing is sent any more.
 fn parcel(cx: &Context, id: &str, delivery: &Value, copies: u32) -> Option<Parcel> {
     let endpoint = cx.store.get(Kind::Endpoint, json::text(delivery, "endpoint"))?;
@@ -181,7 +205,7 @@ async fn send(inner: &Arc<Inner>, parcel: Parcel) {
         delivered |= post(inner, &parcel).await;
     }
     let inner = Arc::clone(inner);
-    let recorded = tokio::task::spawn_blocking(move || {
+    let recorded = crate::work::off_thread(move || {
         let result = inner.write(&Cause::default(), |cx| {
             record(cx, &parcel.delivery, delivered);
             Ok(())
@@ -215,7 +239,7 @@ async fn post(inner: &Arc<Inner>, parcel: &Parcel) -> bool {
     }
 }
 
-fn record(cx: &mut Context, id: &str, delivered: bool) {
+pub(crate) fn record(cx: &mut Context, id: &str, delivered: bool) {
     let Some(delivery) = cx.store.get(Kind::Delivery, id).cloned() else { return };
     let first_at = json::opt_int(&delivery, "first_at").unwrap_or(cx.now);
     if delivered || cx.now >= first_at + GIVE_UP_SECONDS {

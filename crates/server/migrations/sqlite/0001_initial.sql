@@ -347,6 +347,16 @@ create table audit_log (
 );
 create index audit_log_customer on audit_log (customer_id, id);
 
+-- How often somebody may try, for all replicas. A bucket is named by what is limited and a digest of whom; it is full again at
+-- `full_at`, in microseconds. A try costs `cost`, and is allowed while the bucket was to be full by `latest`.
+create table rate_limits (
+    bucket text primary key not null,
+    full_at bigint not null,
+    cost bigint not null,
+    latest bigint not null,
+    allowed bigint not null
+);
+
 -- The manual provider's own book: an outside world that happens to be here. Nothing else reads or writes these tables, and nothing
 -- in them refers to ours. What it says of a customer reaches our book as facts, like any other provider's.
 create table manual_customers (

@@ -1,7 +1,7 @@
 //! Customers: sign-up, and what a customer may know of itself.
 
 use counterfoil_core::entitlement::{Ended, Grant};
-use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription};
+use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription, probe};
 
 use super::issuing::{Cause, FIRST_VERSION, Next, Reason};
 use super::sessions::NewSession;
@@ -45,6 +45,7 @@ fn check_company_name(name: &str) -> Result<(), Refusal> {
         return Err(Refusal::InvalidField { field: "company_name", reason: "use at most 200 characters" });
     }
     if name.chars().any(is_control) {
+        probe!("F67");
         return Err(Refusal::InvalidField { field: "company_name", reason: "it holds control characters" });
     }
     Ok(())
@@ -73,23 +74,33 @@ impl App {
     /// [`Refusal::EmailTaken`], or failures.
     pub async fn sign_up(&self, wish: SignUp) -> Result<(Account, NewSession), Error> {
         let password_hash = self.hasher.hash(wish.password.expose()).await?;
+        let signed_up = self.again(|| self.sign_up_in_one(&wish, &password_hash)).await?;
+        self.signals.outbox.notify_one();
+        metrics::counter!("counterfoil_signups_total").increment(1);
+        Ok(signed_up)
+    }
+
+    async fn sign_up_in_one(&self, wish: &SignUp, password_hash: &str) -> Result<(Account, NewSession), Error> {
         let now = self.now();
         let customer_id = CustomerId::from_random(self.entropy.bytes());
 
         let mut tx = self.db.begin().await?;
         let company_name = wish.company_name.as_deref();
-        store::customers::insert(&mut tx, &customer_id, &wish.email, company_name, &password_hash, now).await.map_err(
+        store::customers::insert(&mut tx, &customer_id, &wish.email, company_name, password_hash, now).await.map_err(
             |error| match error.is_unique("customers.email") {
-                true => Error::from(Refusal::EmailTaken),
+                true => {
+                    probe!("F49");
+                    Error::from(Refusal::EmailTaken)
+                }
                 false => error.into(),
             },
         )?;
         let subscription = self.start_trial(&mut tx, &customer_id, &wish.email, now).await?;
         let customer = Customer {
             customer_id: customer_id.clone(),
-            email: wish.email,
+            email: wish.email.clone(),
             email_verified_at: None,
-            company_name: wish.company_name,
+            company_name: wish.company_name.clone(),
             external_id: None,
             created_at: now,
         };
@@ -110,9 +121,6 @@ impl App {
         let session = self.insert_session(&mut tx, &customer_id, now).await?;
         store::audit::insert(&mut tx, Actor::Customer, "signed_up", Some(&customer_id), "", now).await?;
         tx.commit().await?;
-
-        self.signals.outbox.notify_one();
-        metrics::counter!("counterfoil_signups_total").increment(1);
         Ok((Account { customer, subscription, right, license }, session))
     }
 

@@ -3,6 +3,7 @@
 //! Parameters m = 19 MiB, t = 2, p = 1 (OWASP's minimum for argon2id). The queue is bounded, so a flood of logins is told to
 //! come back instead of filling memory, and webhooks never wait behind it.
 
+use counterfoil_core::probe;
 use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -66,8 +67,16 @@ impl Hasher {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Failure::HasherBusy)?;
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| {
+            probe!("F82");
+            Failure::HasherBusy
+        })?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Failure::Stopping)?;
+        #[cfg(feature = "simulation")]
+        if crate::simulation::world().is_some() {
+            drop((running, admitted));
+            return Ok(work());
+        }
         let result = tokio::task::spawn_blocking(move || {
             let result = work();
             // Held here and not by the waiting future: a caller that gives up does not free a core that still works.
@@ -79,6 +88,11 @@ impl Hasher {
 }
 
 fn argon2() -> Argon2<'static> {
+    #[cfg(feature = "simulation")]
+    if crate::simulation::world().is_some() {
+        let params = Params::new(Params::MIN_M_COST, 1, LANES, None).expect("the least that argon2 accepts");
+        return Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    }
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are within argon2's bounds");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }

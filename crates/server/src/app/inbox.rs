@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use counterfoil_core::link::{Verdict, judge};
-use counterfoil_core::{CustomerId, ExternalCustomerId, Refusal};
+use counterfoil_core::{CustomerId, ExternalCustomerId, Refusal, planted, probe};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -17,6 +17,7 @@ use crate::db::Tx;
 use crate::providers::PaymentRef;
 use crate::store;
 use crate::store::inbox::Claimed;
+use crate::tasks;
 
 /// Rows claimed at once.
 const CLAIM_MAX: i64 = 200;
@@ -85,29 +86,29 @@ impl App {
         let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
         for (customer_id, rows) in ours {
             let (app, places) = (self.clone(), Arc::clone(&places));
-            work.spawn(async move {
+            work.spawn(tasks::own(async move {
                 let _place = places.acquire_owned().await;
                 app.sync_for(&customer_id, &rows).await
-            });
+            }));
         }
         // Places of their own: another program on the same account may send many, and our customers do not wait for them.
         let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
         for (external, rows) in strangers {
             let (app, places) = (self.clone(), Arc::clone(&places));
-            work.spawn(async move {
+            work.spawn(tasks::own(async move {
                 let _place = places.acquire_owned().await;
                 app.ask_whose(&external, &rows).await
-            });
+            }));
         }
         for (payment, rows) in payers {
             let (app, places) = (self.clone(), Arc::clone(&places));
-            work.spawn(async move {
+            work.spawn(tasks::own(async move {
                 let _place = places.acquire_owned().await;
                 app.ask_who_paid(&payment, &rows).await
-            });
+            }));
         }
         let app = self.clone();
-        work.spawn(async move { app.fail_rows(&early, &not_in_the_book()).await });
+        work.spawn(tasks::own(async move { app.fail_rows(&early, &not_in_the_book()).await }));
         while let Some(done) = work.join_next().await {
             match done {
                 Ok(Ok(())) => {}
@@ -150,6 +151,7 @@ impl App {
             }
             Ok(Synced::Done { .. }) => Ok(()),
             Ok(Synced::Busy) => {
+                probe!("F52");
                 let run_at = self.now().plus_millis(self.entropy.around_millis(BUSY_MILLIS));
                 let mut tx = self.db.begin().await?;
                 for row in rows {
@@ -160,6 +162,7 @@ impl App {
             }
             // Known a moment ago, so the account is deleted.
             Err(Error::Refused(Refusal::CustomerUnknown)) => self.finish_for_deleted(customer_id, rows).await,
+            Err(_) if planted!("failed-look-drops-events") => self.ignore_rows(rows, "look_failed").await,
             Err(error) => self.fail_rows(rows, &error).await,
         }
     }
@@ -257,6 +260,7 @@ impl App {
         metrics::counter!("counterfoil_inbox_failures_total", "failure" => failure).increment(rows.len() as u64);
         let mut tx = self.db.begin().await?;
         for row in rows {
+            probe!("F31", matches!(error, Error::Failed(Failure::NotInBook)));
             let unmatched = matches!(error, Error::Failed(Failure::NotInBook));
             let long = unmatched && now >= row.received_at.plus_seconds(UNMATCHED_SECONDS);
             if row.attempts >= GIVE_UP_TRIES && now >= row.received_at.plus_days(GIVE_UP_DAYS) {
@@ -273,6 +277,7 @@ impl App {
             store::inbox::postpone(&mut tx, row.id, run_at, failure, &text).await?;
             let (event_id, attempts) = (&row.event_id, row.attempts);
             if long {
+                probe!("F33");
                 tracing::error!(
                     event_id,
                     attempts,

@@ -6,7 +6,7 @@
 use counterfoil_core::entitlement::Grant;
 use counterfoil_core::license::{Terms, facts_digest, terms_digest};
 use counterfoil_core::listing::Listed;
-use counterfoil_core::{LicenseId, Refusal, Timestamp};
+use counterfoil_core::{LicenseId, Refusal, Timestamp, planted, probe};
 use counterfoil_license::{Claims, StatusReference};
 
 use super::operators::By;
@@ -193,7 +193,12 @@ impl App {
             None => false,
         };
         match newest {
-            Some(license) if is_unchanged(&license) && !is_withdrawn => Ok(Issued::Unchanged(license)),
+            Some(license) if is_unchanged(&license) && !is_withdrawn && !planted!("version-per-event") => {
+                if matches!(cause, Cause::Look { event_id: Some(_) }) {
+                    probe!("F20");
+                }
+                Ok(Issued::Unchanged(license))
+            }
             newest => {
                 let reason = match &newest {
                     None => Reason::first(grant, grant.plan == self.catalog.trial().code, cause),
@@ -247,7 +252,7 @@ impl App {
         let license = store::licenses::find(tx, &customer.customer_id, &terms.license_id)
             .await?
             .ok_or_else(|| Failure::Corrupt("a license that was just written is not there".into()))?;
-        if next.mail {
+        if next.mail && !planted!("license-mail-forgotten") {
             self.owe_license_mail(tx, customer, &license, next.reason, now).await?;
         }
         metrics::counter!("counterfoil_licenses_issued_total", "reason" => next.reason.word()).increment(1);

@@ -1,7 +1,8 @@
 //! How often one caller may ask: a bucket of tokens for each, in the memory of this process.
 //!
-//! It keeps one customer's runaway product from taking the time of all others. It is no count that has to be right: replicas
-//! count for themselves, and a restart begins anew.
+//! It keeps one customer's runaway product from taking the time of all others, and the database from being asked about who is
+//! refused anyway. It is no count that has to be right: replicas count for themselves, and a restart begins anew. What has to
+//! be right is counted in the database (`rate_limits.rs`).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,9 @@ use counterfoil_core::{Refusal, Timestamp};
 
 /// Callers that are remembered. Beyond it those whose bucket is full again are forgotten, which changes nothing for them.
 const CALLERS_MAX: usize = 100_000;
+
+/// A refusal is remembered here for so long; then the store is asked again.
+const REFUSED_SECONDS_MAX: i64 = 3_600;
 
 /// How often.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +24,7 @@ pub struct Rate {
     pub per_minute: u32,
 }
 
-/// A license that was shown: a thousand machines of one customer may start at nine o'clock.
+/// A license that was shown, as it is shipped: a thousand machines of one customer may start at nine o'clock.
 pub const LICENSES_OF_A_CUSTOMER: Rate = Rate { burst: 1_000, per_minute: 600 };
 
 /// Tokens that are none of ours, from everybody together: nobody who is refused by it has lost anything.
@@ -28,7 +32,13 @@ pub const TOKENS_OF_NOBODY: Rate = Rate { burst: 2_000, per_minute: 6_000 };
 
 /// All buckets of this process.
 #[derive(Debug, Default)]
-pub struct Limits(Mutex<HashMap<String, Bucket>>);
+pub struct Limits {
+    buckets: Mutex<HashMap<String, Bucket>>,
+    /// Whom the shared store has refused, until when.
+    refused: Mutex<HashMap<String, Timestamp>>,
+    /// Tokens that were taken from the shared store in a block, and are left.
+    kept: Mutex<HashMap<String, u32>>,
+}
 
 /// What is left, in thousandths of a token, and when that was.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +65,7 @@ impl Limits {
     /// # Errors
     /// [`Refusal::TooManyRequests`] where there is none.
     pub fn take(&self, caller: &str, rate: Rate, now: Timestamp) -> Result<(), Refusal> {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= CALLERS_MAX && !buckets.contains_key(caller) {
             buckets.retain(|_, bucket| bucket.at(rate, now).left_milli < full(rate));
             // Only an attack by so many at once gets here; who was remembered counts anew.
@@ -74,6 +84,51 @@ impl Limits {
         let millis = (1_000 - left_milli).saturating_mul(60) / i64::from(rate.per_minute.max(1));
         let retry_after_seconds = u32::try_from(millis.max(0) / 1_000 + 1).unwrap_or(u32::MAX);
         Err(Refusal::TooManyRequests { retry_after_seconds })
+    }
+
+    /// Whether the shared store has lately refused this bucket for longer than until now.
+    pub(super) fn check_refused(&self, bucket: &str, now: Timestamp) -> Result<(), Refusal> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back must not keep anybody out for longer than the store would.
+        let until =
+            refused.get(bucket).filter(|until| **until > now && until.seconds_since(now) <= REFUSED_SECONDS_MAX);
+        let Some(until) = until else { return Ok(()) };
+        let retry_after_seconds = u32::try_from(until.seconds_since(now) + 1).unwrap_or(u32::MAX);
+        Err(Refusal::TooManyRequests { retry_after_seconds })
+    }
+
+    pub(super) fn remember_refused(&self, bucket: &str, until: Timestamp, now: Timestamp) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= CALLERS_MAX {
+            refused.retain(|_, until| *until > now);
+        }
+        if refused.len() < CALLERS_MAX {
+            refused.insert(bucket.to_owned(), until);
+        }
+    }
+
+    /// Keeps what is left of a block.
+    pub(super) fn keep(&self, caller: &str, tokens: u32) {
+        if tokens == 0 {
+            return;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= CALLERS_MAX {
+            kept.clear();
+        }
+        let left = kept.entry(caller.to_owned()).or_default();
+        *left = left.saturating_add(tokens);
+    }
+
+    /// Takes a token of a block, where one is left.
+    pub(super) fn take_kept(&self, caller: &str) -> bool {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left) = kept.get_mut(caller) else { return false };
+        *left -= 1;
+        if *left == 0 {
+            kept.remove(caller);
+        }
+        true
     }
 }
 
@@ -117,6 +172,6 @@ mod tests {
             assert_eq!(limits.take(&caller.to_string(), RATE, at(0)), Ok(()));
         }
         assert_eq!(limits.take("ada", RATE, at(60)), Ok(()));
-        assert_eq!(limits.0.lock().unwrap().len(), 1);
+        assert_eq!(limits.buckets.lock().unwrap().len(), 1);
     }
 }

@@ -4,7 +4,7 @@
 //! result is written with a condition that only one writer can meet, so races and crashes end in the same customer.
 
 use counterfoil_core::link::{Link, LinkState, Step, Verdict, judge, next_step};
-use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal};
+use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal, planted, probe};
 
 use super::{App, Error, Failure};
 use crate::providers::{NewCustomer, PaymentProvider, ProviderError};
@@ -25,13 +25,19 @@ impl App {
         provider: &dyn PaymentProvider,
         customer: &Customer,
     ) -> Result<ExternalCustomerId, Error> {
-        for _ in 0..STEPS_MAX {
+        for step in 0..STEPS_MAX {
             let link = self.newest_link(provider, &customer.customer_id).await?;
             // The clock is read before each send: the window may have shut since the last step.
             match (next_step(link.as_ref(), self.now()), link) {
-                (Step::Done(id), _) => return Ok(id),
+                (Step::Done(id), _) => {
+                    probe!("F5", step == 0);
+                    return Ok(id);
+                }
                 (Step::Open { generation }, _) => self.open_link(provider, customer, generation).await?,
-                (Step::Send, Some(link)) => self.send_link(provider, customer, &link).await?,
+                (Step::Send, Some(link)) => {
+                    probe!("F3", step == 0);
+                    self.send_link(provider, customer, &link).await?;
+                }
                 (Step::LookUp, Some(link)) => self.look_link_up(provider, customer, &link).await?,
                 (Step::Wait { until }, _) => return Err(Failure::ProviderKeyPoisoned { until }.into()),
                 (Step::Send | Step::LookUp, None) => {
@@ -62,6 +68,7 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         tx.rollback().await?;
+        probe!("F65");
         self.open_link(provider, &customer, generation).await?;
         self.activate_link(provider, &customer, generation, external).await?;
         tracing::warn!(%customer_id, "the provider's customer was found again by its metadata");
@@ -119,7 +126,12 @@ impl App {
     }
 
     async fn send_link(&self, provider: &dyn PaymentProvider, customer: &Customer, link: &Link) -> Result<(), Error> {
-        match provider.create_customer(&link.key, &link.frozen).await {
+        let key = if planted!("customer-key-per-try") {
+            &self.link_key(provider, &CustomerId::from_random(self.entropy.bytes()), 1)
+        } else {
+            &link.key
+        };
+        match provider.create_customer(key, &link.frozen).await {
             Ok(id) => self.activate_link(provider, customer, link.generation, &id).await,
             Err(ProviderError::KeyPoisoned { .. }) => self.poison_link(provider, customer, link.generation).await,
             Err(ProviderError::KeyMismatch { .. }) => {
@@ -141,7 +153,11 @@ impl App {
         link: &Link,
     ) -> Result<(), Error> {
         // A failed look-up is an error and never "none": it must not lead to a second customer.
-        match self.ask_list(provider, customer, link).await? {
+        let found = match self.ask_list(provider, customer, link).await {
+            Err(_) if planted!("look-up-failure-is-none") => Verdict::None,
+            found => found?,
+        };
+        match found {
             Verdict::Adopt { id, others } => {
                 self.report_others(customer, others);
                 self.activate_link(provider, customer, link.generation, &id).await
@@ -210,6 +226,7 @@ impl App {
         customer: &Customer,
         generation: i64,
     ) -> Result<(), Error> {
+        probe!("F36");
         let mut tx = self.db.begin().await?;
         let name = provider.name();
         store::links::poison(&mut tx, &customer.customer_id, name, generation, self.now()).await?;

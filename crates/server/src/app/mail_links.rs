@@ -1,7 +1,7 @@
 //! Links that go out by mail. Whoever has the link may do the one thing it is for, once; so only a hash of it is kept, and a
 //! newer link of the same purpose ends the older ones.
 
-use counterfoil_core::{CustomerId, Refusal, Timestamp};
+use counterfoil_core::{CustomerId, Refusal, Timestamp, probe};
 
 use super::{App, Error, secrets};
 use crate::db::Tx;
@@ -70,6 +70,7 @@ impl App {
         now: Timestamp,
     ) -> Result<Token, Error> {
         let taken = store::account_tokens::take(tx, &secrets::hash_token(token), purpose, now).await?;
+        probe!("F86", taken.is_none());
         taken.ok_or_else(|| Refusal::LinkInvalid.into())
     }
 

@@ -4,6 +4,7 @@
 //! (invariant 7). It knows nothing of HTTP.
 
 pub mod activations;
+mod again;
 pub mod api_keys;
 pub mod checkout;
 pub mod comparison;
@@ -34,6 +35,7 @@ pub mod outbox;
 pub mod passwords;
 pub mod plan_changes;
 pub mod queues;
+pub mod rate_limits;
 pub mod reconcile;
 pub mod revocation;
 pub mod secrets;

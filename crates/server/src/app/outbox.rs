@@ -1,6 +1,6 @@
 //! Sending what is owed. A row is claimed, handed to the mail server, and only then marked; what fails comes back later.
 
-use counterfoil_core::{CustomerId, EffectId, Timestamp};
+use counterfoil_core::{CustomerId, EffectId, Timestamp, planted, probe};
 
 use super::inbox::GIVE_UP_TRIES;
 use super::{App, Error};
@@ -69,6 +69,9 @@ impl App {
                 body_text: &mail.body_text,
                 message_id: &mail.message_id,
             };
+            if planted!("mail-marked-before-sending") {
+                self.settle_mail(mailer, mail, Ok(())).await?;
+            }
             let result = mailer.send(&letter).await;
             self.settle_mail(mailer, mail, result).await?;
         }
@@ -93,6 +96,7 @@ impl App {
                 tracing::error!(effect_id = %mail.effect_id, %error, "a mail was given up; an operator has to look");
             }
             Err(error) => {
+                probe!("F66");
                 let run_at = now.plus_millis(self.backoff_millis(mail.attempts));
                 store::outbox::postpone(&mut tx, &mail.effect_id, run_at, &error.to_string()).await?;
                 tracing::warn!(effect_id = %mail.effect_id, attempts = mail.attempts, %error, "a mail has to wait");

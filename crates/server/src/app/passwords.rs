@@ -3,7 +3,7 @@
 //! A change ends all other sessions everywhere and every link that is on its way, in the same transaction, and is told to the
 //! customer by mail.
 
-use counterfoil_core::{CustomerId, EffectId, EmailAddress, Password, Refusal, Timestamp};
+use counterfoil_core::{CustomerId, EffectId, EmailAddress, Password, Refusal, Timestamp, probe};
 
 use super::leases::Lease;
 use super::mail_links::Wanted;
@@ -54,6 +54,7 @@ impl App {
             Ok(email) => store::customers::find_by_email(&mut tx, &email).await?,
             Err(_invalid) => None,
         };
+        probe!("F79", customer.is_none());
         if let Some(customer) = customer {
             self.owe_reset_mail(&mut tx, &customer, now).await?;
         }
@@ -146,6 +147,7 @@ impl App {
         let mut tx = self.db.begin().await?;
         // Somebody else may have changed it since it was checked: then the one that was given is wrong by now.
         if !store::customers::hold_password(&mut tx, customer_id, &old_hash).await? {
+            probe!("F53");
             return Err(Refusal::WrongPassword.into());
         }
         store::customers::set_password(&mut tx, customer_id, &password_hash, now).await?;
@@ -184,6 +186,7 @@ impl App {
 
     /// Checks the password of a signed-in customer; answers its stored hash.
     pub(super) async fn check_password(&self, customer_id: &CustomerId, password: &str) -> Result<String, Error> {
+        self.limit_password(customer_id).await?;
         let mut tx = self.db.begin_read().await?;
         let stored = store::customers::find_password_hash(&mut tx, customer_id).await?;
         tx.rollback().await?;

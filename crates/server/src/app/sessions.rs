@@ -1,6 +1,6 @@
 //! Sessions: logging in and out, and whose request this is.
 
-use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, Timestamp};
+use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, Timestamp, probe};
 
 use super::api_keys::is_use_to_be_noted;
 use super::operators::Scope;
@@ -73,21 +73,28 @@ impl App {
             }
             Err(_invalid) => None,
         };
+        probe!("F80", known.is_none());
         let (customer_id, stored) = known.map_or((None, None), |(id, hash)| (Some(id), Some(hash)));
         let matches = self.hasher.verify(&bounded(password), stored.clone()).await?;
         let (Some(customer_id), Some(stored), true) = (customer_id, stored, matches) else {
             metrics::counter!("counterfoil_logins_refused_total").increment(1);
             return Err(Refusal::InvalidCredentials.into());
         };
+        let session = self.again(|| self.open_session(&customer_id, &stored)).await?;
+        Ok((customer_id, session))
+    }
+
+    async fn open_session(&self, customer_id: &CustomerId, stored: &str) -> Result<NewSession, Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         // A reset that ended all sessions in between must not be outlived by one that the old password opened.
-        if !store::customers::hold_password(&mut tx, &customer_id, &stored).await? {
+        if !store::customers::hold_password(&mut tx, customer_id, stored).await? {
+            probe!("F53");
             return Err(Refusal::InvalidCredentials.into());
         }
-        let session = self.insert_session(&mut tx, &customer_id, now).await?;
+        let session = self.insert_session(&mut tx, customer_id, now).await?;
         tx.commit().await?;
-        Ok((customer_id, session))
+        Ok(session)
     }
 
     /// Ends the session of this token, on all replicas at once.
@@ -124,6 +131,7 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         let customer = store::sessions::find_customer(&mut tx, &hash, self.now()).await?;
         tx.rollback().await?;
+        probe!("F83", customer.is_none());
         Ok(customer.map_or(Caller::Anonymous, Caller::Customer))
     }
 

@@ -6,7 +6,10 @@ pub use counterfoil_core::checkout::CheckoutTrial;
 pub use counterfoil_core::facts::DisputePolicy;
 pub use counterfoil_core::trial::TrialPer;
 
-pub use crate::config::{CheckoutAuth, DuplicatePolicy, EmailVerification, OnDelete, StatusListSettings};
+pub use crate::config::{
+    CheckoutAuth, DuplicatePolicy, EmailVerification, Limit, OnDelete, Rate, RateLimits, StatusListSettings,
+    TrustedProxies,
+};
 
 /// Settings of the use cases.
 #[derive(Clone, Debug)]
@@ -37,6 +40,10 @@ pub struct Settings {
     pub trial_reminders: bool,
     /// Where status lists lie, and how long they live.
     pub status_list: StatusListSettings,
+    /// How often strangers and customers may try.
+    pub rate_limits: RateLimits,
+    /// Proxies whose word on a client's address is taken.
+    pub trusted_proxies: TrustedProxies,
     /// Whether this is the sandbox: no real money, mails are kept.
     pub sandbox: bool,
 }

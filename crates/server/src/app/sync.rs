@@ -11,7 +11,7 @@ use counterfoil_core::plan_change;
 use counterfoil_core::reduce::{later_duplicates, merge, reduce_all};
 use counterfoil_core::{
     AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Refusal, Subscription,
-    Timestamp,
+    Timestamp, planted,
 };
 
 use super::customers::find_subscription;
@@ -106,7 +106,7 @@ impl App {
     async fn sync_under(&self, lease: &Lease, afterwards: Afterwards) -> Result<bool, Error> {
         let before = self.load_before_look(lease).await?;
         let looks = self.look(&before).await?;
-        let saved = self.save_look(lease, &before, &looks, afterwards).await?;
+        let saved = self.again(|| self.save_look(lease, &before, &looks, afterwards)).await?;
         self.cancel_duplicates(lease, &saved.duplicates).await;
         Ok(saved.changed)
     }
@@ -127,6 +127,9 @@ impl App {
             }
         }
         store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
+        if planted!("processed-before-the-license") {
+            store::inbox::finish_seen(&mut tx, customer_id, lease.fence, self.now()).await?;
+        }
         let open = store::attempts::list_open(&mut tx, customer_id, self.provider.name()).await?;
         tx.commit().await?;
         let mut counterparts = Vec::new();
@@ -201,6 +204,9 @@ impl App {
             self.save_sessions(&mut tx, customer_id, look, now).await?;
         }
         store::attempts::end_abandoned(&mut tx, customer_id, now.plus_seconds(-ABANDONED_AFTER_SECONDS), now).await?;
+        if planted!("finishes-what-it-has-not-seen") {
+            store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
+        }
         let finished = store::inbox::finish_seen(&mut tx, customer_id, lease.fence, now).await?;
         tx.commit().await?;
 
@@ -289,15 +295,16 @@ impl App {
 
 /// Whether a subscription exists that may still be paid for the first time.
 fn payment_is_under_way(facts: &Facts) -> bool {
-    facts.subscriptions.iter().any(|each| match each.status {
-        ProviderStatus::Incomplete => true,
-        ProviderStatus::Active | ProviderStatus::Trialing | ProviderStatus::PastDue => {
-            each.paid_until.is_none() && !each.money.is_gone()
-        }
-        ProviderStatus::IncompleteExpired
-        | ProviderStatus::Unpaid
-        | ProviderStatus::Paused
-        | ProviderStatus::Canceled
-        | ProviderStatus::Unknown(_) => false,
-    })
+    !planted!("paying-forgotten")
+        && facts.subscriptions.iter().any(|each| match each.status {
+            ProviderStatus::Incomplete => true,
+            ProviderStatus::Active | ProviderStatus::Trialing | ProviderStatus::PastDue => {
+                each.paid_until.is_none() && !each.money.is_gone()
+            }
+            ProviderStatus::IncompleteExpired
+            | ProviderStatus::Unpaid
+            | ProviderStatus::Paused
+            | ProviderStatus::Canceled
+            | ProviderStatus::Unknown(_) => false,
+        })
 }

@@ -77,6 +77,8 @@ async fn world(engine: crate::db::Engine) -> World {
                 ttl_seconds: 3_600,
                 life_seconds: 72 * 3_600,
             },
+            rate_limits: crate::config::RateLimits::all(),
+            trusted_proxies: crate::config::TrustedProxies::default(),
             sandbox: true,
         }),
         instance: Arc::new(Instance {

@@ -63,7 +63,7 @@ impl App {
         let now = self.now();
         let at = question.at.unwrap_or(now);
         let verified = self.own_claims(&question.token, at).await?;
-        self.limit_licenses(verified.claims.as_ref(), now)?;
+        self.limit_licenses(verified.claims.as_ref(), now).await?;
         let mut tx = self.db.begin_read().await?;
         let answer = self.validate_verified(&mut tx, question, &verified, at).await?;
         tx.rollback().await?;

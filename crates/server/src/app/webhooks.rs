@@ -1,6 +1,7 @@
 //! Receiving a notification: verify, store, acknowledge. Nothing else happens before the answer.
 
 use counterfoil_core::Timestamp;
+use counterfoil_core::{planted, probe};
 
 use super::{App, Error};
 use crate::db::Tx;
@@ -42,12 +43,15 @@ impl App {
             Ok(notice) => notice,
             Err(refusal) => return Err(self.note_refused_webhook(refusal, body.len(), now).await),
         };
+        probe!("F22", notice.created_at.is_some_and(|at| at.plus_days(1) < now));
         let ignored_because = self.reason_to_ignore(&notice);
-        let mut tx = self.db.begin().await.map_err(Error::from)?;
-        let new = self.store_notice(&mut tx, Source::Webhook, &notice, body, now).await?;
-        tx.commit().await.map_err(Error::from)?;
+        probe!("F29", ignored_because.is_some_and(|because| because != "type_not_used"));
+        let new = self.again(|| self.store_webhook(&notice, body, now)).await?;
         let received = match (new, ignored_because) {
-            (false, _) => Received::Duplicate,
+            (false, _) => {
+                probe!("F19");
+                Received::Duplicate
+            }
             (true, Some(_)) => Received::Ignored,
             (true, None) => Received::Stored,
         };
@@ -57,6 +61,17 @@ impl App {
             self.signals.inbox.notify_one();
         }
         Ok(received)
+    }
+
+    async fn store_webhook(&self, notice: &Notice, body: &[u8], now: Timestamp) -> Result<bool, Error> {
+        let mut tx = self.db.begin_reserved().await?;
+        let new = self.store_notice(&mut tx, Source::Webhook, notice, body, now).await?;
+        if planted!("acknowledged-before-the-commit") {
+            tokio::spawn(tx.commit());
+        } else {
+            tx.commit().await?;
+        }
+        Ok(new)
     }
 
     /// Puts a notification into the inbox. False where it is there already.

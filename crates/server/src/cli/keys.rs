@@ -40,6 +40,8 @@ pub enum KeysCommand {
     /// Take a key back that signs nothing yet.
     Retire {
         /// The id of the key, as `keys list` shows it.
+        // It is a hash in base64url: one in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         key_id: String,
         #[command(flatten)]
         why: Why,
@@ -47,6 +49,8 @@ pub enum KeysCommand {
     /// Give a key up that somebody else has: what it signed counts no more, and is issued again.
     Compromise {
         /// The id of the key, as `keys list` shows it.
+        // It is a hash in base64url: one in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         key_id: String,
         #[command(flatten)]
         why: Why,

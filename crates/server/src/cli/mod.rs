@@ -115,6 +115,8 @@ impl Common {
 
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "planted-bugs")]
+    crate::plant_from_environment();
     let cli = Cli::parse();
     let json = cli.common.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -244,6 +244,8 @@ fn settings(config: &Config) -> Settings {
         trial_per: config.trial_per.clone(),
         trial_reminders: config.trial_reminders,
         status_list: config.status_list.clone(),
+        rate_limits: config.rate_limits,
+        trusted_proxies: config.trusted_proxies.clone(),
         sandbox: config.mode.is_sandbox(),
     }
 }
@@ -361,6 +363,7 @@ pub fn serve_web(listener: TcpListener, router: axum::Router, tasks: &TaskTracke
     let stop = shutdown.clone();
     tasks.spawn(async move {
         let stopped = async move { stop.cancelled().await };
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the listener ended");
         }

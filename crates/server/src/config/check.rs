@@ -14,7 +14,7 @@ use super::settings::{self, Setting};
 use super::source::Values;
 use super::{
     CheckoutAuth, Config, DEFAULT_CATALOG, DuplicatePolicy, LogFormat, OnDelete, PublicUrl, accounts, checkout, keys,
-    licenses, mode, trials,
+    licenses, limits, mode, trials,
 };
 
 const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3100);
@@ -57,10 +57,12 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let status_list = licenses::status_list(&values, public_url.as_ref().map(PublicUrl::as_str), problems);
     let key_encryption_key = keys::encryption_key(&values, problems);
+    let trusted_proxies = limits::trusted_proxies(&values, problems);
     let log_format = log_format(&values, problems);
 
     let mode = mode?;
     let sandbox = mode.is_sandbox();
+    let rate_limits = limits::rate_limits(&values, sandbox, problems);
     let checkout_auth = checkout_auth.unwrap_or(default_checkout_auth(sandbox));
     let config = Config {
         listen: listen?,
@@ -83,19 +85,22 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         email_verification: email_verification?,
         trial_per: trial_per?,
         trial_reminders: trial_reminders?,
-        product_name: product_name?.unwrap_or_else(|| match sandbox {
-            true => SANDBOX_PRODUCT_NAME.to_owned(),
-            false => product.clone().unwrap_or_default(),
-        }),
+        product_name: product_name?.unwrap_or_else(|| default_product_name(sandbox, product.as_deref())),
         product: product?,
         catalog: catalog?,
         license_key,
         status_list: status_list?,
         key_encryption_key: key_encryption_key?,
+        rate_limits: rate_limits?,
+        trusted_proxies: trusted_proxies?,
         log_format: log_format?,
     };
     mode::check_together(&config, &values, problems);
     Some(config)
+}
+
+fn default_product_name(sandbox: bool, product: Option<&str>) -> String {
+    if sandbox { SANDBOX_PRODUCT_NAME } else { product.unwrap_or_default() }.to_owned()
 }
 
 const fn default_checkout_auth(sandbox: bool) -> CheckoutAuth {

@@ -9,6 +9,7 @@ mod checkout;
 mod error;
 mod keys;
 mod licenses;
+mod limits;
 mod mode;
 mod settings;
 mod source;
@@ -28,6 +29,7 @@ use secrecy::SecretString;
 
 pub use error::{ConfigError, Problem};
 pub use licenses::StatusListSettings;
+pub use limits::{Limit, Rate, RateLimits, TrustedProxies};
 pub use source::Environment;
 
 /// The file that is read where none is asked for.
@@ -91,6 +93,10 @@ pub struct Config {
     pub status_list: StatusListSettings,
     /// The key under which the database keeps private keys, where it is to keep them: 32 bytes in base64.
     pub key_encryption_key: Option<SecretString>,
+    /// How often strangers and customers may try.
+    pub rate_limits: RateLimits,
+    /// Proxies in front of us.
+    pub trusted_proxies: TrustedProxies,
     /// How log lines look.
     pub log_format: LogFormat,
 }

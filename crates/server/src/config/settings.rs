@@ -61,9 +61,11 @@ pub(super) static STATUS_LIST_TTL: Setting = plain("status_list_ttl_minutes", "C
 pub(super) static STATUS_LIST_LIFE: Setting = plain("status_list_life_hours", "COUNTERFOIL_STATUS_LIST_LIFE_HOURS");
 pub(super) static LICENSE_KEY_STORE: Setting = plain("license_key_store", "COUNTERFOIL_LICENSE_KEY_STORE");
 pub(super) static KEY_ENCRYPTION_KEY: Setting = secret("key_encryption_key", "COUNTERFOIL_KEY_ENCRYPTION_KEY");
+pub(super) static RATE_LIMITS: Setting = plain("rate_limits", "COUNTERFOIL_RATE_LIMITS");
+pub(super) static TRUSTED_PROXIES: Setting = plain("trusted_proxies", "COUNTERFOIL_TRUSTED_PROXIES");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 35] = [
+pub(super) static ALL: [&Setting; 37] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -98,6 +100,8 @@ pub(super) static ALL: [&Setting; 35] = [
     &STATUS_LIST_LIFE,
     &LICENSE_KEY_STORE,
     &KEY_ENCRYPTION_KEY,
+    &RATE_LIMITS,
+    &TRUSTED_PROXIES,
     &LOG_FORMAT,
 ];
 

@@ -500,3 +500,19 @@ fn status_lists_lie_where_the_vendor_wants_them() {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
     }
 }
+
+#[test]
+fn limits_are_lifted_in_the_sandbox_and_changed_by_name() {
+    let sandbox = from_env(&[]).unwrap().rate_limits;
+    assert!(Limit::ALL.iter().all(|&limit| sandbox.of(limit).is_some() == (limit == Limit::License)));
+    let limits = from_file("rate_limits = \"on, login=20/60, license=off\"").unwrap().rate_limits;
+    assert_eq!(limits.of(Limit::Login), Some(Rate { burst: 20, per_hour: 60 }));
+    assert!(limits.of(Limit::License).is_none() && limits.of(Limit::Password).is_some());
+    for (file, code) in [
+        ("rate_limits = \"logins=1/1\"", "invalid_rate_limit"),
+        ("rate_limits = \"login=0/1\"", "invalid_rate_limit"),
+        ("trusted_proxies = \"proxy.example.com\"", "invalid_trusted_proxies"),
+    ] {
+        assert_eq!(refused(from_file(file)).0, code, "{file}");
+    }
+}

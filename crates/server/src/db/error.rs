@@ -3,6 +3,7 @@
 //! A driver's error may carry a whole row in its details, so nothing of it is kept but message and code: no e-mail address
 //! and no password reaches a log through here.
 
+use counterfoil_core::probe;
 use sqlx::error::ErrorKind;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
@@ -118,9 +119,15 @@ impl From<sqlx::Error> for DbError {
                 Some(postgres) => from_postgres(postgres, &error.kind()),
                 None => from_sqlite(error.code().as_deref(), error.message(), &error.kind()),
             },
-            sqlx::Error::Io(error) => Self::unavailable(error.to_string()),
+            sqlx::Error::Io(error) => {
+                probe!("F55");
+                Self::unavailable(error.to_string())
+            }
             sqlx::Error::Tls(error) => Self::unavailable(format!("TLS: {error}")),
-            sqlx::Error::PoolTimedOut => Self::unavailable("no connection became free in time"),
+            sqlx::Error::PoolTimedOut => {
+                probe!("F57");
+                Self::unavailable("no connection became free in time")
+            }
             sqlx::Error::PoolClosed => Self::unavailable("the connections are closed"),
             sqlx::Error::WorkerCrashed => Self::unavailable("the connection's thread ended"),
             sqlx::Error::BeginFailed => Self::unavailable("no transaction could be begun"),
@@ -151,7 +158,10 @@ fn from_postgres(error: &PgDatabaseError, kind: &ErrorKind) -> DbError {
         (ErrorKind::UniqueViolation, _) => DbError::UniqueViolation { target: postgres_unique_target(error) },
         (ErrorKind::ForeignKeyViolation, _) => DbError::ForeignKey,
         // Serialization failure, deadlock, lock not available in time.
-        (_, "40001" | "40P01" | "55P03") => DbError::Conflict { detail },
+        (_, "40001" | "40P01" | "55P03") => {
+            probe!("F56");
+            DbError::Conflict { detail }
+        }
         (_, "53100" | "53200") => DbError::Full { detail },
         // A statement timeout, an idle transaction that was ended, and a server that became a read-only replica.
         (_, "57014" | "25P03" | "25006") => DbError::Unavailable { detail },
@@ -193,8 +203,14 @@ fn from_sqlite(code: Option<&str>, message: &str, kind: &ErrorKind) -> DbError {
     match (kind, extended & 0xff) {
         (ErrorKind::UniqueViolation, _) => DbError::UniqueViolation { target: sqlite_unique_target(message) },
         (ErrorKind::ForeignKeyViolation, _) => DbError::ForeignKey,
-        (_, BUSY | LOCKED) => DbError::Conflict { detail },
-        (_, FULL) => DbError::Full { detail },
+        (_, BUSY | LOCKED) => {
+            probe!("F59");
+            DbError::Conflict { detail }
+        }
+        (_, FULL) => {
+            probe!("F60");
+            DbError::Full { detail }
+        }
         (_, READONLY | IOERR | CANTOPEN) => DbError::Unavailable { detail },
         _ => DbError::Other { detail },
     }

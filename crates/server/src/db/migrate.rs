@@ -4,13 +4,14 @@
 //! one relies on. One transaction around all of it means that a database is at a known version or untouched, and lets the
 //! lock that keeps replicas apart live in the transaction, where a pooler in transaction mode cannot lose it.
 
+use counterfoil_core::probe;
 use std::collections::BTreeSet;
 
 use sqlx::migrate::Migrator;
 
 use super::error::DbError;
-use super::open::{POSTGRES_BEGIN_MIGRATION, SQLITE_BEGIN};
-use super::{Db, Engine, Tx, TxInner};
+use super::open::{POSTGRES_BEGIN_MIGRATION, Pools, SQLITE_BEGIN};
+use super::{Db, Engine, Tx, TxInner, passage};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -62,18 +63,35 @@ impl Db {
         }
         let before = applied_versions(&mut tx).await?;
         refuse_newer(compare(migrator, &before))?;
+        self.refuse_emptied(&before)?;
         let in_our_transaction =
             Migrator { migrations: migrator.migrations.clone(), locking: false, ..Migrator::DEFAULT };
-        match &mut tx.inner {
-            TxInner::Sqlite(tx) => in_our_transaction.run_direct(None, &mut **tx, false).await?,
-            TxInner::Postgres(tx) => in_our_transaction.run_direct(None, &mut **tx, false).await?,
+        match tx.open()? {
+            TxInner::Sqlite(tx) => passage::drive(in_our_transaction.run_direct(None, &mut **tx, false)).await?,
+            TxInner::Postgres(tx) => passage::drive(in_our_transaction.run_direct(None, &mut **tx, false)).await?,
         }
         let after = applied_versions(&mut tx).await?;
         tx.commit().await?;
+        if let Pools::Sqlite(pools) = &self.inner.pools {
+            pools.note_use().map_err(|error| DbError::unavailable(format!("lock file: {error}")))?;
+        }
         Ok(MigrationReport {
             version: after.last().copied().unwrap_or_default(),
             applied: after.difference(&before).copied().collect(),
         })
+    }
+
+    fn refuse_emptied(&self, applied: &BTreeSet<i64>) -> Result<(), DbError> {
+        match &self.inner.pools {
+            Pools::Sqlite(pools) if applied.is_empty() && pools.was_in_use() => {
+                let lock = pools.beside().display();
+                let detail = format!(
+                    "there was a database in this file, and it is empty now: restore a backup, or remove {lock} to begin anew"
+                );
+                Err(DbError::SchemaMismatch { detail })
+            }
+            Pools::Sqlite(_) | Pools::Postgres(_) => Ok(()),
+        }
     }
 
     /// Compares the schemas without changing anything.
@@ -120,7 +138,10 @@ fn compare(migrator: &Migrator, applied: &BTreeSet<i64>) -> SchemaState {
 
 fn refuse_newer(state: SchemaState) -> Result<SchemaState, DbError> {
     match state {
-        SchemaState::Newer { database, binary } => Err(DbError::NewerSchema { database, binary }),
+        SchemaState::Newer { database, binary } => {
+            probe!("F62");
+            Err(DbError::NewerSchema { database, binary })
+        }
         other => Ok(other),
     }
 }
@@ -128,7 +149,7 @@ fn refuse_newer(state: SchemaState) -> Result<SchemaState, DbError> {
 /// Versions in the migrator's own table, which is not there before the first migration.
 async fn applied_versions(tx: &mut Tx) -> Result<BTreeSet<i64>, DbError> {
     // The engines keep their catalogue in different places.
-    let table = match tx.inner {
+    let table = match tx.open()? {
         TxInner::Sqlite(_) => "select name from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
         TxInner::Postgres(_) => {
             "select to_regclass('_sqlx_migrations')::text as name where to_regclass('_sqlx_migrations') is not null"

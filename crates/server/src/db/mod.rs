@@ -14,6 +14,7 @@ mod error;
 mod inspect;
 mod migrate;
 mod open;
+mod passage;
 mod query;
 mod row;
 #[doc(hidden)]
@@ -24,12 +25,14 @@ mod value;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{PgPool, Postgres, Sqlite, Transaction};
 
 pub use error::DbError;
 pub use inspect::EngineFacts;
 pub use migrate::{MigrationReport, SchemaState};
+pub use passage::Step;
 pub use query::Query;
 pub use row::{FromColumn, Row};
 pub use value::{IntoValue, Value};
@@ -64,6 +67,10 @@ pub struct Db {
 
 struct Inner {
     pools: Pools,
+    /// Connections for what has to be taken in while everything else waits; SQLite has one writer, who serves in order.
+    reserved: Option<PgPool>,
+    /// Transactions that have begun and are not over.
+    open: AtomicUsize,
     access: Access,
     place: String,
 }
@@ -75,7 +82,7 @@ impl Db {
     /// # Errors
     /// [`DbError::BadUrl`], [`DbError::Locked`], or [`DbError::Unavailable`] where the server does not answer.
     pub async fn open(url: &str) -> Result<Self, DbError> {
-        open::open(url, Access::Server).await
+        passage::drive(open::open(url, Access::Server)).await
     }
 
     /// Opens the database beside a running server, to read and to write. SQLite's own locks make that safe; a command that
@@ -106,6 +113,16 @@ impl Db {
             Access::ReadOnly => ("begin", open::POSTGRES_BEGIN_READ_ONLY),
         };
         self.begin_with(sqlite_begin, postgres_begin).await
+    }
+
+    /// The same over connections that nothing else uses, for what must be taken in while all others are held.
+    ///
+    /// # Errors
+    /// As [`Db::begin`].
+    pub async fn begin_reserved(&self) -> Result<Tx, DbError> {
+        let Some(reserved) = self.inner.reserved.clone() else { return self.begin().await };
+        let begin = async move { Ok(TxInner::Postgres(reserved.begin_with(open::POSTGRES_BEGIN).await?)) };
+        self.begin_in_task(begin).await
     }
 
     /// Begins a transaction that only reads: on SQLite it holds up no writer and sees one moment of the database.
@@ -140,9 +157,12 @@ impl Db {
         &self,
         begin: impl Future<Output = Result<TxInner, sqlx::Error>> + Send + 'static,
     ) -> Result<Tx, DbError> {
-        let begun = tokio::spawn(begin).await;
+        passage::before(Step::Begin).await?;
+        let begun = passage::drive(async move { tokio::spawn(begin).await }).await;
         let inner = begun.map_err(|_| DbError::unavailable("the runtime is shutting down"))??;
-        Ok(Tx { inner, spoiled: false })
+        self.inner.open.fetch_add(1, Ordering::Relaxed);
+        let open = Open(Arc::clone(&self.inner));
+        Ok(Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), _open: open })
     }
 
     /// A statement outside a transaction: one read, or one write that stands alone.
@@ -167,19 +187,35 @@ impl Db {
         &self.inner.place
     }
 
-    /// Asks the database for an answer.
+    /// How many transactions of this handle and its clones have begun and are not over.
+    #[must_use]
+    pub fn open_transactions(&self) -> usize {
+        self.inner.open.load(Ordering::Relaxed)
+    }
+
+    /// Asks the database for an answer, and whether it takes writes where we have some.
     ///
     /// # Errors
     /// [`DbError::Unavailable`] where there is none.
     pub async fn ping(&self) -> Result<(), DbError> {
-        self.query("select 1 as alive").one().await.map(|_| ())
+        if self.engine() == Engine::Sqlite || self.inner.access == Access::ReadOnly {
+            return self.query("select 1 as alive").one().await.map(|_| ());
+        }
+        let row = self.query("select current_setting('transaction_read_only') as read_only").one().await?;
+        match row.get::<String>("read_only")?.as_str() {
+            "on" => Err(open::takes_no_writes()),
+            _ => Ok(()),
+        }
     }
 
     /// Waits for connections in use to come back and closes them all; releases the lock on a SQLite file.
     pub async fn close(&self) {
         match &self.inner.pools {
-            Pools::Sqlite(pools) => pools.close().await,
-            Pools::Postgres(pool) => pool.close().await,
+            Pools::Sqlite(pools) => passage::drive(pools.close()).await,
+            Pools::Postgres(pool) => passage::drive(pool.close()).await,
+        }
+        if let Some(reserved) = &self.inner.reserved {
+            reserved.close().await;
         }
     }
 }
@@ -193,8 +229,20 @@ impl fmt::Debug for Db {
 /// A transaction. Store functions take `&mut Tx`; the use case that began it commits it. Dropping it rolls back.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct Tx {
-    inner: TxInner,
+    /// `None` once it has ended.
+    inner: Option<TxInner>,
     spoiled: bool,
+    held: passage::Held,
+    _open: Open,
+}
+
+/// Counts a transaction for as long as it is there.
+struct Open(Arc<Inner>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 enum TxInner {
@@ -213,28 +261,46 @@ impl Tx {
     /// # Errors
     /// [`DbError::Spoiled`] where a statement failed or was abandoned before: nothing is kept then. After
     /// [`DbError::Unavailable`] the outcome is unknown.
-    pub async fn commit(self) -> Result<(), DbError> {
+    pub async fn commit(mut self) -> Result<(), DbError> {
         if self.spoiled {
             self.rollback().await?;
             return Err(DbError::Spoiled);
         }
-        match self.inner {
-            TxInner::Sqlite(tx) => tx.commit().await?,
-            TxInner::Postgres(tx) => tx.commit().await?,
+        let way_back = passage::before(Step::Commit).await?;
+        match self.inner.take() {
+            Some(TxInner::Sqlite(tx)) => passage::drive(tx.commit()).await?,
+            Some(TxInner::Postgres(tx)) => passage::drive(tx.commit()).await?,
+            None => {}
         }
-        Ok(())
+        // Nothing is held any more on the way back.
+        drop(self);
+        way_back.arrive().await
     }
 
     /// Undoes the changes.
     ///
     /// # Errors
     /// Where the connection is gone; the database rolls back by itself then.
-    pub async fn rollback(self) -> Result<(), DbError> {
-        match self.inner {
-            TxInner::Sqlite(tx) => tx.rollback().await?,
-            TxInner::Postgres(tx) => tx.rollback().await?,
+    pub async fn rollback(mut self) -> Result<(), DbError> {
+        match self.inner.take() {
+            Some(TxInner::Sqlite(tx)) => passage::drive(tx.rollback()).await?,
+            Some(TxInner::Postgres(tx)) => passage::drive(tx.rollback()).await?,
+            None => {}
         }
         Ok(())
+    }
+
+    /// The driver's transaction.
+    fn open(&mut self) -> Result<&mut TxInner, DbError> {
+        self.inner.as_mut().ok_or(DbError::Spoiled)
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            self.held.let_go(inner);
+        }
     }
 }
 

@@ -6,14 +6,16 @@
 //! pooler in transaction mode may sit in between.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, PgPool, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, SqlitePool};
 
 use super::error::DbError;
 use super::{Db, Inner};
@@ -28,6 +30,9 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process. PostgreSQL's own default allows 100 in total, which leaves room for several replicas.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 const SQLITE_READERS_MAX: u32 = 4;
+
+/// Connections beside them that only take in what a sender would otherwise have to send again.
+const POSTGRES_RESERVED: u32 = 2;
 
 /// Takes the write lock at once: a transaction that reads first and writes later could be refused in the middle.
 pub(super) const SQLITE_BEGIN: &str = "begin immediate";
@@ -61,9 +66,28 @@ pub(super) struct SqlitePools {
     pub(super) writer: SqlitePool,
     pub(super) reader: SqlitePool,
     lock: Option<File>,
+    /// What stands beside the file since it was first used.
+    beside: PathBuf,
 }
 
 impl SqlitePools {
+    /// Whether this file was a database before: an empty one in its place has lost everything, and nobody begins anew in it.
+    pub(super) fn was_in_use(&self) -> bool {
+        std::fs::metadata(&self.beside).is_ok_and(|found| found.len() > 0)
+    }
+
+    /// Notes beside the file that there is a database in it now.
+    pub(super) fn note_use(&self) -> std::io::Result<()> {
+        match &self.lock {
+            Some(lock) if !self.was_in_use() => (&*lock).write_all(b"The database beside this file is in use.\n"),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn beside(&self) -> &Path {
+        &self.beside
+    }
+
     pub(super) async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
@@ -76,19 +100,19 @@ impl SqlitePools {
 
 pub(super) async fn open(url: &str, access: Access) -> Result<Db, DbError> {
     let scheme = url.split(':').next().unwrap_or_default();
-    let (pools, place) = match scheme {
-        "sqlite" => open_sqlite(url, access).await?,
-        "postgres" | "postgresql" => open_postgres(url).await?,
+    let (pools, reserved, place) = match scheme {
+        "sqlite" => open_sqlite(url, access).await.map(|(pools, place)| (pools, None, place))?,
+        "postgres" | "postgresql" => open_postgres(url, access).await?,
         _ => return Err(bad_url("it must begin with sqlite:// or postgres://")),
     };
-    Ok(Db { inner: Arc::new(Inner { pools, access, place }) })
+    Ok(Db { inner: Arc::new(Inner { pools, reserved, open: AtomicUsize::new(0), access, place }) })
 }
 
 fn bad_url(detail: impl Into<String>) -> DbError {
     DbError::BadUrl { detail: detail.into() }
 }
 
-async fn open_postgres(url: &str) -> Result<(Pools, String), DbError> {
+async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPool>, String), DbError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
     let options =
         if options.get_application_name().is_some() { options } else { options.application_name("counterfoil") };
@@ -102,18 +126,34 @@ async fn open_postgres(url: &str) -> Result<(Pools, String), DbError> {
     // A connection of its own first: the pool would hide the reason behind "timed out".
     let probe = tokio::time::timeout(POSTGRES_ACQUIRE_TIMEOUT, options.connect());
     match probe.await {
-        Ok(Ok(connection)) => {
+        Ok(Ok(mut connection)) => {
+            if access != Access::ReadOnly {
+                refuse_read_only(&mut connection).await.map_err(|error| explain(error, &place))?;
+            }
             // Only a courtesy to the server; the connection is gone either way.
             let _ = connection.close().await;
         }
         Ok(Err(error)) => return Err(explain(DbError::from(error), &place)),
         Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
     }
-    let pool = PgPoolOptions::new()
-        .max_connections(POSTGRES_CONNECTIONS_MAX)
-        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options);
-    Ok((Pools::Postgres(pool), place))
+    let pool = |connections_max: u32| {
+        PgPoolOptions::new().max_connections(connections_max).acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+    };
+    let reserved = (access == Access::Server).then(|| pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
+    let pool = pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
+    Ok((Pools::Postgres(pool), reserved, place))
+}
+
+/// A standby, or an old primary that was demoted, answers every question and takes no write: nothing that begins there ends well.
+async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), DbError> {
+    let read_only: String =
+        sqlx::query_scalar("select current_setting('transaction_read_only')").fetch_one(connection).await?;
+    if read_only == "on" { Err(takes_no_writes()) } else { Ok(()) }
+}
+
+pub(super) fn takes_no_writes() -> DbError {
+    counterfoil_core::probe!("F58");
+    DbError::unavailable("it takes no writes: it is a standby or set to read only. Give the address of the primary")
 }
 
 fn explain(error: DbError, place: &str) -> DbError {
@@ -139,7 +179,7 @@ async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbErr
         Access::ReadOnly => path.canonicalize().map_err(unavailable)?,
     };
     let lock = match access {
-        Access::Server => Some(lock_file(&path, &place)?),
+        Access::Server => Some(lock_file(&beside(&path), &path, &place)?),
         Access::Shared | Access::ReadOnly => None,
     };
     let options = options.filename(&path).create_if_missing(false).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
@@ -153,7 +193,8 @@ async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbErr
         }
         Access::ReadOnly => reader.clone(),
     };
-    Ok((Pools::Sqlite(SqlitePools { writer, reader, lock }), place))
+    let beside = beside(&path);
+    Ok((Pools::Sqlite(SqlitePools { writer, reader, lock, beside }), place))
 }
 
 fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
@@ -162,6 +203,9 @@ fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
         .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
+        // Where the disk is full, SQLite itself ends the transaction, and sqlx goes on counting it as open: nothing could begin on
+        // this connection ever again. The pool has pinged it before, so a rollback that was under way is done.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
 
 /// Creates folder and file where they are missing, for the owner only: the file holds password hashes and licences.
@@ -185,13 +229,17 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// The lock is on a file beside the database: SQLite uses locks on the database file itself. The file stays when the server
-/// ends, the lock does not, even after `kill -9`.
-fn lock_file(path: &Path, place: &str) -> Result<File, DbError> {
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
+    name.into()
+}
+
+/// The lock is on a file beside the database: SQLite uses locks on the database file itself. The file stays when the server
+/// ends, the lock does not, even after `kill -9`.
+fn lock_file(lock: &Path, path: &Path, place: &str) -> Result<File, DbError> {
     let unavailable = |error: std::io::Error| explain(DbError::unavailable(format!("lock file: {error}")), place);
-    let file = private_file(Path::new(&name)).map_err(unavailable)?;
+    let file = private_file(lock).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: path.display().to_string() }),

@@ -6,6 +6,7 @@ use sqlx::{Postgres, Sqlite};
 
 use super::error::DbError;
 use super::open::{Access, Pools};
+use super::passage::{self, Step};
 use super::row::Row;
 use super::value::{IntoValue, PgTime, Value};
 use super::{Db, Tx, TxInner};
@@ -42,7 +43,14 @@ impl<'q> Query<'q> {
     ///
     /// # Errors
     /// See [`DbError`]. Inside a transaction, any error spoils the transaction.
-    pub async fn execute(self) -> Result<u64, DbError> {
+    pub async fn execute(mut self) -> Result<u64, DbError> {
+        let way_back = self.pass().await?;
+        let changed = passage::drive(self.execute_now()).await?;
+        way_back.arrive().await?;
+        Ok(changed)
+    }
+
+    async fn execute_now(self) -> Result<u64, DbError> {
         let Self { target, sql, values } = self;
         match target {
             Target::Db(db) => {
@@ -54,7 +62,7 @@ impl<'q> Query<'q> {
             }
             Target::Tx(tx) => {
                 tx.enter()?;
-                let changed = match &mut tx.inner {
+                let changed = match tx.open()? {
                     TxInner::Sqlite(tx) => sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
                     TxInner::Postgres(tx) => postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
                 };
@@ -68,7 +76,26 @@ impl<'q> Query<'q> {
     ///
     /// # Errors
     /// See [`DbError`]. Inside a transaction, any error spoils the transaction.
-    pub async fn all(self) -> Result<Vec<Row>, DbError> {
+    pub async fn all(mut self) -> Result<Vec<Row>, DbError> {
+        let way_back = self.pass().await?;
+        let rows = passage::drive(self.all_now()).await?;
+        way_back.arrive().await?;
+        Ok(rows)
+    }
+
+    /// What lies between the caller and the driver.
+    async fn pass(&mut self) -> Result<passage::WayBack, DbError> {
+        match &mut self.target {
+            Target::Db(_) => passage::before(Step::Single).await,
+            Target::Tx(tx) => {
+                let passed = passage::before(Step::Statement).await;
+                tx.spoiled |= passed.is_err();
+                passed
+            }
+        }
+    }
+
+    async fn all_now(self) -> Result<Vec<Row>, DbError> {
         let Self { target, sql, values } = self;
         match target {
             Target::Db(db) => match reading(db, sql)? {
@@ -82,7 +109,7 @@ impl<'q> Query<'q> {
             },
             Target::Tx(tx) => {
                 tx.enter()?;
-                let rows = match &mut tx.inner {
+                let rows = match tx.open()? {
                     TxInner::Sqlite(tx) => {
                         sqlite(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::sqlite).collect()
                     }

@@ -116,6 +116,20 @@ async fn commit_keeps_and_rollback_and_drop_undo() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_sqlite_ended_by_itself_leaves_no_dead_connection_behind() {
+    let db = fresh(Engine::Sqlite).await;
+    let mut tx = db.begin().await.unwrap();
+    // As a full disk does it: the transaction is gone, and sqlx has not heard of it.
+    tx.query("rollback").execute().await.unwrap();
+    assert!(tx.commit().await.is_err(), "there was nothing left to commit");
+
+    let mut tx = db.begin().await.unwrap();
+    insert_customer(&mut tx, "cust_after", "after@example.com").await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(count_customers(&db).await, 1);
+}
+
+#[tokio::test]
 async fn returning_hands_out_rows_and_rows_affected_counts() {
     for engine in engines() {
         let db = fresh(engine).await;
@@ -480,7 +494,7 @@ fn as_sqlite_kind(kind: &str, column: &str) -> String {
 #[tokio::test]
 async fn both_engines_have_the_same_schema() {
     let (sqlite_columns, sqlite_unique) = sqlite_schema(&fresh(Engine::Sqlite).await).await;
-    assert_eq!(sqlite_columns.len(), 26, "a new table? then count it here: {:?}", sqlite_columns.keys());
+    assert_eq!(sqlite_columns.len(), 27, "a new table? then count it here: {:?}", sqlite_columns.keys());
     assert!(sqlite_unique.contains(&("licenses".to_owned(), "customer_id,version".to_owned())));
     assert!(sqlite_unique.contains(&("billing_links".to_owned(), "customer_id,provider partial".to_owned())));
     assert!(!sqlite_columns["customers"]["email"].1 && sqlite_columns["customers"]["stripe_customer_id"].1);
@@ -504,4 +518,85 @@ async fn the_database_file_is_for_its_owner_only() {
     let path = db.url().trim_start_matches("sqlite://").to_owned();
     let mode = std::fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
+}
+
+/// A standby and a database that is set to read only look the same from here: questions are answered, writes are not taken.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_refused_at_start_and_told_by_the_probe() {
+    for engine in engines() {
+        if engine == Engine::Sqlite {
+            continue;
+        }
+        let db = fresh(engine).await;
+        // Nothing has connected through this one yet, so what it sees is what comes next.
+        let running = Db::open(db.url()).await.unwrap();
+        let set = "do $$ begin execute format('alter database %I set default_transaction_read_only = on', \
+                   current_database()); end $$";
+        db.raw(set).await.unwrap();
+        let told = Db::open(db.url()).await.unwrap_err();
+        assert!(told.is_unavailable() && told.to_string().contains("takes no writes"), "{told}");
+        assert!(running.ping().await.unwrap_err().is_unavailable(), "readiness ends");
+        Db::open_read_only(db.url()).await.unwrap().ping().await.unwrap();
+        running.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_and_left_as_it_is() {
+    for name in ["cut in half", "cut within its header", "another file", "flipped bits in the first page"] {
+        let db = fresh(Engine::Sqlite).await;
+        db.close().await;
+        let path = db.url().strip_prefix("sqlite://").unwrap().to_owned();
+        let mut bytes = std::fs::read(&path).unwrap();
+        match name {
+            "cut in half" => bytes.truncate(bytes.len() / 2),
+            "cut within its header" => bytes.truncate(60),
+            "another file" => bytes[..16].copy_from_slice(b"-- a text file\n\n"),
+            _ => bytes[100..400].iter_mut().for_each(|byte| *byte ^= 0x5a),
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let started = async {
+            let db = Db::open(db.url()).await?;
+            let migrated = db.migrate().await;
+            db.close().await;
+            migrated
+        };
+        assert!(started.await.is_err(), "{name}: it started");
+        assert!(std::fs::read(&path).unwrap() == bytes, "{name}: the file was changed");
+    }
+}
+
+#[tokio::test]
+async fn open_transactions_are_counted_until_they_are_over() {
+    for engine in engines() {
+        let db = fresh(engine).await;
+        assert_eq!(db.open_transactions(), 0);
+        let (first, second) = (db.begin().await.unwrap(), db.begin_read().await.unwrap());
+        assert_eq!(db.open_transactions(), 2);
+        drop(second);
+        first.commit().await.unwrap();
+        assert_eq!(db.open_transactions(), 0);
+    }
+}
+
+/// Whoever loses the file and starts all the same would have a new installation, and every customer would be a stranger.
+#[tokio::test]
+async fn nobody_begins_anew_in_a_file_that_has_lost_its_database() {
+    let db = fresh(Engine::Sqlite).await;
+    db.close().await;
+    let path = db.url().strip_prefix("sqlite://").unwrap().to_owned();
+    for is_there in [true, false] {
+        std::fs::remove_file(&path).unwrap();
+        if is_there {
+            std::fs::write(&path, "").unwrap();
+        }
+        let again = Db::open(db.url()).await.unwrap();
+        let told = again.migrate().await.unwrap_err().to_string();
+        assert!(told.contains("it is empty now") && told.contains(".lock"), "{told}");
+        again.close().await;
+    }
+    std::fs::remove_file(format!("{path}.lock")).unwrap();
+    let anew = Db::open(db.url()).await.unwrap();
+    anew.migrate().await.unwrap();
+    anew.close().await;
 }

@@ -41,6 +41,9 @@ pub enum Mailer {
     },
     /// Nowhere: the row of the outbox is the mail, to be read there.
     Kept,
+    /// To the mail server of a simulated world.
+    #[cfg(feature = "simulation")]
+    Simulated,
 }
 
 /// Why a mail did not leave.
@@ -93,6 +96,8 @@ impl Mailer {
         match self {
             Self::Kept => true,
             Self::Smtp { .. } => false,
+            #[cfg(feature = "simulation")]
+            Self::Simulated => false,
         }
     }
 
@@ -121,6 +126,8 @@ impl Mailer {
     async fn send_within(&self, limit: Duration, letter: &Letter<'_>) -> Result<(), MailError> {
         match self {
             Self::Kept => Ok(()),
+            #[cfg(feature = "simulation")]
+            Self::Simulated => simulated(limit, letter).await,
             Self::Smtp { transport, from } => {
                 let message = compose(letter, from)?;
                 match tokio::time::timeout(limit, transport.send(message)).await {
@@ -132,6 +139,18 @@ impl Mailer {
             }
         }
     }
+}
+
+#[cfg(feature = "simulation")]
+async fn simulated(limit: Duration, letter: &Letter<'_>) -> Result<(), MailError> {
+    let world = crate::simulation::world().ok_or_else(|| MailError::Unavailable("there is no world".into()))?;
+    let sending = world.mail(crate::simulation::SentLetter {
+        recipient: letter.recipient.to_owned(),
+        subject: letter.subject.to_owned(),
+        body_text: letter.body_text.to_owned(),
+        message_id: letter.message_id.to_owned(),
+    });
+    tokio::time::timeout(limit, sending).await.unwrap_or_else(|_elapsed| Err(MailError::Unavailable("time-out".into())))
 }
 
 /// `smtp://` alone would send password and mails in the clear. To another machine STARTTLS is required, unless the operator

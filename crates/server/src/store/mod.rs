@@ -22,6 +22,7 @@ pub mod licenses;
 pub mod links;
 pub mod outbox;
 pub mod planned_changes;
+pub mod rate_limits;
 pub mod sessions;
 pub mod signing_keys;
 pub mod subscriptions;

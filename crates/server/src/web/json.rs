@@ -2,7 +2,8 @@
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use counterfoil_core::probe;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -47,18 +48,27 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// 413 above `limit`, 400 where the connection broke off.
 pub async fn read_body<S: Send + Sync>(request: Request, state: &S, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
+        probe!("F68");
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
             format!("The body is larger than the {limit} bytes that are accepted here."),
         )
     };
+    // What is announced to be too large is not waited for.
+    if request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| announces_more(length, limit)) {
+        return Err(too_large());
+    }
     let mut request = request;
     DefaultBodyLimit::max(limit).apply(&mut request);
     Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => Problem::new(StatusCode::BAD_REQUEST, "body_broken_off", "The body did not arrive in full."),
     })
+}
+
+fn announces_more(length: &HeaderValue, limit: usize) -> bool {
+    length.to_str().ok().and_then(|text| text.parse::<usize>().ok()).is_some_and(|bytes| bytes > limit)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -71,12 +81,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         ));
     }
     serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_request",
-            format!("The body is JSON, but not what is expected here: {error}."),
-        ),
+        serde_json::error::Category::Data => {
+            probe!("F72");
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_request",
+                format!("The body is JSON, but not what is expected here: {error}."),
+            )
+        }
         serde_json::error::Category::Syntax | serde_json::error::Category::Eof | serde_json::error::Category::Io => {
+            probe!("F71");
             Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid JSON: {error}."))
         }
     })

@@ -1,5 +1,6 @@
 //! What surrounds every request: an id, a log line, metrics, limits, and headers that keep browsers safe.
 
+use counterfoil_core::probe;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -87,6 +88,7 @@ fn refuse_cross_site(state: &WebState) -> CsrfLayer<impl Fn(ProtectionError) -> 
         .add_trusted_origin(&state.app.settings.public_url)
         .expect("the configuration takes an origin only as the public URL")
         .with_rejection_response(|_error| {
+            probe!("F84");
             Problem::new(
                 StatusCode::FORBIDDEN,
                 "cross_site_request",

@@ -7,6 +7,7 @@ pub mod caller;
 pub mod etag;
 pub mod json;
 pub mod layers;
+pub mod network;
 pub mod portal;
 pub mod problem;
 pub mod views;
@@ -22,6 +23,7 @@ use tracing::Instrument as _;
 use self::problem::Problem;
 use crate::app::license_files::Download;
 use crate::app::{App, Error};
+use crate::tasks;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -46,7 +48,7 @@ pub struct WebOptions {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::spawn(work.in_current_span()).await {
+    match tokio::spawn(tasks::own(work.in_current_span())).await {
         Ok(result) => Ok(result?),
         Err(error) => {
             tracing::error!(%error, "work for a customer broke off");

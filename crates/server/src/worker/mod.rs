@@ -146,6 +146,8 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         let forgetting = app.clone();
         finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
         let forgetting = app.clone();
+        finish("limits", stop, async move { forgetting.forget_full_buckets().await }).await;
+        let forgetting = app.clone();
         finish("links", stop, async move { forgetting.forget_ended_links().await }).await;
     }
 }

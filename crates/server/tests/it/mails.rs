@@ -1,8 +1,13 @@
 //! Mails: owed with the change that caused them, sent once, later where the mail server wants it so.
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use counterfoil::mail::Mailer;
+use counterfoil::app::App;
+use counterfoil::clock::Clock;
+use counterfoil::mail::{Letter, Mailer};
+use counterfoil::store;
+use counterfoil::store::outbox::Mail;
 use secrecy::SecretString;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -190,8 +195,37 @@ async fn two_workers_send_each_mail_once(world: &World) {
     assert_eq!(world.pending().await, 0);
 }
 
+/// A worker dies with one mail claimed and another one handed over: five minutes later both are sent by somebody else, the second
+/// one for the second time, under the Message-ID that lets a mailbox see that it is the same.
+async fn a_worker_that_dies_before_or_after_sending_loses_no_mail(world: &World) {
+    let server = MailServer::start(&[Mood::Takes]).await;
+    world.customer("ada@example.com").await;
+    world.customer("ben@example.com").await;
+    let (now, mut tx) = (world.app.now(), world.app.db.begin().await.unwrap());
+    let claimed = store::outbox::claim(&mut tx, now, now.plus_seconds(300), 8).await.unwrap();
+    tx.commit().await.unwrap();
+    let sent = claimed.iter().find(|mail| mail.recipient == "ben@example.com").expect("a mail to Ben");
+    let letter = Letter {
+        recipient: &sent.recipient,
+        subject: &sent.subject,
+        body_text: &sent.body_text,
+        message_id: &sent.message_id,
+    };
+    server.mailer().send(&letter).await.unwrap();
+    assert_eq!(world.app.work_outbox(&server.mailer()).await.unwrap(), 0, "the dead worker may still be alive");
+    let later = App { clock: Clock::with_offset(Arc::new(AtomicI64::new(301))), ..world.app.clone() };
+    assert_eq!(later.work_outbox(&server.mailer()).await.unwrap(), 2);
+    let taken = server.taken();
+    assert_eq!(taken.len(), 3, "{taken:#?}");
+    let count = |mail: &Mail| taken.iter().filter(|text| text.contains(&mail.message_id)).count();
+    assert_eq!(claimed.iter().map(count).max(), Some(2), "the same Message-ID");
+    assert!(claimed.iter().all(|mail| count(mail) > 0), "none is lost");
+    assert_eq!(world.pending().await, 0);
+}
+
 both_engines!(
     Setup::no_worker();
+    a_worker_that_dies_before_or_after_sending_loses_no_mail,
     scenario_81_a_mail_that_was_not_taken_is_sent_later_once,
     scenario_81_two_hours_without_a_mail_server_and_then_one_mail,
     a_mail_that_is_refused_for_good_is_set_aside_for_an_operator,

@@ -11,12 +11,14 @@ const TEST_FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// The layers of the server, from the bottom up. Imports go to a lower number or stay inside their own module.
-const LAYERS: [(&str, u8); 14] = [
+const LAYERS: [(&str, u8); 16] = [
     ("checks", 0),
     ("clock", 0),
     ("entropy", 0),
     ("config", 0),
     ("telemetry", 0),
+    ("simulation", 0),
+    ("tasks", 0),
     ("db", 1),
     ("store", 2),
     ("providers", 2),
@@ -34,10 +36,10 @@ const CORE_FORBIDS: [&str; 9] =
     ["tokio", "sqlx", "reqwest", "axum", "std::fs", "std::net", "std::env", "std::process", "SystemTime"];
 
 /// One file of the tree.
-struct Source {
+pub struct Source {
     /// Relative to the root, with `/`.
-    path: String,
-    text: String,
+    pub path: String,
+    pub text: String,
 }
 
 impl Source {
@@ -56,12 +58,12 @@ fn has_extension(path: &str, extension: &str) -> bool {
     Path::new(path).extension().is_some_and(|found| found == extension)
 }
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("two folders up is the root").to_owned()
 }
 
 /// Every text file that belongs to the repository.
-fn tree() -> Vec<Source> {
+pub fn tree() -> Vec<Source> {
     const SKIPPED: [&str; 5] = ["target", "node_modules", ".git", "data", "__pycache__"];
     let root = root();
     let (mut folders, mut sources) = (vec![root.clone()], Vec::new());
@@ -489,4 +491,41 @@ fn the_reader_of_code_knows_code_from_text() {
     let expected = [(0, "app"), (0, "db"), (1, "web")].map(|(line, name)| (line, name.to_owned()));
     assert_eq!(named, expected);
     assert_eq!(links("[a](b.md) `[c](d)` [`e`](f#g)"), [("b.md".to_owned(), 0), ("f#g".to_owned(), 0)]);
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code() {
+    for source in
+        tree().iter().filter(|source| source.path.ends_with("Cargo.toml") && !source.path.starts_with("fuzz/"))
+    {
+        if source.path == "Cargo.toml" {
+            assert!(source.text.contains("unsafe_code = \"forbid\""), "the workspace forbids unsafe code");
+        } else if source.text.contains("[package]") {
+            assert!(source.text.contains("[lints]\nworkspace = true"), "{} takes the workspace's lints", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_security_list_is_whole_and_its_tests_exist() {
+    let tree = tree();
+    let page = tree.iter().find(|source| source.path == "SECURITY.md").expect("SECURITY.md");
+    let rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")).collect();
+    let mut wrong = Vec::new();
+    for (row, number) in rows.iter().zip(1..) {
+        if !row.starts_with(&format!("| {number} | ")) || row.split(" | ").count() != 4 {
+            wrong.push(format!("row {number} is not in its place: {row}"));
+        }
+        for name in row.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
+            let (file, test) = name.split_once("::").expect("a file and a name");
+            let has = |source: &Source| {
+                source.path.ends_with(&format!("/{file}")) && source.text.contains(&format!("fn {test}("))
+            };
+            if !tree.iter().any(has) {
+                wrong.push(format!("row {number}: there is no {name}"));
+            }
+        }
+    }
+    assert_eq!(rows.len(), 51, "fifty-one items");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -120,6 +120,8 @@ pub struct World {
 
 /// Tells a story in a world of its own.
 pub async fn tell(engine: Engine, setup: Setup, story: impl AsyncFnOnce(&World)) {
+    #[cfg(feature = "planted-bugs")]
+    counterfoil::plant_from_environment();
     let Some(world) = World::start(engine, setup).await else { return };
     story(&world).await;
     world.end().await;

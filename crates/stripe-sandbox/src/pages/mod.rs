@@ -62,7 +62,7 @@ fn bug() -> Response {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, Response> {
-    match tokio::task::spawn_blocking(work).await {
+    match crate::work::off_thread(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(notice(error.status, "That did not work", error.message(), None)),
         Err(_) => Err(bug()),

@@ -179,7 +179,7 @@ pub(crate) async fn act(State(inner): State<Arc<Inner>>, Path(secret): Path<Stri
         return notice(StatusCode::BAD_REQUEST, "That did not work", "The form could not be read.", None);
     };
     let (worker, key) = (Arc::clone(&inner), secret.clone());
-    let done = tokio::task::spawn_blocking(move || {
+    let done = crate::work::off_thread(move || {
         worker.write(&Cause::default(), |cx| {
             let session = session_of(cx, &key)?;
             perform(cx, &session, &form)

@@ -110,8 +110,7 @@ async fn answer(inner: &Arc<Inner>, head: &Head, headers: &HeaderMap, body: Byte
     let worker = Arc::clone(inner);
     let (method, path) = (head.method.clone(), head.path.clone());
     let cause = Cause { request_id: Some(head.request_id.clone()), idempotency_key: head.idempotency_key.clone() };
-    let executed =
-        tokio::task::spawn_blocking(move || execute(&worker, &method, &path, params, &cause, fate.stores_error));
+    let executed = crate::work::off_thread(move || execute(&worker, &method, &path, params, &cause, fate.stores_error));
     match executed.await {
         Ok(answer) => answer,
         Err(_) => Answer::refusal(&ApiError::api(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox has a bug here.")),

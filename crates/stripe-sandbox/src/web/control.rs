@@ -69,7 +69,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
+    crate::work::off_thread(work)
         .await
         .unwrap_or_else(|_| Err(ApiError::api(StatusCode::INTERNAL_SERVER_ERROR, "The sandbox has a bug here.")))
 }

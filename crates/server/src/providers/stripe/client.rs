@@ -9,7 +9,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
-use counterfoil_core::{IdempotencyKey, Timestamp};
+use counterfoil_core::{IdempotencyKey, Timestamp, probe};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -142,6 +142,7 @@ impl Client {
 
     async fn attempt(&self, call: &Call<'_>, remaining: Duration, number: u32) -> Outcome {
         let Some(_permit) = self.gate.enter(remaining).await else {
+            probe!("F45");
             return Outcome::Refused("too many calls are under way".to_owned());
         };
         let started = Instant::now();
@@ -165,6 +166,10 @@ impl Client {
     }
 
     async fn exchange(&self, call: &Call<'_>, timeout: Duration) -> Outcome {
+        #[cfg(feature = "simulation")]
+        if let Some(world) = crate::simulation::world() {
+            return simulated(world.stripe(simulated_call(call)), timeout, self.limits.answer_bytes_max).await;
+        }
         let mut request =
             self.http.request(call.method.clone(), self.base.join(call.path, call.query)).timeout(timeout);
         if let Some(key) = &call.key {
@@ -179,8 +184,43 @@ impl Client {
         match request.send().await {
             Ok(response) => read_answer(response, self.limits.answer_bytes_max).await,
             Err(error) if error.is_builder() => Outcome::Refused(describe(error)),
-            Err(error) => Outcome::Lost(describe(error)),
+            Err(error) => {
+                probe!("F38", error.is_connect());
+                Outcome::Lost(describe(error))
+            }
         }
+    }
+}
+
+#[cfg(feature = "simulation")]
+fn simulated_call(call: &Call<'_>) -> crate::simulation::StripeCall {
+    let query = if call.query.is_empty() { String::new() } else { format!("?{}", call.query) };
+    crate::simulation::StripeCall {
+        method: call.method.to_string(),
+        target: format!("{}{query}", call.path),
+        idempotency_key: call.key.as_ref().and_then(|key| key.to_str().ok()).map(str::to_owned),
+        body: call.body.unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(feature = "simulation")]
+async fn simulated(
+    answering: crate::simulation::Boxed<Result<crate::simulation::StripeAnswer, String>>,
+    timeout: Duration,
+    bytes_max: usize,
+) -> Outcome {
+    let answer = match tokio::time::timeout(timeout, answering).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(reason)) => return Outcome::Lost(reason),
+        Err(_elapsed) => return Outcome::Lost("timed out".to_owned()),
+    };
+    let mut response = axum::http::Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        response = response.header(name, value);
+    }
+    match response.body(answer.body) {
+        Ok(response) => read_answer(Response::from(response), bytes_max).await,
+        Err(error) => Outcome::Lost(error.to_string()),
     }
 }
 
@@ -237,7 +277,10 @@ async fn read_answer(mut response: Response, bytes_max: usize) -> Outcome {
             }
             Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
             Ok(None) => break,
-            Err(error) => return Outcome::Lost(describe(error)),
+            Err(error) => {
+                probe!("F40");
+                return Outcome::Lost(describe(error));
+            }
         }
     }
     answer.body = serde_json::from_slice(&bytes).ok();

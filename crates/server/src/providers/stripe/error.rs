@@ -4,6 +4,7 @@
 //! that would retire a link and make a second customer (invariant 2). What cannot be read has an unknown outcome.
 
 use counterfoil_core::Timestamp;
+use counterfoil_core::probe;
 use serde_json::Value;
 
 use super::json;
@@ -59,14 +60,20 @@ impl Answer {
         let message = said.unwrap_or_else(|| format!("HTTP {} without a reason", self.status));
         match self.status {
             500.. if self.replayed => ProviderError::KeyPoisoned { request_id },
-            401 | 403 => ProviderError::Unauthorized { message, request_id },
+            401 | 403 => {
+                probe!("F43");
+                ProviderError::Unauthorized { message, request_id }
+            }
             _ if !stripes_own || self.status >= 500 || self.is_rate_limited() => {
                 ProviderError::Unavailable { reason: format!("HTTP {}: {message}", self.status), request_id }
             }
             409 if code.as_deref() == Some("lock_timeout") => {
                 ProviderError::Unavailable { reason: format!("HTTP 409: {message}"), request_id }
             }
-            409 => ProviderError::KeyInUse,
+            409 => {
+                probe!("F41");
+                ProviderError::KeyInUse
+            }
             _ if self.error_text("type") == Some("idempotency_error") => ProviderError::KeyMismatch { request_id },
             402 => ProviderError::CardDeclined { code, request_id },
             400 | 404 => self.missing_or_rejected(code, message, request_id),
@@ -104,6 +111,7 @@ fn currency_named_last(message: &str) -> Option<String> {
 
 /// An answer that claims success and cannot be understood: the outcome is unknown.
 pub(super) fn unreadable(what: &str, request_id: Option<String>) -> ProviderError {
+    probe!("F37");
     ProviderError::Unavailable { reason: format!("the answer could not be read: {what}"), request_id }
 }
 

@@ -4,7 +4,7 @@ use counterfoil_core::facts::{
     Facts, Money, PlannedPrice, ProviderStatus, SessionFacts, SessionStatus, SubscriptionFacts,
 };
 use counterfoil_core::link::Candidate;
-use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Timestamp};
+use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Timestamp, planted};
 use serde_json::Value;
 
 use super::client::Client;
@@ -72,6 +72,7 @@ async fn read_customer(client: &Client, id: &ExternalCustomerId) -> Result<Optio
         }
         Ok(found) => Ok(Some(found.body)),
         Err(ProviderError::CustomerMissing) => Ok(None),
+        Err(_) if planted!("failed-read-is-deleted") => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,5 +1,6 @@
 //! Lists, to their last page. A list that is cut would read as "there is no more", so whatever stops us is an error.
 
+use counterfoil_core::probe;
 use serde_json::Value;
 
 use super::client::Client;
@@ -21,7 +22,10 @@ pub(super) async fn all(client: &Client, path: &str, filter: &Form) -> Result<Ve
         match page.next {
             None => return Ok(items),
             Some(next) if cursor.as_ref() == Some(&next) => return Err(unreadable("the list does not go on", None)),
-            Some(next) => cursor = Some(next),
+            Some(next) => {
+                probe!("F44");
+                cursor = Some(next);
+            }
         }
     }
     Err(ProviderError::Rejected {

@@ -2,6 +2,7 @@
 //!
 //! A retry is always the same bytes under the same key, so it is safe whatever became of the first try. Chance is passed in.
 
+use counterfoil_core::probe;
 use std::time::Duration;
 
 use super::error::Answer;
@@ -27,11 +28,15 @@ pub(super) enum Verdict {
 /// The order of the rules is Stripe's: a lost connection, then the server's own advice, then the status.
 pub(super) fn judge(outcome: &Outcome) -> Verdict {
     let answer = match outcome {
-        Outcome::Lost(_) => return Verdict::Again,
+        Outcome::Lost(_) => {
+            probe!("F39");
+            return Verdict::Again;
+        }
         Outcome::Refused(_) => return Verdict::Stop,
         Outcome::Answered(answer) => answer,
     };
     // A stored server error is replayed for as long as Stripe remembers the key; the server's advice cannot mend that.
+    probe!("F35", answer.is_rate_limited());
     if answer.is_poisoned() {
         return Verdict::Stop;
     }

@@ -5,6 +5,7 @@
 //! is refused: what two readers understand differently is nobody's signature.
 
 use counterfoil_core::Timestamp;
+use counterfoil_core::{planted, probe};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -32,9 +33,17 @@ pub(super) fn verify(
     now: Timestamp,
 ) -> Result<(), WebhookRefusal> {
     if secrets.is_empty() {
+        probe!("F28");
         return Err(WebhookRefusal::SecretUnset);
     }
-    let header = parse(signatures)?;
+    let header = match parse(signatures) {
+        Err(WebhookRefusal::SignatureMalformed(_)) if planted!("v0-believed") => return Ok(()),
+        Err(refusal) => {
+            probe!("F24");
+            return Err(refusal);
+        }
+        Ok(header) => header,
+    };
     let mut matches = Choice::from(0);
     for secret in secrets {
         let expected = mac(secret, header.timestamp_text, body);
@@ -43,9 +52,13 @@ pub(super) fn verify(
         }
     }
     if !bool::from(matches) {
+        probe!("F24");
         return Err(WebhookRefusal::SignatureMismatch);
     }
+    probe!("F27", secrets.len() > 1);
+    probe!("F63", now.as_unix_seconds() < header.timestamp);
     if now.as_unix_seconds().saturating_sub(header.timestamp) > TOLERANCE_SECONDS {
+        probe!("F25");
         return Err(WebhookRefusal::SignatureTooOld { tolerance_seconds: TOLERANCE_SECONDS });
     }
     Ok(())

@@ -16,6 +16,7 @@ use crate::store::licenses::License;
 use crate::web::WebState;
 use crate::web::caller::{self, SignedIn};
 use crate::web::json::JsonBody;
+use crate::web::network::CameFrom;
 use crate::web::problem::{Problem, ProblemBody};
 
 /// What a visitor sends to sign up.
@@ -126,13 +127,16 @@ pub struct MeBody {
         (status = 201, body = SignUpBody),
         (status = 409, body = ProblemBody, description = "`email_taken`"),
         (status = 422, body = ProblemBody, description = "`invalid_email`, `weak_password`, `invalid_field`, `invalid_request`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
     )
 )]
 pub async fn sign_up(
     State(state): State<WebState>,
+    CameFrom(network): CameFrom,
     JsonBody(request): JsonBody<SignUpRequest>,
 ) -> Result<Response, Problem> {
     let wish = SignUp::parse(&request.email, request.password, request.company_name)?;
+    state.app.limit_sign_up(&network).await?;
     let (account, session) = state.app.sign_up(wish).await?;
     let body = SignUpBody {
         customer: (&account.customer).into(),
@@ -147,12 +151,18 @@ pub async fn sign_up(
 /// Log in: a new session.
 #[utoipa::path(
     post, path = "/api/customers/login", tag = "customers", request_body = LogInRequest,
-    responses((status = 200, body = LogInBody), (status = 401, body = ProblemBody, description = "`invalid_credentials`"))
+    responses(
+        (status = 200, body = LogInBody),
+        (status = 401, body = ProblemBody, description = "`invalid_credentials`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
+    )
 )]
 pub async fn log_in(
     State(state): State<WebState>,
+    CameFrom(network): CameFrom,
     JsonBody(request): JsonBody<LogInRequest>,
 ) -> Result<Response, Problem> {
+    state.app.limit_login(&network, &request.email).await?;
     let (customer_id, session) = state.app.log_in(&request.email, &request.password).await?;
     let account = state.app.account(&customer_id).await?;
     let body = LogInBody { customer: (&account.customer).into(), token: session.token.clone() };

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::web::WebState;
 use crate::web::caller::SignedIn;
 use crate::web::json::JsonBody;
+use crate::web::network::CameFrom;
 use crate::web::problem::{Problem, ProblemBody};
 use crate::web::to_its_end;
 
@@ -67,8 +68,10 @@ fn named(problem: impl Into<Problem>) -> Problem {
 pub async fn ask(
     State(state): State<WebState>,
     SignedIn(customer_id): SignedIn,
+    CameFrom(network): CameFrom,
     JsonBody(request): JsonBody<EmailRequest>,
 ) -> Result<StatusCode, Problem> {
+    state.app.limit_mail(&network, &request.new_email).await?;
     let asked = state.app.ask_email_change(&customer_id, &request.new_email, &request.current_password).await;
     asked.map_err(named)?;
     Ok(StatusCode::ACCEPTED)
@@ -135,7 +138,9 @@ pub async fn verify(
 pub async fn resend_verification(
     State(state): State<WebState>,
     SignedIn(customer_id): SignedIn,
+    CameFrom(network): CameFrom,
 ) -> Result<StatusCode, Problem> {
+    state.app.limit_mail(&network, customer_id.as_str()).await?;
     state.app.resend_verification(&customer_id).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::web::WebState;
 use crate::web::caller::{self, SignedIn};
 use crate::web::json::JsonBody;
+use crate::web::network::CameFrom;
 use crate::web::problem::{Problem, ProblemBody};
 
 /// Whose password is forgotten.
@@ -50,12 +51,15 @@ fn named(problem: impl Into<Problem>) -> Problem {
     responses(
         (status = 202, description = "If there is an account with this address, a mail is on its way; at most three an hour."),
         (status = 422, body = ProblemBody, description = "`invalid_email`, `invalid_request`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
     )
 )]
 pub async fn forgot(
     State(state): State<WebState>,
+    CameFrom(network): CameFrom,
     JsonBody(request): JsonBody<ForgotRequest>,
 ) -> Result<StatusCode, Problem> {
+    state.app.limit_mail(&network, &request.email).await?;
     state.app.forgot_password(&request.email).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -85,6 +89,7 @@ pub async fn reset(
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
         (status = 403, body = ProblemBody, description = "`wrong_password`"),
         (status = 422, body = ProblemBody, description = "`weak_password`, `invalid_request`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
     )
 )]
 pub async fn change(

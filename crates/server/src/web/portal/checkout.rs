@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Html;
 use counterfoil_core::subscription::State as Standings;
-use counterfoil_core::{AttemptId, CustomerId, PlanCode, Timestamp};
+use counterfoil_core::{AttemptId, CustomerId, PlanCode, Timestamp, probe};
 use serde::Deserialize;
 use tracing::Instrument as _;
 
@@ -20,6 +20,7 @@ use crate::app::customers::Account;
 use crate::app::sync::Synced;
 use crate::store::attempts::AttemptState;
 use crate::store::licenses::License;
+use crate::tasks;
 use crate::web::WebState;
 use crate::web::problem::Problem;
 use crate::web::views::{CheckoutDoneView, CheckoutFailedView, CheckoutWaitingView, NotPaid};
@@ -103,9 +104,12 @@ async fn read(app: &App, customer_id: &CustomerId, attempt_id: &AttemptId) -> Re
 /// of it would leave the customer's lease to run out.
 async fn look(app: &App, customer_id: &CustomerId) -> bool {
     let (app, id) = (app.clone(), customer_id.clone());
-    let looking = tokio::spawn(async move { app.sync_customer(&id).await }.in_current_span());
+    let looking = tokio::spawn(tasks::own(async move { app.sync_customer(&id).await }.in_current_span()));
     match tokio::time::timeout(LOOK_MAX, looking).await {
-        Ok(Ok(Ok(Synced::Done { .. }))) => true,
+        Ok(Ok(Ok(Synced::Done { .. }))) => {
+            probe!("F46");
+            true
+        }
         Ok(Ok(Ok(Synced::Busy))) => false,
         Ok(Ok(Err(error))) => {
             tracing::warn!(%customer_id, %error, "the look after a checkout did not work");

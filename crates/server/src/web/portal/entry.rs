@@ -16,6 +16,7 @@ use crate::app::sessions::NewSession;
 use crate::app::settings::EmailVerification;
 use crate::web::WebState;
 use crate::web::caller;
+use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
 use crate::web::views::{FormProblem, Frame, LoginView, SignupView};
 
@@ -67,11 +68,15 @@ fn empty_form(state: &WebState, visitor: &Visitor) -> SignupView {
 pub async fn sign_up(
     State(state): State<WebState>,
     visitor: Visitor,
+    CameFrom(network): CameFrom,
     FormBody(form): FormBody<SignUpForm>,
 ) -> Result<Response, PageProblem> {
     let SignUpForm { email, password, company_name } = form;
     let result = match SignUp::parse(&email, password, Some(company_name.clone())) {
-        Ok(wish) => state.app.sign_up(wish).await,
+        Ok(wish) => {
+            state.app.limit_sign_up(&network).await.on(&visitor.frame)?;
+            state.app.sign_up(wish).await
+        }
         Err(refusal) => Err(refusal.into()),
     };
     let refusal = match result {
@@ -114,9 +119,11 @@ pub async fn log_in_form(
 pub async fn log_in(
     State(state): State<WebState>,
     visitor: Visitor,
+    CameFrom(network): CameFrom,
     FormBody(form): FormBody<LogInForm>,
 ) -> Result<Response, PageProblem> {
     let next = form.next.and_then(only_own);
+    state.app.limit_login(&network, &form.email).await.on(&visitor.frame)?;
     match state.app.log_in(&form.email, &form.password).await {
         Ok((_customer_id, session)) => Ok(come_in(&state, &session, next.as_deref().unwrap_or(HOME))),
         Err(Error::Refused(refusal @ Refusal::InvalidCredentials)) => {

@@ -13,6 +13,7 @@ use super::trouble;
 use crate::app::Error;
 use crate::store::account_tokens::Purpose;
 use crate::web::WebState;
+use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
 use crate::web::views::{ForgotView, Frame, Link, ResetView, SaidView, Tone};
 
@@ -42,9 +43,11 @@ pub async fn forgot_form(visitor: Visitor) -> Result<Html<String>, PageProblem> 
 pub async fn forgot(
     State(state): State<WebState>,
     visitor: Visitor,
+    CameFrom(network): CameFrom,
     FormBody(form): FormBody<ForgotForm>,
 ) -> Result<Response, PageProblem> {
     let frame = visitor.frame;
+    state.app.limit_mail(&network, &form.email).await.on(&frame)?;
     match state.app.forgot_password(&form.email).await {
         Ok(()) => {
             let view = SaidView {

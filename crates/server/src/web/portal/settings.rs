@@ -15,6 +15,7 @@ use crate::app::settings::EmailVerification;
 use crate::store::customers::Customer;
 use crate::web::WebState;
 use crate::web::caller;
+use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
 use crate::web::views::{FormState, Notice, SettingsView, Tone};
 
@@ -152,8 +153,10 @@ pub async fn change_password(
 pub async fn ask_email_change(
     State(state): State<WebState>,
     member: Member,
+    CameFrom(network): CameFrom,
     FormBody(form): FormBody<EmailForm>,
 ) -> Result<Response, PageProblem> {
+    state.app.limit_mail(&network, &form.new_email).await.on(&member.frame)?;
     let asked = state.app.ask_email_change(&member.customer_id, &form.new_email, &form.current_password).await;
     let (refusal, field) = match asked {
         Ok(()) => return Ok(done("email")),
@@ -169,7 +172,12 @@ pub async fn ask_email_change(
 }
 
 /// `POST /account/email/verify`: another link to confirm the address. Where it is confirmed, the page says so.
-pub async fn resend_verification(State(state): State<WebState>, member: Member) -> Result<Response, PageProblem> {
+pub async fn resend_verification(
+    State(state): State<WebState>,
+    member: Member,
+    CameFrom(network): CameFrom,
+) -> Result<Response, PageProblem> {
+    state.app.limit_mail(&network, member.customer_id.as_str()).await.on(&member.frame)?;
     match state.app.resend_verification(&member.customer_id).await {
         Ok(()) => Ok(done("verify")),
         Err(Error::Refused(Refusal::EmailAlreadyVerified)) => Ok(to_settings().await.into_response()),

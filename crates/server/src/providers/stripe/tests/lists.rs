@@ -57,3 +57,22 @@ async fn all_subscriptions_of_the_account_are_listed_whoevers_they_are() {
         ]
     );
 }
+
+/// Stripe's order is newest first, and the cursor is an id: what is made between two pages comes before the first of them, moves
+/// nothing past us and repeats nothing.
+#[tokio::test]
+async fn a_list_of_hundreds_that_grows_meanwhile_misses_nothing_and_repeats_nothing() {
+    let customer = |number: usize| json!({"id": format!("cus_{number}"), "object": "customer", "created": number});
+    let page = |newest: usize| -> Vec<Value> { (0..100).map(|step| customer(newest - step)).collect() };
+    // Between the first and the second page `cus_250` was made; the cursor goes on behind `cus_150`.
+    let last: Vec<Value> = (1..=49).rev().map(customer).collect();
+    let double = Double::playing([list(&page(249), true), list(&page(149), true), list(&last, false)]).await;
+    let found = stripe(&double).find_customers("ada@example.com").await.unwrap();
+    let mut ids: Vec<String> = found.iter().map(|each| each.id.as_str().to_owned()).collect();
+    assert_eq!(ids.len(), 249);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 249, "none is there twice");
+    let lines = double.lines();
+    assert!(lines[1].ends_with("starting_after=cus_150") && lines[2].ends_with("starting_after=cus_50"), "{lines:?}");
+}

@@ -161,3 +161,41 @@ async fn neither_debug_nor_errors_show_a_secret() {
         }
     }
 }
+
+/// Whatever stands between us and Stripe may answer in its place. What is not Stripe's own says nothing about what was done.
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_an_unknown_outcome() {
+    let bodies = [
+        "",
+        "<html>502 Bad Gateway</html>",
+        "{\"id\":",
+        "[]",
+        "null",
+        "\"cus_1\"",
+        "{\"object\":\"customer\"}",
+        "{\"id\":7}",
+    ];
+    for body in bodies {
+        for status in [200, 502, 503] {
+            let double = Double::playing(std::iter::repeat_n(answer(status, body), 3)).await;
+            let error = stripe(&double).create_customer(&key(), "email=ada%40example.com").await.unwrap_err();
+            assert!(matches!(error, ProviderError::Unavailable { .. }), "{status} {body}: {error:?}");
+            let keys: Vec<_> =
+                double.seen().iter().map(|seen| seen.header("idempotency-key").map(str::to_owned)).collect();
+            assert!(keys.iter().all(|each| each.as_deref() == Some(key().as_str())), "{keys:?}");
+        }
+    }
+}
+
+/// A redirect would carry the key to another host.
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let elsewhere = Double::playing([made()]).await;
+    let base: &'static str = Box::leak(elsewhere.base.clone().into_boxed_str());
+    for status in [301, 302, 303, 307, 308] {
+        let moved = answer(status, "{}").header("location", base);
+        let (_double, result) = create(vec![moved]).await;
+        assert!(matches!(result, Err(ProviderError::Unavailable { .. })), "{status}: {result:?}");
+    }
+    assert!(elsewhere.lines().is_empty(), "{:?}", elsewhere.lines());
+}

@@ -1,0 +1,223 @@
+//! How often strangers and customers may try, counted in the database: replicas share it, and a restart forgets nothing.
+//!
+//! Nobody can lock another one out. A network that guesses at an account is stopped, and the account stays open to all other
+//! networks; where very many networks guess at once, each has fewer tries, but the owner's first ones still count. Without
+//! the database nothing is allowed: whoever cannot count does not let in. See docs/adr/0013-rate-limits.md.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use counterfoil_core::{CustomerId, EmailAddress, Refusal, Timestamp};
+
+use super::settings::{Limit, Rate};
+use super::{App, Error, secrets};
+use crate::store;
+use crate::store::rate_limits::{Taken, Try};
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// Tries that a network has at an account that is under attack from everywhere.
+const TRIES_UNDER_ATTACK: i64 = 3;
+
+/// Licences of one customer that a process answers without asking the shared store, as parts of the limit, and how many it
+/// takes from there at once when the customer is busier.
+const LICENSE_PARTS: u32 = 10;
+
+/// Where a request comes from: an IPv4 address, or the /64 that one subscriber of IPv6 has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network(String);
+
+impl Network {
+    /// The network of this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(address.to_string()),
+            IpAddr::V6(address) => {
+                let prefix = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
+                Self(format!("{prefix}/64"))
+            }
+        }
+    }
+
+    /// That of requests which came over no network that we know of. They share one.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self("unknown".to_owned())
+    }
+}
+
+fn cost(rate: Rate) -> i64 {
+    (HOUR_MICROS / i64::from(rate.per_hour)).max(1)
+}
+
+/// A limit that is lifted is one that nobody reaches.
+fn lifted() -> Rate {
+    Rate { burst: 1_000_000_000, per_hour: 1_000_000_000 }
+}
+
+impl App {
+    fn try_of(&self, limit: Limit, whom: &str) -> Option<Try> {
+        self.settings.rate_limits.of(limit).map(|rate| self.try_at(limit, rate, whom))
+    }
+
+    /// Neither address nor network is written down: a digest tells them apart.
+    fn try_at(&self, limit: Limit, rate: Rate, whom: &str) -> Try {
+        let digest = secrets::person_hash(&self.instance.ledger_key, whom);
+        Try {
+            bucket: format!("{}:{digest}", limit.word()),
+            cost: cost(rate),
+            capacity: cost(rate) * i64::from(rate.burst),
+        }
+    }
+
+    /// A try to log in.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database, so that nobody gets in uncounted.
+    pub async fn limit_login(&self, network: &Network, email: &str) -> Result<(), Error> {
+        let limits = &self.settings.rate_limits;
+        let all = [Limit::Login, Limit::LoginNetwork, Limit::LoginAccount];
+        if all.iter().all(|&limit| limits.of(limit).is_none()) {
+            return Ok(());
+        }
+        let account = account_key(email);
+        let [pair, net, account] = [
+            (Limit::Login, format!("{account} {}", network.0)),
+            (Limit::LoginNetwork, network.0.clone()),
+            (Limit::LoginAccount, account.clone()),
+        ]
+        .map(|(limit, whom)| self.try_at(limit, limits.of(limit).unwrap_or_else(lifted), &whom));
+        let now = self.now();
+        for wanted in [&pair, &net] {
+            self.limits.check_refused(&wanted.bucket, now)?;
+        }
+        let wanted = [pair, net, account];
+        let mut tx = self.db.begin().await?;
+        let [by_pair, by_network, by_account] =
+            store::rate_limits::take_three(&mut tx, &wanted, now.as_micros()).await?;
+        tx.commit().await?;
+        self.judge(Limit::LoginNetwork, &wanted[1], by_network, now)?;
+        self.judge(Limit::Login, &wanted[0], by_pair, now)?;
+        let tries = (by_pair.full_at - now.as_micros() + wanted[0].cost - 1) / wanted[0].cost;
+        if !by_account.allowed && tries > TRIES_UNDER_ATTACK {
+            return Err(refused(Limit::LoginAccount, wanted[0].cost).into());
+        }
+        Ok(())
+    }
+
+    /// A new account.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database.
+    pub async fn limit_sign_up(&self, network: &Network) -> Result<(), Error> {
+        self.limit(Limit::SignUpNetwork, &network.0).await
+    }
+
+    /// A mail that somebody asks for to an address, whether or not there is an account with it.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database.
+    pub async fn limit_mail(&self, network: &Network, address: &str) -> Result<(), Error> {
+        self.limit(Limit::MailNetwork, &network.0).await?;
+        // Else a stranger could keep an owner from the mail that opens the account again.
+        self.limit(Limit::MailAddress, &format!("{} {}", account_key(address), network.0)).await
+    }
+
+    /// The password of somebody who is logged in.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database.
+    pub async fn limit_password(&self, customer_id: &CustomerId) -> Result<(), Error> {
+        self.limit(Limit::Password, customer_id.as_str()).await
+    }
+
+    async fn limit(&self, limit: Limit, whom: &str) -> Result<(), Error> {
+        let Some(wanted) = self.try_of(limit, whom) else { return Ok(()) };
+        let now = self.now();
+        self.limits.check_refused(&wanted.bucket, now)?;
+        let mut tx = self.db.begin().await?;
+        let taken = store::rate_limits::take(&mut tx, &wanted, now.as_micros()).await?;
+        tx.commit().await?;
+        Ok(self.judge(limit, &wanted, taken, now)?)
+    }
+
+    /// Who was refused is refused by this process until there is a token again, without asking the database and without a row
+    /// for each account at which it guesses.
+    fn judge(&self, limit: Limit, wanted: &Try, taken: Taken, now: Timestamp) -> Result<(), Refusal> {
+        if taken.allowed {
+            return Ok(());
+        }
+        let wait = (taken.full_at - (now.as_micros() + wanted.capacity - wanted.cost)).max(0);
+        self.limits.remember_refused(&wanted.bucket, Timestamp::from_micros(now.as_micros() + wait), now);
+        Err(refused(limit, wait))
+    }
+
+    /// Who shows licences too often has to wait: each customer for itself, and whoever shows what is none together. A quiet
+    /// customer is counted in memory alone; a busy one's tokens are taken from the shared store in blocks.
+    pub(super) async fn limit_license_of(&self, customer_id: &str, now: Timestamp) -> Result<(), Error> {
+        let Some(rate) = self.settings.rate_limits.of(Limit::License) else { return Ok(()) };
+        let part = |number: u32| (number / LICENSE_PARTS).max(1);
+        let here = super::limits::Rate { burst: rate.burst, per_minute: (rate.per_hour / 60).max(1) };
+        let quiet = super::limits::Rate { burst: part(here.burst), per_minute: part(here.per_minute) };
+        self.limits.take(customer_id, here, now).inspect_err(|_| count(Limit::License))?;
+        if self.limits.take(&format!("quiet:{customer_id}"), quiet, now).is_ok() || self.limits.take_kept(customer_id) {
+            return Ok(());
+        }
+        let block = part(rate.burst);
+        let one = self.try_at(Limit::License, rate, customer_id);
+        let wanted = Try { cost: one.cost * i64::from(block), ..one };
+        self.limits.check_refused(&wanted.bucket, now)?;
+        let mut tx = self.db.begin().await?;
+        let taken = store::rate_limits::take(&mut tx, &wanted, now.as_micros()).await?;
+        tx.commit().await?;
+        self.judge(Limit::License, &wanted, taken, now)?;
+        self.limits.keep(customer_id, block - 1);
+        Ok(())
+    }
+
+    /// Forgets the buckets that are full again.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_full_buckets(&self) -> Result<u64, Error> {
+        let mut tx = self.db.begin().await?;
+        let removed = store::rate_limits::delete_full(&mut tx, self.now().as_micros()).await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+}
+
+/// All ways to write an address are one account; what is no address is none.
+fn account_key(email: &str) -> String {
+    email.parse::<EmailAddress>().map_or_else(|_| String::new(), |email| email.as_str().to_owned())
+}
+
+fn refused(limit: Limit, wait_micros: i64) -> Refusal {
+    count(limit);
+    let seconds = wait_micros / 1_000_000 + 1;
+    Refusal::TooManyRequests { retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }
+}
+
+fn count(limit: Limit) {
+    metrics::counter!("counterfoil_rate_limited_total", "limit" => limit.word()).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_or_a_subscriber() {
+        let of = |text: &str| Network::of(text.parse().unwrap());
+        assert_eq!(of("203.0.113.9"), of("::ffff:203.0.113.9"));
+        assert_ne!(of("203.0.113.9"), of("203.0.113.10"));
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::9"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+    }
+
+    #[test]
+    fn an_address_is_one_account_however_it_is_written() {
+        assert_eq!(account_key("Ada@Example.COM"), account_key("ada@example.com"));
+        assert_eq!(account_key("no address"), account_key("nor this"));
+    }
+}

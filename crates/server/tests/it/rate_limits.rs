@@ -1,0 +1,183 @@
+//! Who guesses is stopped, everywhere and after a restart; the owner of the account gets in.
+
+use std::net::IpAddr;
+
+use counterfoil::app::rate_limits::Network;
+use counterfoil::app::{App, Error};
+use counterfoil::db::Engine;
+use counterfoil_core::Refusal;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::Answer;
+use crate::world::{Setup, World, tell};
+
+const ON: &[(&str, &str)] = &[("COUNTERFOIL_RATE_LIMITS", "on")];
+const BEHIND_A_PROXY: &[(&str, &str)] =
+    &[("COUNTERFOIL_RATE_LIMITS", "on"), ("COUNTERFOIL_TRUSTED_PROXIES", "127.0.0.1")];
+const HOUR: i64 = 3600;
+
+fn network(number: u32) -> Network {
+    Network::of(IpAddr::from(number.to_be_bytes()))
+}
+
+/// Whether this many tries go ahead, one after another.
+async fn allowed(app: &App, network: &Network, email: &str, tries: usize) -> usize {
+    let mut allowed = 0;
+    for _ in 0..tries {
+        match app.limit_login(network, email).await {
+            Ok(()) => allowed += 1,
+            Err(Error::Refused(Refusal::TooManyRequests { retry_after_seconds })) => assert!(retry_after_seconds > 0),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    allowed
+}
+
+/// The same service over the same database, as a replica or after a restart: nothing is remembered in memory.
+fn replica(world: &World) -> App {
+    App { limits: std::sync::Arc::default(), ..world.app.clone() }
+}
+
+async fn a_guesser_is_stopped_on_all_replicas_and_the_owner_is_not(world: &World) {
+    let other = replica(world);
+    let guesser = network(1);
+    assert_eq!(allowed(&world.app, &guesser, "ada@example.com", 6).await, 6);
+    assert_eq!(allowed(&other, &guesser, "ADA@example.com", 6).await, 4, "two processes count together");
+    assert_eq!(allowed(&replica(world), &guesser, "ada@example.com", 3).await, 0, "a restart forgets nothing");
+    assert_eq!(allowed(&world.app, &network(2), "ada@example.com", 1).await, 1, "the owner is elsewhere");
+    world.sandbox().advance(HOUR).await;
+    assert_eq!(allowed(&other, &guesser, "ada@example.com", 20).await, 10, "rest helps, up to a burst");
+}
+
+async fn many_pairs_from_one_network_are_few(world: &World) {
+    let mut tried = 0;
+    for number in 0..10_000 {
+        tried += allowed(&world.app, &network(7), &format!("victim{number}@example.com"), 1).await;
+    }
+    assert!((200..230).contains(&tried), "{tried} of 10,000 pairs were looked at");
+    let rows = "select cast(count(*) as bigint) as n from rate_limits";
+    let rows: i64 = world.app.db.query(rows).one().await.unwrap().get("n").unwrap();
+    assert!(rows < 600, "whoever is refused writes nothing: {rows}");
+    world.sandbox().advance(3 * HOUR).await;
+    world.app.forget_full_buckets().await.unwrap();
+    let rows = "select cast(count(*) as bigint) as n from rate_limits";
+    assert_eq!(world.app.db.query(rows).one().await.unwrap().get::<i64>("n").unwrap(), 0, "rows do not stay");
+}
+
+async fn many_networks_at_one_account_are_slowed_and_lock_nobody_out(world: &World) {
+    let mut tried = 0;
+    for number in 0..1_000 {
+        tried += allowed(&world.app, &network(100 + number), "ada@example.com", 2).await;
+    }
+    assert_eq!(tried, 2_000);
+    assert_eq!(allowed(&world.app, &network(5), "ada@example.com", 10).await, 3, "under attack each has three tries");
+    assert_eq!(allowed(&world.app, &network(6), "ben@example.com", 10).await, 10, "other accounts notice nothing");
+}
+
+async fn log_in(world: &World, forwarded: Option<&str>, password: &str) -> Answer {
+    let mut request = world.http.request(Method::POST, "/api/customers/login");
+    if let Some(forwarded) = forwarded {
+        request = request.header("x-forwarded-for", forwarded);
+    }
+    world.http.send(request.json(&json!({ "email": "ada@example.com", "password": password }))).await
+}
+
+async fn an_invented_address_is_no_way_around(world: &World) {
+    world.customer("ada@example.com").await;
+    for number in 0..10 {
+        let forwarded = format!("198.51.100.{number}");
+        log_in(world, Some(&forwarded), "a guess at it").await.refused(401, "invalid_credentials");
+    }
+    let refused = log_in(world, Some("203.0.113.77"), "a guess at it").await;
+    refused.refused(429, "too_many_requests");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=121).contains(&seconds)));
+    let page = world.http.request(Method::POST, "/login").header("content-type", "application/x-www-form-urlencoded");
+    let page = world.http.send(page.body("email=ada%40example.com&password=x")).await;
+    assert_eq!(page.status, 429, "the page counts with the API");
+}
+
+async fn behind_a_proxy_each_client_counts_for_itself(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let guess =
+        async |number: u32| log_in(world, Some(&format!("6.6.6.{number}, 198.51.100.1")), "a guess at it").await;
+    for number in 0..10 {
+        guess(number).await.refused(401, "invalid_credentials");
+    }
+    guess(11).await.refused(429, "too_many_requests");
+    log_in(world, Some("203.0.113.77"), &ada.password).await.accepted();
+}
+
+async fn mails_accounts_and_passwords_are_limited_too(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let forgot = json!({ "email": "ada@example.com" });
+    for _ in 0..5 {
+        assert_eq!(world.http.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    }
+    world.http.post("/api/customers/password/forgot", &forgot).await.refused(429, "too_many_requests");
+    let wrong = json!({ "current_password": "a guess at it" });
+    for _ in 0..10 {
+        ada.http.post("/api/customers/me/delete", &wrong).await.refused(403, "wrong_password");
+    }
+    ada.http.post("/api/customers/me/delete", &wrong).await.refused(429, "too_many_requests");
+    let change = json!({ "current_password": "a guess at it", "new_password": "something else 5" });
+    ada.http.post("/api/customers/password", &change).await.refused(429, "too_many_requests");
+    let mut refused = None;
+    for number in 0..31 {
+        let body = json!({ "email": format!("new{number}@example.com"), "password": "a fine password 3" });
+        let answer = world.http.post("/api/customers/signup", &body).await;
+        refused = refused.or((answer.status == 429).then_some(number));
+    }
+    assert_eq!(refused, Some(29), "thirty accounts at once from one network, ada's among them");
+}
+
+async fn a_busy_customer_is_counted_in_the_shared_store(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    for _ in 0..150 {
+        ada.refresh(&ada.license).await.accepted();
+    }
+    let sql = "select cast(count(*) as bigint) as n from rate_limits where bucket like 'license:%'";
+    assert_eq!(world.app.db.query(sql).one().await.unwrap().get::<i64>("n").unwrap(), 1);
+    // What other replicas have taken is gone here as well.
+    let far = world.app.now().plus_days(1).as_micros();
+    let sql = "update rate_limits set full_at = $1 where bucket like 'license:%'";
+    world.app.db.query(sql).bind(far).execute().await.unwrap();
+    let mut refused = false;
+    for _ in 0..120 {
+        refused |= ada.refresh(&ada.license).await.status == 429;
+    }
+    assert!(refused, "the shared store has the last word");
+}
+
+async fn without_the_database_nobody_is_let_in(world: &World) {
+    world.allow_unsettled();
+    world.app.db.query("drop table rate_limits").execute().await.unwrap();
+    let error = world.app.limit_login(&network(1), "ada@example.com").await.unwrap_err();
+    assert!(matches!(error, Error::Failed(_)), "{error}");
+    assert!(log_in(world, None, "a guess at it").await.status >= 500);
+}
+
+both_engines!(
+    Setup::configured(super::ON);
+    a_guesser_is_stopped_on_all_replicas_and_the_owner_is_not,
+    many_networks_at_one_account_are_slowed_and_lock_nobody_out,
+    an_invented_address_is_no_way_around,
+    mails_accounts_and_passwords_are_limited_too,
+    a_busy_customer_is_counted_in_the_shared_store,
+    without_the_database_nobody_is_let_in,
+);
+
+#[tokio::test]
+async fn many_pairs_from_one_network_are_few_on_sqlite() {
+    tell(Engine::Sqlite, Setup::configured(ON), many_pairs_from_one_network_are_few).await;
+}
+
+#[tokio::test]
+async fn many_pairs_from_one_network_are_few_on_postgres() {
+    tell(Engine::Postgres, Setup::configured(ON), many_pairs_from_one_network_are_few).await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_each_client_counts_for_itself_on_sqlite() {
+    tell(Engine::Sqlite, Setup::configured(BEHIND_A_PROXY), behind_a_proxy_each_client_counts_for_itself).await;
+}

@@ -1,0 +1,365 @@
+//! The judge. It sees what people saw, Stripe's truth and the tables, and nothing of how the application works.
+//!
+//! Each rule has the name under which `docs/reliability.md` lists it: `S1` to `S10` must hold at every moment, `L1` to `L3` once
+//! everything has been mended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use counterfoil_license::{Expectations, KeySet, verify};
+use serde_json::Value;
+
+use crate::evidence::{Columns, Evidence, Person};
+use crate::shown::{claims, foreign_word, is_shown, tokens};
+
+const DAY: i64 = 86_400;
+
+/// Replicas' clocks are wrong by four minutes at most, and the look happens before the signature.
+const TOLERANCE: i64 = 900;
+
+/// A broken rule, and what breaks it.
+pub type Breach = (&'static str, String);
+
+type Rule = (&'static str, fn(&Evidence) -> Vec<String>);
+
+/// Every rule, in the order of its name.
+pub const RULES: [Rule; 14] = [
+    ("S1", one_counterpart),
+    ("S2", one_live_subscription),
+    ("S3", no_signature_outlives_what_is_paid),
+    ("S4", what_has_ended_stays_ended),
+    ("S5", what_was_acknowledged_is_there),
+    ("S6", one_version_for_one_set_of_facts),
+    ("S7", nothing_of_others),
+    ("S8", no_provider_ids),
+    ("S9", forged_events_do_nothing),
+    ("S10", one_trial_a_person),
+    ("L1", who_pays_has_a_license),
+    ("L2", who_does_not_pay_has_none),
+    ("L3", nothing_is_left_over),
+    ("W", what_the_world_saw),
+];
+
+pub fn judge(evidence: &Evidence) -> Vec<Breach> {
+    RULES.iter().flat_map(|(name, rule)| rule(evidence).into_iter().map(move |what| (*name, what))).collect()
+}
+
+fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn int(value: &Value, path: &str) -> i64 {
+    value.pointer(path).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// Our id of each of Stripe's customers.
+fn ours(evidence: &Evidence) -> BTreeMap<&str, &str> {
+    let pairs = evidence.truth.customers.iter();
+    pairs.map(|customer| (text(customer, "/id"), text(customer, "/metadata/customer_id"))).collect()
+}
+
+fn one_counterpart(evidence: &Evidence) -> Vec<String> {
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for customer in &evidence.truth.customers {
+        *counted.entry(text(customer, "/metadata/customer_id")).or_default() += 1;
+    }
+    let twice = counted.into_iter().filter(|(_, count)| *count > 1);
+    twice.map(|(id, count)| format!("{id} has {count} customers at Stripe")).collect()
+}
+
+/// Subscriptions of one of our customers that have not ended.
+fn live<'a>(evidence: &'a Evidence, customer_id: &str) -> Vec<&'a Value> {
+    let ours = ours(evidence);
+    let mine = |each: &&Value| ours.get(text(each, "/customer")).copied() == Some(customer_id);
+    let alive =
+        |each: &&Value| matches!(text(each, "/status"), "active" | "trialing" | "past_due" | "unpaid" | "paused");
+    evidence.truth.subscriptions.iter().filter(mine).filter(alive).collect()
+}
+
+fn one_live_subscription(evidence: &Evidence) -> Vec<String> {
+    let ids: BTreeSet<&str> = ours(evidence).into_values().collect();
+    let attention = |id: &str| {
+        evidence.book.subscriptions.iter().any(|row| row["customer_id"] == id && !row["attention"].is_empty())
+    };
+    let doubled = ids.into_iter().filter(|id| live(evidence, id).len() > 1);
+    // Somebody can pay in two tabs at once; that is found and told, or ended.
+    doubled
+        .filter(|id| !attention(id))
+        .map(|id| format!("{id} has {} live subscriptions, and nobody is told", live(evidence, id).len()))
+        .collect()
+}
+
+/// The latest end of what this customer had paid for by `at`.
+fn paid_through(evidence: &Evidence, customer_id: &str, at: i64) -> Option<i64> {
+    let ours = ours(evidence);
+    let invoices = evidence.truth.invoices.iter().filter(|invoice| {
+        ours.get(text(invoice, "/customer")).copied() == Some(customer_id)
+            && text(invoice, "/status") == "paid"
+            && int(invoice, "/status_transitions/paid_at") <= at + TOLERANCE
+    });
+    let lines = invoices.flat_map(|invoice| invoice["lines"]["data"].as_array().cloned().unwrap_or_default());
+    lines.map(|line| int(&line, "/period/end")).max()
+}
+
+fn no_signature_outlives_what_is_paid(evidence: &Evidence) -> Vec<String> {
+    let claims: Vec<Value> = tokens(evidence).iter().filter_map(|token| claims(token)).collect();
+    let mut begun: BTreeMap<String, i64> = BTreeMap::new();
+    for each in &claims {
+        let first = begun.entry(text(each, "/customer_id").to_owned()).or_insert(i64::MAX);
+        *first = (*first).min(int(each, "/iat"));
+    }
+    let mut breaches = Vec::new();
+    for each in claims.iter().filter(|each| each["customer_id"].is_string()) {
+        if !each["exp"].is_i64() || !each["plan"].is_string() {
+            breaches.push(format!("a licence of {} has no end or no plan", text(each, "/customer_id")));
+            continue;
+        }
+        let (id, plan, iat, exp) =
+            (text(each, "/customer_id"), text(each, "/plan"), int(each, "/iat"), int(each, "/exp"));
+        let grace = evidence.grace_days.get(plan).copied().unwrap_or(0) * DAY;
+        let trial_end = begun.get(id).map(|begun| begun + evidence.trial_days * DAY);
+        let of_trial = trial_end.filter(|_| each["trial"] == true);
+        let bound = of_trial.or_else(|| paid_through(evidence, id, iat)).map(|end| end + grace + TOLERANCE);
+        if bound.is_none_or(|bound| exp > bound) {
+            let what = format!("a licence of {id} for {plan}, signed at {iat}, works until {exp}; bound: {bound:?}");
+            breaches.push(what);
+        }
+    }
+    breaches
+}
+
+fn what_has_ended_stays_ended(evidence: &Evidence) -> Vec<String> {
+    let mut ended: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut breaches = Vec::new();
+    for seen in &evidence.history.seen {
+        let Some(subscription) = seen.subscription.as_deref() else { continue };
+        let key = (seen.customer_id.as_str(), subscription);
+        if matches!(seen.status.as_str(), "canceled" | "incomplete_expired") {
+            ended.insert(key);
+        } else if ended.contains(&key) {
+            breaches.push(format!("{} of {} had ended and is {}", subscription, seen.customer_id, seen.status));
+        }
+    }
+    breaches
+}
+
+fn what_was_acknowledged_is_there(evidence: &Evidence) -> Vec<String> {
+    let events: BTreeSet<&str> = evidence.book.inbox.iter().map(|row| row["event_id"].as_str()).collect();
+    let lost_events = evidence.history.acknowledged.iter().filter(|event| !events.contains(event.as_str()));
+    let mut breaches: Vec<String> =
+        lost_events.map(|event| format!("the event {event} was acknowledged and is not there")).collect();
+    let known: BTreeSet<&str> = evidence.book.customers.iter().map(|row| row["customer_id"].as_str()).collect();
+    for answer in evidence.history.answers.iter().filter(|answer| answer.is_good()) {
+        if answer.call == "POST /api/customers/signup" {
+            let told = answer.json();
+            let id = text(&told, "/customer/customer_id");
+            if !known.contains(id) {
+                breaches.push(format!("user {} signed up as {id}, who is not there", answer.user));
+            }
+        }
+        if answer.call == "POST /api/subscriptions/checkout" {
+            let url = text(&answer.json(), "/checkout_url").to_owned();
+            let is_there = evidence.truth.sessions.iter().any(|session| url.contains(text(session, "/id")));
+            if !is_there {
+                breaches.push(format!("user {} was sent to a payment page that is not there", answer.user));
+            }
+        }
+    }
+    for person in evidence.people.iter().filter(|person| person.customer_id.is_some()) {
+        let logged_in = person.log_in.as_ref().is_some_and(|answer| answer.is_good());
+        if !logged_in && !person.deleted && !person.perhaps_deleted {
+            let status = person.log_in.as_ref().map_or(0, |answer| answer.status);
+            breaches.push(format!("user {} cannot log in with a password that was accepted ({status})", person.number));
+        }
+        if logged_in && person.deleted {
+            breaches.push(format!("user {} logs in to an account that was deleted", person.number));
+        }
+    }
+    breaches
+}
+
+fn one_version_for_one_set_of_facts(evidence: &Evidence) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let owed: BTreeMap<&str, &Columns> =
+        evidence.book.outbox.iter().map(|row| (row["dedupe_key"].as_str(), row)).collect();
+    let taken: BTreeSet<&str> = evidence.history.mails.iter().map(|mail| mail.message_id.as_str()).collect();
+    let gone: BTreeSet<&str> = deleted(evidence);
+    for (number, row) in evidence.book.licenses.iter().enumerate() {
+        let (id, version) = (row["customer_id"].as_str(), row["version"].as_str());
+        let before = number.checked_sub(1).map(|before| &evidence.book.licenses[before]);
+        let same = |before: &&Columns| {
+            ["customer_id", "facts_digest", "terms_digest"].iter().all(|column| before[column] == row[column])
+                && before["revoked_at"].is_empty()
+        };
+        if before.filter(same).is_some() {
+            breaches.push(format!("{id} has version {version} for facts that the version before has, too"));
+        }
+        if gone.contains(id) {
+            continue;
+        }
+        match owed.get(format!("license:{id}:{version}").as_str()) {
+            None => breaches.push(format!("no mail is owed for version {version} of {id}")),
+            Some(mail) if mail["state"] == "sent" && !taken.contains(mail["message_id"].as_str()) => {
+                breaches.push(format!("the mail of version {version} of {id} is marked as sent and nobody has it"));
+            }
+            Some(_) => {}
+        }
+    }
+    breaches
+}
+
+fn deleted(evidence: &Evidence) -> BTreeSet<&str> {
+    let gone = evidence.book.customers.iter().filter(|row| !row["deleted_at"].is_empty());
+    gone.map(|row| row["customer_id"].as_str()).collect()
+}
+
+fn nothing_of_others(evidence: &Evidence) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for answer in &evidence.history.answers {
+        for other in evidence.people.iter().filter(|person| person.number != answer.user) {
+            if is_shown(&answer.body, other) {
+                breaches.push(format!("{} of user {} shows user {}", answer.call, answer.user, other.number));
+            }
+        }
+    }
+    for mail in &evidence.history.mails {
+        let others = evidence.people.iter().filter(|person| !mail.recipient.eq_ignore_ascii_case(&person.email));
+        for other in others.filter(|other| is_shown(&mail.body_text, other)) {
+            breaches.push(format!("the mail `{}` to {} shows user {}", mail.subject, mail.recipient, other.number));
+        }
+    }
+    breaches
+}
+
+fn no_provider_ids(evidence: &Evidence) -> Vec<String> {
+    let shown = evidence.history.answers.iter().map(|answer| {
+        // The address of the payment page is Stripe's own.
+        let told = answer.json();
+        let url = text(&told, "/checkout_url");
+        let body = if url.is_empty() { answer.body.clone() } else { answer.body.replace(url, "") };
+        (format!("{} of user {}", answer.call, answer.user), format!("{body} {}", answer.headers))
+    });
+    let mailed = evidence.history.mails.iter();
+    let mailed =
+        mailed.map(|mail| (format!("the mail {}", mail.subject), format!("{} {}", mail.subject, mail.body_text)));
+    let signed = tokens(evidence).into_iter().filter_map(|token| claims(&token));
+    let signed = signed.map(|claims| (format!("the licence {}", text(&claims, "/jti")), claims.to_string()));
+    let found = shown
+        .chain(mailed)
+        .chain(signed)
+        .filter_map(|(place, text)| Some(format!("{place} shows {}", foreign_word(&text)?)));
+    found.collect()
+}
+
+fn forged_events_do_nothing(evidence: &Evidence) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for (event, status) in &evidence.history.forged {
+        if !(400..500).contains(status) && *status < 500 {
+            breaches.push(format!("the forged event {event} was answered with {status}"));
+        }
+        if evidence.book.inbox.iter().any(|row| row["event_id"] == *event) {
+            breaches.push(format!("the forged event {event} was stored"));
+        }
+    }
+    breaches
+}
+
+fn one_trial_a_person(evidence: &Evidence) -> Vec<String> {
+    let mut accounts: BTreeMap<String, usize> = BTreeMap::new();
+    for row in evidence.book.customers.iter().filter(|row| row["deleted_at"].is_empty()) {
+        *accounts.entry(row["email"].to_lowercase()).or_default() += 1;
+    }
+    let twice = accounts.into_iter().filter(|(_, count)| *count > 1);
+    let mut breaches: Vec<String> = twice.map(|(email, count)| format!("{count} accounts belong to {email}")).collect();
+    for person in &evidence.people {
+        let mine = evidence.history.answers.iter().filter(|answer| {
+            answer.user == person.number && answer.call == "POST /api/customers/signup" && answer.is_good()
+        });
+        let claimed = mine.filter_map(|answer| claims(text(&answer.json(), "/license/token")));
+        let trials: Vec<(i64, i64)> = claimed
+            .filter(|claims| claims["trial"] == true)
+            .map(|claims| (int(&claims, "/iat"), int(&claims, "/exp")))
+            .collect();
+        // Whoever comes back gets what is left of the one trial.
+        let Some(begun) = trials.iter().map(|(iat, _)| *iat).min() else { continue };
+        let end = begun + evidence.trial_days * DAY + TOLERANCE;
+        if let Some((_, exp)) = trials.iter().find(|(_, exp)| *exp > end) {
+            breaches.push(format!("user {} began a trial at {begun} and has one until {exp}", person.number));
+        }
+    }
+    breaches
+}
+
+/// The plan of the one live subscription of a person.
+fn owed_to<'a>(evidence: &'a Evidence, person: &Person) -> Option<&'a str> {
+    let id = person.customer_id.as_deref()?;
+    let live = live(evidence, id);
+    let [only] = live.as_slice() else { return None };
+    let price = text(only, "/items/data/0/price/id");
+    let plan = evidence.plan_of_price.get(price)?;
+    (text(only, "/status") == "active").then_some(plan.as_str())
+}
+
+fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
+    let Ok(keys) = KeySet::from_jwks(&evidence.jwks) else { return vec!["the key set cannot be read".to_owned()] };
+    let expect = Expectations::new(&evidence.issuer, &evidence.audience);
+    let mut breaches = Vec::new();
+    for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
+        let Some(plan) = owed_to(evidence, person) else { continue };
+        let id = person.customer_id.as_deref().unwrap_or_default();
+        // Money that went back revokes; whether it should is not this rule's business.
+        if evidence.history.refunded.contains(&person.number) {
+            continue;
+        }
+        let paid = paid_through(evidence, id, evidence.now).unwrap_or(0);
+        if paid <= evidence.now {
+            continue;
+        }
+        let told = person.license.as_ref().map(|answer| answer.json()).unwrap_or_default();
+        let verified = verify(text(&told, "/token"), &keys, &expect, evidence.now);
+        if !verified.entitled() {
+            let status = person.license.as_ref().map_or(0, |answer| answer.status);
+            breaches
+                .push(format!("{id} pays for {plan} and has no licence that works ({status}, {:?})", verified.state));
+        } else if text(&told, "/plan") != plan {
+            breaches.push(format!("{id} pays for {plan} and has a licence for {}", text(&told, "/plan")));
+        }
+    }
+    breaches
+}
+
+fn who_does_not_pay_has_none(evidence: &Evidence) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
+        let Some(id) = person.customer_id.as_deref() else { continue };
+        if !live(evidence, id).is_empty() {
+            continue;
+        }
+        let told = person.subscription.as_ref().map(|answer| answer.json()).unwrap_or_default();
+        let (status, plan) = (text(&told, "/status"), text(&told, "/plan"));
+        if matches!(status, "active" | "past_due") {
+            breaches.push(format!("{id} has no subscription at Stripe and is told that {plan} is {status}"));
+        }
+    }
+    breaches
+}
+
+fn nothing_is_left_over(evidence: &Evidence) -> Vec<String> {
+    let waiting = |table: &str, rows: &[Columns], name: &str| -> Vec<String> {
+        let left = rows.iter().filter(|row| matches!(row["state"].as_str(), "pending" | "dead"));
+        left.map(|row| format!("{table}: {} is {}: {}", row[name], row["state"], row["error"])).collect()
+    };
+    let mut breaches = waiting("inbox", &evidence.book.inbox, "event_id");
+    breaches.extend(waiting("outbox", &evidence.book.outbox, "dedupe_key"));
+    breaches.extend(evidence.book.leases.iter().map(|row| format!("the lease of {} is held", row["customer_id"])));
+    if evidence.truth.undelivered > 0 {
+        breaches.push(format!("{} webhooks could not be delivered", evidence.truth.undelivered));
+    }
+    breaches
+}
+
+fn what_the_world_saw(evidence: &Evidence) -> Vec<String> {
+    let mut breaches = evidence.history.breaches.clone();
+    let broken = evidence.history.answers.iter().filter(|answer| answer.status == 500);
+    breaches.extend(broken.map(|answer| format!("{} of user {} was answered with 500", answer.call, answer.user)));
+    breaches
+}

@@ -1,0 +1,91 @@
+//! What happened, in the order in which it happened: all that the checker may see besides Stripe's truth and the tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::dice::hash;
+
+/// An answer that a user has got.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Seconds since the story began.
+    pub at: f64,
+    /// Which user.
+    pub user: usize,
+    /// `POST /api/…`.
+    pub call: String,
+    pub status: u16,
+    pub headers: String,
+    pub body: String,
+}
+
+impl Answer {
+    /// The body, where it is JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
+    pub fn is_good(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// A mail that a mail server has taken.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    pub recipient: String,
+    pub subject: String,
+    pub body_text: String,
+    pub message_id: String,
+}
+
+/// One row of the customers' book, as somebody saw it who looked from time to time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub customer_id: String,
+    pub subscription: Option<String>,
+    pub status: String,
+    pub period_ends_at: Option<String>,
+}
+
+/// Everything that happened.
+#[derive(Debug, Default)]
+pub struct History {
+    pub answers: Vec<Answer>,
+    pub mails: Vec<Mail>,
+    /// Events whose webhook was answered with 200.
+    pub acknowledged: Vec<String>,
+    /// Events with a signature that was not Stripe's, and how they were answered.
+    pub forged: Vec<(String, u16)>,
+    pub seen: Vec<Seen>,
+    /// Users to whom the vendor gave money back.
+    pub refunded: BTreeSet<usize>,
+    /// What the world itself found wrong, such as a call inside a transaction.
+    pub breaches: Vec<String>,
+    /// How often each thing happened.
+    pub counts: BTreeMap<&'static str, u64>,
+    pub story: Story,
+}
+
+/// The story as people read it, and a number that two equal stories share.
+#[derive(Debug, Default)]
+pub struct Story {
+    pub lines: Vec<String>,
+    pub digest: u64,
+}
+
+impl Story {
+    pub fn tell(&mut self, at: f64, line: fmt::Arguments<'_>) {
+        let line = format!("{at:>12.3}  {line}");
+        self.digest = hash(self.digest, line.as_bytes());
+        self.lines.push(line);
+    }
+}
+
+impl History {
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}

@@ -1,0 +1,14 @@
+//! A simulator of the whole service: the real application on the real SQL, in a world whose every mishap is drawn from a seed.
+
+pub mod checker;
+pub mod dice;
+pub mod evidence;
+pub mod history;
+pub mod replicas;
+pub mod run;
+pub mod shown;
+pub mod shrink;
+pub mod swarm;
+pub mod trouble;
+pub mod users;
+pub mod world;

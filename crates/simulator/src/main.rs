@@ -1,0 +1,321 @@
+//! `cargo run --profile simulation -p counterfoil-simulator -- --seeds 5000`
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use counterfoil::db::Engine;
+use counterfoil_core::faults::{self, PLANTED, ROWS};
+use counterfoil_simulator::run::{Bench, Outcome, clock};
+use counterfoil_simulator::shrink::shrink;
+use counterfoil_simulator::swarm::Without;
+
+/// Seeds that once failed: each run lives through them first.
+const REGRESSIONS: &str = include_str!("../regressions.txt");
+
+/// Lines of a failing story that are shown; the file has all of them.
+const SHOWN: usize = 40;
+
+/// Simulates the whole service: replicas that crash, a Stripe that misbehaves, users who click twice. Every mishap is drawn from
+/// the seed, so that a seed tells the same story every time.
+#[derive(Parser)]
+#[command(name = "counterfoil-simulator", max_term_width = 110)]
+struct Arguments {
+    /// How many seeds, beside those that once failed.
+    #[arg(long, default_value_t = 200)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 1)]
+    from: u64,
+    /// One seed alone, with its whole story.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// On which database. PostgreSQL needs COUNTERFOIL_TEST_POSTGRES_URL, the URL of a private server's superuser.
+    #[arg(long, value_enum, default_value_t = On::Sqlite)]
+    engine: On,
+    /// Lives through each seed on both engines and compares what is in the tables at the end.
+    #[arg(long)]
+    compare: bool,
+    /// How many of a hundred seeds are lived through twice, to see that the story is the same.
+    #[arg(long, default_value_t = 1, value_name = "PERCENT")]
+    twice: u64,
+    /// Threads; each has a database of its own.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Looks for planted mistakes: one by its name, or `all`. Each is looked for in up to --seeds seeds.
+    #[arg(long, value_name = "NAME")]
+    planted: Option<String>,
+    /// Where the stories of failing seeds are written.
+    #[arg(long, default_value = "target/simulator", value_name = "FOLDER")]
+    stories: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum On {
+    Sqlite,
+    Postgres,
+}
+
+impl On {
+    const fn engine(self) -> Engine {
+        match self {
+            Self::Sqlite => Engine::Sqlite,
+            Self::Postgres => Engine::Postgres,
+        }
+    }
+}
+
+/// What a thread tells of one seed.
+enum Told {
+    Lived(Box<Outcome>),
+    Failed { seed: u64, what: String, file: PathBuf },
+    Broken(anyhow::Error),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    match (&arguments.planted, arguments.seed) {
+        (Some(name), _) => look_for(&arguments, name),
+        (None, Some(seed)) => tell_one(&arguments, seed),
+        (None, None) => live_many(&arguments),
+    }
+}
+
+fn tell_one(arguments: &Arguments, seed: u64) -> anyhow::Result<()> {
+    let mut bench = Bench::new(arguments.engine.engine(), 0)?;
+    bench.aloud = true;
+    let outcome = bench.run(seed, &Without::default())?;
+    println!("{}", story(&outcome, 0));
+    anyhow::ensure!(outcome.breaches.is_empty(), "seed {seed} breaks {} rules", outcome.breaches.len());
+    Ok(())
+}
+
+fn live_many(arguments: &Arguments) -> anyhow::Result<()> {
+    let old: Vec<u64> = REGRESSIONS.lines().filter_map(|line| line.split('#').next()?.trim().parse().ok()).collect();
+    let seeds: Vec<u64> = old.into_iter().chain(arguments.from..arguments.from + arguments.seeds).collect();
+    let (began, next) = (clock(), AtomicU64::new(0));
+    let (tell, told) = channel();
+    let mut totals = Totals::default();
+    std::thread::scope(|scope| {
+        for job in 0..arguments.jobs.max(1) {
+            let (tell, seeds, next) = (tell.clone(), &seeds, &next);
+            scope.spawn(move || {
+                if let Err(error) = work(arguments, job, seeds, next, &tell) {
+                    // The listener has gone only where the program ends.
+                    let _ended = tell.send(Told::Broken(error));
+                }
+            });
+        }
+        drop(tell);
+        totals.listen(&told, seeds.len(), began);
+    });
+    totals.report(began.elapsed());
+    anyhow::ensure!(
+        totals.failures == 0,
+        "{} seeds failed; their stories are in {}",
+        totals.failures,
+        arguments.stories.display()
+    );
+    Ok(())
+}
+
+fn work(arguments: &Arguments, job: usize, seeds: &[u64], next: &AtomicU64, tell: &Sender<Told>) -> anyhow::Result<()> {
+    let bench = Bench::new(arguments.engine.engine(), job)?;
+    let other = arguments.compare.then(|| Bench::new(Engine::Postgres, job + 1_000)).transpose()?;
+    loop {
+        let number = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let Some(&seed) = seeds.get(number) else { return Ok(()) };
+        let outcome = bench.run(seed, &Without::default()).with_context(|| format!("seed {seed}"))?;
+        let mut differs = Vec::new();
+        if arguments.twice > 0 && seed % (100 / arguments.twice.min(100)) == 0 {
+            let again = bench.run(seed, &Without::default())?;
+            differs.extend(first_difference(
+                "the same seed told another story",
+                &outcome.history.story.lines,
+                &again.history.story.lines,
+            ));
+        }
+        if let Some(other) = &other {
+            let theirs = other.run(seed, &Without::default())?;
+            differs.extend(first_difference("the engines end differently", &outcome.gist, &theirs.gist));
+        }
+        let broken = outcome.breaches.first().map(|(rule, what)| format!("{rule}: {what}"));
+        if let Some(what) = broken {
+            let (without, least) = shrink(&bench, outcome)?;
+            let file = keep(arguments, &least, &format!("{what}\nshrunk to {without:?}"))?;
+            print_failure(&least, &what, &without);
+            let _ended = tell.send(Told::Failed { seed, what, file });
+        } else if let Some(what) = differs.into_iter().next() {
+            let file = keep(arguments, &outcome, &what)?;
+            let _ended = tell.send(Told::Failed { seed, what, file });
+        } else {
+            let _ended = tell.send(Told::Lived(Box::new(outcome)));
+        }
+    }
+}
+
+fn first_difference(what: &str, left: &[String], right: &[String]) -> Option<String> {
+    let line = |lines: &[String], number: usize| lines.get(number).cloned().unwrap_or_else(|| "(nothing)".to_owned());
+    let number = (0..left.len().max(right.len())).find(|number| line(left, *number) != line(right, *number))?;
+    Some(format!("{what}, first here:\n  {}\n  {}", line(left, number), line(right, number)))
+}
+
+fn story(outcome: &Outcome, lines: usize) -> String {
+    let told = &outcome.history.story.lines;
+    let shown = told[told.len().saturating_sub(lines)..].join("\n");
+    let broken: Vec<String> = outcome.breaches.iter().map(|(rule, what)| format!("{rule}: {what}")).collect();
+    format!(
+        "seed {} in a world of {}\n{shown}\n{} lines, digest {:016x}\n{}",
+        outcome.seed,
+        outcome.swarm,
+        told.len(),
+        outcome.history.story.digest,
+        if broken.is_empty() { "every rule holds".to_owned() } else { broken.join("\n") },
+    )
+}
+
+fn print_failure(outcome: &Outcome, what: &str, without: &Without) {
+    eprintln!("\nseed {} breaks {what}\nshrunk to {without:?}\n{}", outcome.seed, story(outcome, SHOWN));
+}
+
+fn keep(arguments: &Arguments, outcome: &Outcome, why: &str) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(&arguments.stories)?;
+    let file = arguments.stories.join(format!("seed-{}.txt", outcome.seed));
+    std::fs::write(&file, format!("{why}\n\n{}\n", story(outcome, usize::MAX)))?;
+    Ok(file)
+}
+
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    failures: u64,
+    steps: u64,
+    counts: BTreeMap<&'static str, u64>,
+    hours: f64,
+}
+
+impl Totals {
+    fn listen(&mut self, told: &Receiver<Told>, all: usize, began: Instant) {
+        let terminal = std::io::stderr().is_terminal();
+        let mut shown = began;
+        for told in told {
+            match told {
+                Told::Lived(outcome) => self.add(&outcome),
+                Told::Failed { seed, what, file } => {
+                    self.failures += 1;
+                    let first = what.lines().next().unwrap_or_default();
+                    eprintln!("seed {seed} FAILED: {first} ({})", file.display());
+                }
+                Told::Broken(error) => {
+                    self.failures += 1;
+                    eprintln!("a thread ended: {error:#}");
+                }
+            }
+            let done = self.seeds + self.failures;
+            let wait = if terminal { Duration::from_millis(200) } else { Duration::from_secs(15) };
+            if shown.elapsed() >= wait {
+                shown = clock();
+                let end = if terminal { "\r" } else { "\n" };
+                let share = usize::try_from(done).unwrap_or(all) * 30 / all.max(1);
+                let bar: String = (0..30).map(|place| if place < share { '#' } else { '.' }).collect();
+                eprint!(
+                    "[{bar}] {done}/{all} seeds, {} failed, {:.0} s {end}",
+                    self.failures,
+                    began.elapsed().as_secs_f64()
+                );
+                // What cannot be shown does not matter.
+                let _unseen = std::io::stderr().flush();
+            }
+        }
+    }
+
+    fn add(&mut self, outcome: &Outcome) {
+        self.seeds += 1;
+        self.steps += outcome.steps;
+        for (what, count) in &outcome.history.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        let last =
+            outcome.history.story.lines.last().and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        self.hours += last.unwrap_or(0.0) / 3_600.0;
+    }
+
+    /// Requests, webhooks and calls to Stripe: what the goal counts as operations.
+    fn operations(&self) -> u64 {
+        ["requests", "webhooks", "calls to Stripe", "mails"].iter().filter_map(|what| self.counts.get(what)).sum()
+    }
+
+    fn report(&self, took: Duration) {
+        let seconds = took.as_secs_f64().max(0.001);
+        println!(
+            "\n{} seeds held, {} failed, in {seconds:.0} s: {:.0} seeds an hour",
+            self.seeds,
+            self.failures,
+            self.seeds as f64 / seconds * 3_600.0
+        );
+        println!(
+            "{} operations ({:.0} a seed), {} database steps, {:.0} simulated hours",
+            self.operations(),
+            self.operations() as f64 / self.seeds.max(1) as f64,
+            self.steps,
+            self.hours
+        );
+        for (what, count) in &self.counts {
+            println!("  {count:>10}  {what}");
+        }
+        let reached = faults::reached();
+        let met: Vec<String> = ROWS
+            .iter()
+            .zip(reached)
+            .filter(|(_, times)| *times > 0)
+            .map(|(row, times)| format!("{} {times}", row.0))
+            .collect();
+        println!(
+            "rows of the fault catalogue that were reached: {} of {}\n  {}",
+            met.len(),
+            ROWS.len(),
+            met.join(", ")
+        );
+    }
+}
+
+/// Plants one mistake after the other and counts the seeds until a rule is broken.
+fn look_for(arguments: &Arguments, name: &str) -> anyhow::Result<()> {
+    let wanted: Vec<_> = PLANTED.iter().filter(|bug| name == "all" || bug.name == name).collect();
+    anyhow::ensure!(!wanted.is_empty(), "there is no planted mistake `{name}`: see counterfoil_core::faults::PLANTED");
+    let bench = Bench::new(arguments.engine.engine(), 0)?;
+    let (mut found, mut needed) = (0, Vec::new());
+    for bug in &wanted {
+        faults::plant(Some(bug.name));
+        let mut caught = None;
+        for seed in arguments.from..arguments.from + arguments.seeds {
+            let outcome = bench.run(seed, &Without::default())?;
+            if let Some((rule, what)) = outcome.breaches.first() {
+                faults::plant(None);
+                let honest = bench.run(seed, &Without::default())?;
+                anyhow::ensure!(honest.breaches.is_empty(), "seed {seed} fails without `{}`, too", bug.name);
+                caught = Some((seed - arguments.from + 1, *rule, what.clone()));
+                break;
+            }
+        }
+        faults::plant(None);
+        match caught {
+            Some((seeds, rule, what)) => {
+                found += 1;
+                needed.push(seeds);
+                println!("{:<32} found after {seeds:>5} seeds by {rule}: {what}", bug.name);
+            }
+            None => println!("{:<32} NOT FOUND in {} seeds; {:?} should see it", bug.name, arguments.seeds, bug.rule),
+        }
+    }
+    needed.sort_unstable();
+    let median = needed.get(needed.len() / 2).copied().unwrap_or(0);
+    println!("{found} of {} found; median {median} seeds, most {}", wanted.len(), needed.last().copied().unwrap_or(0));
+    anyhow::ensure!(found == wanted.len(), "{} planted mistakes were not found", wanted.len() - found);
+    Ok(())
+}

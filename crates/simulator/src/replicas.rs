@@ -1,0 +1,195 @@
+//! The replicas: starting them, working in them, killing and stopping them, and reaching one of them as a client does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use counterfoil::app::App;
+use counterfoil::cli::service;
+use counterfoil::clock::Clock;
+use counterfoil::config::Config;
+use counterfoil::db::Db;
+use counterfoil::mail::Mailer;
+use counterfoil::simulation::{Life, own_by};
+use counterfoil::telemetry;
+use counterfoil::web::{self, WebOptions, WebState};
+use tower::ServiceExt as _;
+
+use crate::world::World;
+
+/// How old an open checkout is before it is looked at without a webhook; as in the worker.
+const SWEEP_AFTER_SECONDS: i64 = 300;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that answers.
+#[derive(Clone)]
+struct Running {
+    life: Arc<Life>,
+    app: App,
+    router: Router,
+}
+
+pub struct Replicas {
+    world: Arc<World>,
+    db: Db,
+    config: Config,
+    places: Mutex<Vec<Option<Running>>>,
+    /// Seconds between two rounds of a worker.
+    pace: Mutex<u64>,
+}
+
+impl Replicas {
+    pub fn new(world: &Arc<World>, db: Db, config: Config) -> Arc<Self> {
+        let places = (0..world.swarm.replicas).map(|_| None).collect();
+        Arc::new(Self { world: Arc::clone(world), db, config, places: Mutex::new(places), pace: Mutex::new(2) })
+    }
+
+    /// Keeps every replica running: one that has died is started again after a while.
+    pub fn supervise(self: &Arc<Self>) {
+        for number in 0..self.world.swarm.replicas {
+            let replicas = Arc::clone(self);
+            tokio::spawn(async move {
+                loop {
+                    replicas.live_once(number).await;
+                    let pause = replicas.world.draw(|dice| dice.between(200, 20_000));
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+            });
+        }
+    }
+
+    /// One life of a replica, to its end.
+    async fn live_once(self: &Arc<Self>, number: usize) {
+        let skew = self.world.swarm.skews.get(number).copied().unwrap_or(0);
+        let life = Life::new(number, skew * 1_000_000);
+        let (replicas, own) = (Arc::clone(self), Arc::clone(&life));
+        tokio::spawn(own_by(&life, async move { replicas.run(number, own).await }));
+        while !life.is_dead() {
+            tokio::time::sleep(Duration::from_millis(self.beat_millis() / 2)).await;
+        }
+        self.set(number, None);
+    }
+
+    async fn run(self: Arc<Self>, number: usize, life: Arc<Life>) {
+        let app = loop {
+            match service::assemble(&self.config, self.db.clone(), Clock::system(), None).await {
+                Ok(app) => break app,
+                Err(error) => {
+                    self.world.count("a start failed");
+                    self.world.tell(format_args!("replica {number} does not start: {error:#}"));
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        self.world.count("starts");
+        self.world.tell(format_args!("replica {number} has started"));
+        let options =
+            WebOptions { https: false, form_targets: Vec::new(), mail_from: "Acme <billing@acme.example>".to_owned() };
+        let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
+        self.set(number, Some(Running { life: Arc::clone(&life), app: app.clone(), router: web::router(state) }));
+        let sweeping = (Arc::clone(&self), app.clone());
+        tokio::spawn(own_by(&life, async move { sweeping.0.sweep(sweeping.1).await }));
+        self.work(app).await;
+    }
+
+    /// The rounds of the workers, as often as the pace says.
+    async fn work(&self, app: App) {
+        loop {
+            // What a round cannot do comes back; what it says of that is in the rows.
+            let (inbox, effects) = (app.work_inbox().await, app.work_effects().await);
+            let mails = app.work_outbox(&Mailer::Simulated).await;
+            let done = inbox.unwrap_or(0) + effects.unwrap_or(0) + mails.unwrap_or(0);
+            if done == 0 {
+                let pause = self.pause(1_000);
+                tokio::select! {
+                    biased;
+                    () = app.signals.inbox.notified() => {}
+                    () = app.signals.outbox.notified() => {}
+                    () = app.signals.effects.notified() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+
+    async fn sweep(&self, app: App) {
+        loop {
+            tokio::time::sleep(self.pause(60_000)).await;
+            let older_than = app.now().plus_seconds(-SWEEP_AFTER_SECONDS);
+            let results = [
+                app.sweep_open(older_than).await.err(),
+                app.sweep_trials().await.err(),
+                app.sweep_manual().await.err(),
+                app.sweep_compromised().await.err(),
+                app.forget_ended_sessions().await.err(),
+                app.forget_ended_links().await.err(),
+                app.sweep_events().await.err(),
+                app.compare_subscriptions().await.err(),
+            ];
+            for error in results.into_iter().flatten() {
+                self.world.tell(format_args!("a sweep failed: {error}"));
+            }
+        }
+    }
+
+    /// A pause of the pace, spread, and at least `least` milliseconds long.
+    fn pause(&self, least: u64) -> Duration {
+        let millis = *self.pace.lock().unwrap_or_else(PoisonError::into_inner) * 1_000;
+        let millis = millis.max(least);
+        Duration::from_millis(self.world.draw(|dice| dice.between(millis / 2, millis * 3 / 2)))
+    }
+
+    pub fn set_pace(&self, seconds: u64) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = seconds;
+    }
+
+    /// Milliseconds between two rounds of what surrounds the replicas.
+    pub fn beat_millis(&self) -> u64 {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) * 500
+    }
+
+    fn set(&self, number: usize, running: Option<Running>) {
+        if let Some(place) = self.places.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
+            *place = running;
+        }
+    }
+
+    fn alive(&self) -> Vec<Running> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.iter().flatten().filter(|running| !running.life.is_dead()).cloned().collect()
+    }
+
+    pub fn lives(&self) -> Vec<Arc<Life>> {
+        self.alive().into_iter().map(|running| running.life).collect()
+    }
+
+    /// The use cases of one that lives, for looking at the tables.
+    pub fn any_app(&self) -> Option<App> {
+        self.alive().into_iter().next().map(|running| running.app)
+    }
+
+    /// Sends a request to one of those that live. `None` where no answer came: whether it was carried out is unknown then.
+    pub async fn request(&self, request: Request<Body>) -> Option<(u16, String, String)> {
+        let alive = self.alive();
+        if alive.is_empty() {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            return None;
+        }
+        let chosen = alive[self.world.draw(|dice| dice.index(alive.len()))].clone();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let router = chosen.router.clone();
+        tokio::spawn(own_by(&chosen.life, async move {
+            let answer = router.oneshot(request).await.expect("a router never fails");
+            let (parts, body) = answer.into_parts();
+            let body = to_bytes(body, usize::MAX).await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            let headers = format!("{:?}", parts.headers);
+            // Nobody listens where the client has gone.
+            let _gone = tell.send((parts.status.as_u16(), headers, body.unwrap_or_default()));
+        }));
+        tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
+    }
+}

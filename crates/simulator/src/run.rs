@@ -1,0 +1,278 @@
+//! One seed: a world is made, lived in, mended, and judged.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use counterfoil::cli::service;
+use counterfoil::config::{Config, Environment};
+use counterfoil::db::testing::{self, TestDb};
+use counterfoil::db::{Db, Engine};
+use counterfoil::simulation;
+use counterfoil_stripe_sandbox::{Sandbox, SandboxConfig, SeedWebhook};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::checker::{self, Breach};
+use crate::evidence::{Book, Evidence, Person, Stripe};
+use crate::history::History;
+use crate::replicas::Replicas;
+use crate::swarm::{Swarm, Without};
+use crate::trouble;
+use crate::users::User;
+use crate::world::{Surroundings, World};
+
+const WEBHOOK_SECRET: &str = "whsec_simulated0000000000";
+const ISSUER: &str = "http://billing.example";
+
+/// How long users have for what they do, at most.
+const LIVES_MAX: Duration = Duration::from_secs(8 * 3_600);
+
+/// How long the mended world has until everything must be in order.
+const MENDED: Duration = Duration::from_secs(3 * 3_600);
+
+/// What came of a seed.
+#[derive(Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    pub breaches: Vec<Breach>,
+    pub history: History,
+    /// The business content at the end, the same on every engine.
+    pub gist: Vec<String>,
+    pub swarm: String,
+    pub steps: u64,
+    pub took: Duration,
+}
+
+/// A thread's tools: the runtime on which the database's driver works, and a database that is empty for each seed.
+pub struct Bench {
+    driver: Runtime,
+    place: Place,
+    folder: PathBuf,
+    config: Config,
+    /// Whether stories are told aloud while they happen.
+    pub aloud: bool,
+}
+
+enum Place {
+    /// A file that is copied for each seed.
+    Sqlite {
+        template: PathBuf,
+        file: PathBuf,
+    },
+    Postgres(Box<TestDb>),
+}
+
+impl Bench {
+    pub fn new(engine: Engine, job: usize) -> anyhow::Result<Self> {
+        let driver = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let memory = PathBuf::from("/dev/shm");
+        let base = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let folder = base.join(format!("counterfoil-simulator-{}-{}-{job}", std::process::id(), engine.as_str()));
+        std::fs::create_dir_all(&folder)?;
+        let place = match engine {
+            Engine::Sqlite => {
+                let (template, file) = (folder.join("template.db"), folder.join("seed.db"));
+                driver.block_on(async {
+                    let db = Db::open(&format!("sqlite://{}", template.display())).await?;
+                    db.migrate().await?;
+                    db.close().await;
+                    anyhow::Ok(())
+                })?;
+                Place::Sqlite { template, file }
+            }
+            Engine::Postgres => Place::Postgres(Box::new(driver.block_on(testing::fresh(engine)))),
+        };
+        let config = configure(&folder)?;
+        Ok(Self { driver, place, folder, config, aloud: false })
+    }
+
+    /// An empty database. SQLite's is opened within the world.
+    fn database(&self) -> anyhow::Result<Db> {
+        match &self.place {
+            Place::Sqlite { template, file } => {
+                for old in ["", "-wal", "-shm"] {
+                    // There is none before the first seed.
+                    let _absent = std::fs::remove_file(format!("{}{old}", file.display()));
+                }
+                std::fs::copy(template, file)?;
+                Ok(self.driver.block_on(Db::open(&format!("sqlite://{}", file.display())))?)
+            }
+            Place::Postgres(test) => {
+                self.driver.block_on(async {
+                    let sql = "select string_agg(quote_ident(tablename), ', ') as tables from pg_tables \
+                               where schemaname = 'public' and tablename <> '_sqlx_migrations'";
+                    let tables: String = test.db.query(sql).one().await?.get("tables")?;
+                    test.raw(&format!("truncate {tables} restart identity cascade")).await
+                })?;
+                Ok(test.db.clone())
+            }
+        }
+    }
+
+    /// Lives through a seed and judges it.
+    pub fn run(&self, seed: u64, without: &Without) -> anyhow::Result<Outcome> {
+        let began = clock();
+        let swarm = Swarm::draw(seed, without);
+        let db = self.database()?;
+        let keys = self.folder.join("keys");
+        // The first start makes the key anew.
+        let _absent = std::fs::remove_dir_all(&keys);
+        let told = swarm.to_string();
+        let world = World::new(seed, swarm, self.driver.handle().clone(), self.aloud);
+        let surroundings = Arc::new(Surroundings(Arc::clone(&world)));
+        simulation::enter(Some(surroundings.clone()));
+        counterfoil_stripe_sandbox::simulation::enter(Some(surroundings));
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let evidence = runtime.block_on(self.story(seed, &world, db.clone()));
+        // All tasks go before the database does.
+        drop(runtime);
+        simulation::enter(None);
+        counterfoil_stripe_sandbox::simulation::enter(None);
+        if matches!(self.place, Place::Sqlite { .. }) {
+            self.driver.block_on(db.close());
+        }
+        let evidence = evidence?;
+        let breaches = checker::judge(&evidence);
+        let steps = world.steps.load(Ordering::Relaxed);
+        let (gist, history) = (evidence.book.gist(), evidence.history);
+        Ok(Outcome { seed, breaches, history, gist, swarm: told, steps, took: began.elapsed() })
+    }
+
+    async fn story(&self, seed: u64, world: &Arc<World>, db: Db) -> anyhow::Result<Evidence> {
+        let sandbox = Sandbox::open(SandboxConfig {
+            public_url: "http://pay.example".to_owned(),
+            api_key: counterfoil_stripe_sandbox::API_KEY.to_owned(),
+            data: None,
+            prices: service::seed_prices(&self.config),
+            webhook: Some(SeedWebhook {
+                url: "http://127.0.0.1:9/api/webhooks/stripe".to_owned(),
+                secret: WEBHOOK_SECRET.to_owned(),
+            }),
+        })?;
+        world.begin(sandbox);
+        let replicas = Replicas::new(world, db, self.config.clone());
+        replicas.set_pace(world.ordinary_pace());
+        replicas.supervise();
+        surround(world, &replicas);
+        let users = live(seed, world, &replicas).await?;
+        pass_time(world, &replicas).await;
+        let people = mend(world, &replicas, users).await?;
+        self.gather(world, &replicas, people).await
+    }
+
+    async fn gather(&self, world: &Arc<World>, replicas: &Replicas, people: Vec<Person>) -> anyhow::Result<Evidence> {
+        let app = replicas.any_app().context("a mended world has a replica")?;
+        let request = axum::http::Request::builder().uri("/.well-known/jwks.json").body(axum::body::Body::empty())?;
+        let (_, _, jwks) = replicas.request(request).await.context("the keys are published")?;
+        let plans = self.config.catalog.plans();
+        let priced = plans.iter().flat_map(|plan| plan.prices.iter().map(move |price| (price, plan)));
+        Ok(Evidence {
+            now: world.now_seconds(),
+            truth: Stripe::read(world),
+            book: Book::read(&app).await?,
+            people,
+            plan_of_price: priced.map(|(price, plan)| (price.stripe_price.clone(), plan.code.to_string())).collect(),
+            grace_days: plans.iter().map(|plan| (plan.code.to_string(), i64::from(plan.grace_days))).collect(),
+            trial_days: plans.iter().map(|plan| i64::from(plan.trial_days)).max().unwrap_or(0),
+            jwks,
+            issuer: self.config.public_url.as_str().to_owned(),
+            audience: self.config.product.clone(),
+            history: std::mem::take(&mut *world.history()),
+        })
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // The next start would make it anew; nothing is lost where it stays.
+        let _left = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn configure(folder: &std::path::Path) -> anyhow::Result<Config> {
+    let environment: Environment = [
+        ("COUNTERFOIL_PUBLIC_URL", ISSUER.to_owned()),
+        ("COUNTERFOIL_DATA_DIR", folder.display().to_string()),
+        ("STRIPE_SECRET_KEY", counterfoil_stripe_sandbox::API_KEY.to_owned()),
+        ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+        ("STRIPE_API_BASE", "http://127.0.0.1:9".to_owned()),
+        // Users of the simulator are many and in a hurry; what the limits do has tests of its own.
+        ("COUNTERFOIL_RATE_LIMITS", "off".to_owned()),
+        ("COUNTERFOIL_ALLOWED_RETURN_ORIGINS", "https://shop.example".to_owned()),
+    ]
+    .into_iter()
+    .collect();
+    Config::parse(None, &environment).context("the simulated configuration")
+}
+
+/// Everything that goes on beside the users.
+fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
+    let pace = Arc::clone(replicas);
+    let beat: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || pace.beat_millis());
+    let pace = Arc::clone(replicas);
+    let slow_down: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || (pace.beat_millis() / 1_000).max(1));
+    let (w, r) = (|| Arc::clone(world), || Arc::clone(replicas));
+    tokio::spawn(trouble::deliver(w(), r(), Arc::clone(&beat)));
+    tokio::spawn(trouble::kill(w(), r(), Arc::clone(&slow_down)));
+    tokio::spawn(trouble::stop(w(), r(), slow_down));
+    tokio::spawn(trouble::forge(w(), r()));
+    tokio::spawn(trouble::observe(w(), r(), beat));
+}
+
+async fn live(seed: u64, world: &Arc<World>, replicas: &Arc<Replicas>) -> anyhow::Result<Vec<User>> {
+    let lives: Vec<_> =
+        (0..world.swarm.users).map(|number| tokio::spawn(User::new(seed, number, world, replicas).live())).collect();
+    if world.swarm.outage_hours > 0 {
+        let seconds = world.draw(|dice| dice.between(1, 120));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        world.begin_outage(world.swarm.outage_hours);
+    }
+    let mut users = Vec::new();
+    for life in lives {
+        users.push(tokio::time::timeout(LIVES_MAX, life).await.context("a user takes for ever")??);
+    }
+    Ok(users)
+}
+
+/// What follows by time alone: an outage ends, subscriptions are renewed, licences run out.
+async fn pass_time(world: &World, replicas: &Replicas) {
+    if world.is_outage() {
+        replicas.set_pace(900);
+        while world.is_outage() {
+            tokio::time::sleep(Duration::from_secs(900)).await;
+        }
+        replicas.set_pace(world.ordinary_pace());
+        tokio::time::sleep(Duration::from_secs(120)).await;
+    }
+    if world.swarm.days_after > 0 {
+        world.tell(format_args!("{} days pass", world.swarm.days_after));
+        replicas.set_pace(8 * 3_600);
+        tokio::time::sleep(Duration::from_secs(world.swarm.days_after * 86_400)).await;
+        replicas.set_pace(2);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+    }
+}
+
+async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) -> anyhow::Result<Vec<Person>> {
+    world.heal();
+    for life in replicas.lives() {
+        life.go_on();
+    }
+    replicas.set_pace(240);
+    tokio::time::sleep(MENDED).await;
+    replicas.set_pace(2);
+    let mut people = Vec::new();
+    for user in users {
+        people.push(Person::at_the_end(user).await);
+    }
+    // Whoever has just logged in may have caused a look.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    Ok(people)
+}
+
+/// The machine's clock, for how long a seed took; nothing in the story reads it.
+pub fn clock() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,186 @@
+//! What happens by itself: webhooks on their way, replicas that are killed or held, forgers, and somebody who looks at the book.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use counterfoil::db::Row;
+use counterfoil_stripe_sandbox::simulation::Due;
+
+use crate::history::Seen;
+use crate::replicas::Replicas;
+use crate::world::World;
+
+/// Webhooks that are sent in one round at most.
+const ROUND: usize = 40;
+
+/// Delivers what Stripe wants to tell us, as badly as the world wants it.
+pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>, beat: Arc<dyn Fn() -> u64 + Send + Sync>) {
+    let mut late: BTreeMap<String, i64> = BTreeMap::new();
+    loop {
+        world.sandbox().catch_up();
+        let mut due = world.sandbox().due(ROUND);
+        if world.swarm.delivery_shuffled && !world.is_healed() {
+            world.draw(|dice| dice.shuffle(&mut due));
+        }
+        for event in due {
+            send(&world, &replicas, &mut late, &event).await;
+        }
+        tokio::time::sleep(Duration::from_millis(beat())).await;
+    }
+}
+
+async fn send(world: &Arc<World>, replicas: &Replicas, late: &mut BTreeMap<String, i64>, event: &Due) {
+    let healed = world.is_healed();
+    if !healed && event.attempts == 0 {
+        let swarm = &world.swarm;
+        if let Some(until) = late.get(&event.delivery) {
+            if world.now_seconds() < *until {
+                return;
+            }
+        } else {
+            // One draw for each webhook decides what becomes of it.
+            late.insert(event.delivery.clone(), 0);
+            if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_lost)) {
+                world.count("webhooks lost for ever");
+                world.tell(format_args!("the webhook {} is lost", event.kind));
+                return world.sandbox().lose(&event.delivery);
+            }
+            if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_late)) {
+                world.count("webhooks late");
+                let seconds = world.draw(|dice| dice.between(1, swarm.late_seconds));
+                late.insert(event.delivery.clone(), world.now_seconds() + i64::try_from(seconds).unwrap_or(0));
+                return;
+            }
+            if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_twice)) {
+                world.count("webhooks sent twice");
+                let (first, _second) = tokio::join!(post(world, replicas, event), post(world, replicas, event));
+                return world.sandbox().note(&event.delivery, first);
+            }
+        }
+    }
+    let taken = post(world, replicas, event).await;
+    world.sandbox().note(&event.delivery, taken);
+}
+
+async fn post(world: &Arc<World>, replicas: &Replicas, event: &Due) -> bool {
+    let Some(signature) = world.sandbox().sign(&event.body) else { return false };
+    world.count("webhooks");
+    let answer = replicas.request(webhook(&event.body, &signature)).await;
+    let status = answer.as_ref().map_or(0, |(status, _, _)| *status);
+    world.tell(format_args!("the webhook {} -> {status}", event.kind));
+    let taken = (200..300).contains(&status);
+    if taken {
+        world.history().acknowledged.push(event.event.clone());
+    }
+    taken
+}
+
+fn webhook(body: &str, signature: &str) -> Request<Body> {
+    Request::builder()
+        .method("POST")
+        .uri("/api/webhooks/stripe")
+        .header("host", "billing.example")
+        .header("content-type", "application/json; charset=utf-8")
+        .header("stripe-signature", signature)
+        .body(Body::from(body.to_owned()))
+        .expect("our requests are well formed")
+}
+
+/// Sends events that Stripe has never signed.
+pub async fn forge(world: Arc<World>, replicas: Arc<Replicas>) {
+    for number in 0..4 {
+        let pause = world.draw(|dice| dice.between(5, 60));
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let event = format!("evt_forged{number:018}");
+        let body = format!(r#"{{"id":"{event}","object":"event","type":"invoice.paid","data":{{"object":{{}}}}}}"#);
+        let good = world.sandbox().sign(&body).unwrap_or_default();
+        let signature = match number {
+            0 => good.replace("v1=", "v0="),
+            1 => good.replace("v1=", "v1=00"),
+            2 => world.sandbox().sign("other bytes").unwrap_or_default(),
+            _ => String::new(),
+        };
+        if let Some((status, _, _)) = replicas.request(webhook(&body, &signature)).await {
+            world.tell(format_args!("a forged webhook -> {status}"));
+            world.count("forged webhooks");
+            world.history().forged.push((event, status));
+        }
+    }
+}
+
+/// Kills replicas now and then.
+pub async fn kill(world: Arc<World>, replicas: Arc<Replicas>, slow_down: Arc<dyn Fn() -> u64 + Send + Sync>) {
+    if world.swarm.kill_every_seconds == 0 {
+        return;
+    }
+    while !world.is_healed() {
+        pause(&world, world.swarm.kill_every_seconds * slow_down()).await;
+        let lives = replicas.lives();
+        if world.is_healed() || lives.is_empty() {
+            continue;
+        }
+        let life = &lives[world.draw(|dice| dice.index(lives.len()))];
+        world.count("killed");
+        world.tell(format_args!("replica {} is killed", life.replica));
+        life.kill();
+    }
+}
+
+/// Holds replicas for longer than a lease, and lets them go on.
+pub async fn stop(world: Arc<World>, replicas: Arc<Replicas>, slow_down: Arc<dyn Fn() -> u64 + Send + Sync>) {
+    if world.swarm.stop_every_seconds == 0 {
+        return;
+    }
+    while !world.is_healed() {
+        pause(&world, world.swarm.stop_every_seconds * slow_down()).await;
+        let lives = replicas.lives();
+        if world.is_healed() || lives.is_empty() {
+            continue;
+        }
+        let life = &lives[world.draw(|dice| dice.index(lives.len()))];
+        world.count("held for longer than a lease");
+        world.tell(format_args!("replica {} is held", life.replica));
+        life.stop();
+        let seconds = world.draw(|dice| dice.between(5, 90));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        life.go_on();
+        world.tell(format_args!("replica {} goes on", life.replica));
+    }
+}
+
+async fn pause(world: &World, mean_seconds: u64) {
+    let millis = world.draw(|dice| dice.between(1, mean_seconds * 2_000));
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// Looks at the book of subscriptions from time to time.
+pub async fn observe(world: Arc<World>, replicas: Arc<Replicas>, beat: Arc<dyn Fn() -> u64 + Send + Sync>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(beat() * 5)).await;
+        let Some(app) = replicas.any_app() else { continue };
+        let sql = "select customer_id, stripe_subscription_id, status, \
+                   cast(current_period_ends_at as text) as period_ends_at from subscriptions order by customer_id";
+        // Whoever looks from outside is no replica, so no fault strikes.
+        let Ok(rows) = app.db.query(sql).all().await else { continue };
+        let seen: Vec<Seen> = rows.iter().filter_map(read).collect();
+        let mut history = world.history();
+        for row in seen {
+            let newest = history.seen.iter().rev().find(|known| known.customer_id == row.customer_id);
+            if newest != Some(&row) {
+                history.seen.push(row);
+            }
+        }
+    }
+}
+
+fn read(row: &Row) -> Option<Seen> {
+    Some(Seen {
+        customer_id: row.get("customer_id").ok()?,
+        subscription: row.get("stripe_subscription_id").ok()?,
+        status: row.get("status").ok()?,
+        period_ends_at: row.get("period_ends_at").ok()?,
+    })
+}

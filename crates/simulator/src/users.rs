@@ -1,0 +1,338 @@
+//! Users: people who sign up, click twice, abandon, pay late, change their minds, and remember what they were told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use serde_json::{Value, json};
+
+use crate::dice::Dice;
+use crate::history::Answer;
+use crate::replicas::Replicas;
+use crate::world::World;
+
+const RETURN_URL: &str = "https://shop.example/back";
+
+/// How often a user who was told "later" tries the same again at once.
+const TRIES: usize = 3;
+
+/// One person with a browser.
+pub struct User {
+    pub number: usize,
+    pub email: String,
+    /// The passwords that may hold: more than one after a change whose answer never came.
+    pub passwords: Vec<String>,
+    /// Whether a try before the last answer was told 503: it may have been done, since a commit can lose its answer.
+    in_doubt: bool,
+    pub token: Option<String>,
+    pub customer_id: Option<String>,
+    /// Whether the account was certainly deleted, or may have been.
+    pub deletion: Deletion,
+    licenses: Vec<String>,
+    urls: Vec<String>,
+    dice: Dice,
+    world: Arc<World>,
+    replicas: Arc<Replicas>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    No,
+    Perhaps,
+    Yes,
+}
+
+impl User {
+    pub fn new(seed: u64, number: usize, world: &Arc<World>, replicas: &Arc<Replicas>) -> Self {
+        Self {
+            number,
+            email: format!("user{number}.canary@mail{number}.example"),
+            passwords: vec![format!("canary password of user {number}")],
+            in_doubt: false,
+            token: None,
+            customer_id: None,
+            deletion: Deletion::No,
+            licenses: Vec::new(),
+            urls: Vec::new(),
+            dice: Dice::new(seed, &format!("user {number}")),
+            world: Arc::clone(world),
+            replicas: Arc::clone(replicas),
+        }
+    }
+
+    /// A whole life.
+    pub async fn live(mut self) -> Self {
+        for _ in 0..self.world.swarm.deeds {
+            let millis = self.dice.between(1, self.world.swarm.think_seconds * 1_000);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            self.do_something().await;
+        }
+        self
+    }
+
+    async fn do_something(&mut self) {
+        if self.deletion == Deletion::Yes {
+            self.look_back().await;
+        } else if self.customer_id.is_none() {
+            self.sign_up().await;
+        } else if self.token.is_none() {
+            self.log_in().await;
+        } else {
+            self.use_account().await;
+        }
+    }
+
+    async fn use_account(&mut self) {
+        match self.dice.between(0, 99) {
+            0..=24 => self.check_out().await,
+            25..=46 => self.pay().await,
+            47..=54 => {
+                let wish = self.other_plan();
+                drop(self.post("/api/subscriptions/change", &wish).await);
+            }
+            55..=59 => drop(self.post("/api/subscriptions/cancel", &Value::Null).await),
+            60..=64 => drop(self.post("/api/subscriptions/resume", &Value::Null).await),
+            65..=70 => self.read_license().await,
+            71..=76 => self.refresh().await,
+            77..=80 => drop(self.get("/api/subscriptions/current").await),
+            81..=83 => drop(self.get("/api/licenses").await),
+            84..=86 => drop(self.get("/api/customers/me").await),
+            87..=88 => self.change_password().await,
+            89..=90 => drop(self.post("/api/customers/password/forgot", &json!({ "email": self.email })).await),
+            91..=92 => self.sign_up_again().await,
+            93 => self.log_out().await,
+            94 => self.money_back().await,
+            95..=96 => self.replace_card().await,
+            97 => self.delete().await,
+            _ => self.log_in().await,
+        }
+    }
+
+    fn other_plan(&mut self) -> Value {
+        let plan = ["starter", "professional", "enterprise"][self.dice.index(3)];
+        let interval = ["month", "month", "year"][self.dice.index(3)];
+        json!({ "plan": plan, "interval": interval })
+    }
+
+    fn password(&mut self) -> String {
+        let which = self.dice.index(self.passwords.len());
+        self.passwords[which].clone()
+    }
+
+    async fn sign_up(&mut self) {
+        let body = json!({ "email": self.email, "password": self.passwords[0], "company_name": format!("Canary {}", self.number) });
+        let answer = if self.dice.percent(15) {
+            // Two clicks on one button.
+            let (first, second) = tokio::join!(
+                self.send("POST", "/api/customers/signup", Some(&body)),
+                self.send("POST", "/api/customers/signup", Some(&body)),
+            );
+            first.filter(Answer::is_good).or(second)
+        } else {
+            self.post("/api/customers/signup", &body).await
+        };
+        match answer {
+            Some(answer) if answer.is_good() => self.keep(&answer),
+            // The answer to an earlier try was lost: the account is there.
+            Some(answer) if answer.status == 409 => self.log_in().await,
+            _ => {}
+        }
+    }
+
+    /// The same mailbox in other letters: never a second account.
+    async fn sign_up_again(&mut self) {
+        let body = json!({ "email": self.email.to_uppercase(), "password": "another password of mine" });
+        drop(self.post("/api/customers/signup", &body).await);
+    }
+
+    pub async fn log_in(&mut self) {
+        let password = self.password();
+        let answer = self.post("/api/customers/login", &json!({ "email": self.email, "password": password })).await;
+        if let Some(answer) = answer.filter(Answer::is_good) {
+            self.passwords = vec![password];
+            self.keep(&answer);
+        }
+    }
+
+    fn keep(&mut self, answer: &Answer) {
+        let told = answer.json();
+        self.token = told["token"].as_str().map(str::to_owned);
+        self.customer_id = told["customer"]["customer_id"].as_str().map(str::to_owned);
+        self.licenses.extend(told["license"]["token"].as_str().map(str::to_owned));
+    }
+
+    async fn log_out(&mut self) {
+        if self.post("/api/customers/logout", &Value::Null).await.is_some_and(|answer| answer.is_good()) {
+            self.token = None;
+        }
+    }
+
+    async fn check_out(&mut self) {
+        let mut wish = self.other_plan();
+        wish["customer_id"] = json!(self.customer_id);
+        wish["success_url"] = json!(RETURN_URL);
+        wish["cancel_url"] = json!(RETURN_URL);
+        let path = "/api/subscriptions/checkout";
+        let (first, second) = if self.dice.percent(30) {
+            tokio::join!(self.send("POST", path, Some(&wish)), self.send("POST", path, Some(&wish)))
+        } else {
+            (self.post(path, &wish).await, None)
+        };
+        for answer in [first, second].into_iter().flatten().filter(Answer::is_good) {
+            let url = answer.json()["checkout_url"].as_str().unwrap_or_default().to_owned();
+            let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+            self.urls.push(path);
+        }
+    }
+
+    /// Pays on one of the pages that were ever opened: mostly the newest, at times one from an old tab.
+    async fn pay(&mut self) {
+        let Some(newest) = self.urls.len().checked_sub(1) else { return };
+        let which = if self.dice.percent(25) { self.dice.index(newest + 1) } else { newest };
+        let card = ["success", "success", "success", "success", "declined"][self.dice.index(5)];
+        let answer = self.world.ask_sandbox("POST", &self.urls[which].clone(), None, &format!("card={card}")).await;
+        self.world.tell(format_args!("user {} pays with the card `{card}` -> {}", self.number, answer.status));
+        self.world.count("payments tried");
+    }
+
+    async fn read_license(&mut self) {
+        let answer = self.get("/api/licenses/current").await.filter(Answer::is_good);
+        self.licenses.extend(answer.and_then(|answer| answer.json()["token"].as_str().map(str::to_owned)));
+    }
+
+    async fn refresh(&mut self) {
+        let Some(token) = self.licenses.last().cloned() else { return };
+        let answer = self.send("POST", "/api/licenses/refresh", Some(&json!({ "token": token }))).await;
+        let newer =
+            answer.filter(Answer::is_good).and_then(|answer| answer.json()["token"].as_str().map(str::to_owned));
+        self.licenses.extend(newer);
+    }
+
+    async fn change_password(&mut self) {
+        let (current, new) =
+            (self.password(), format!("canary password {} of user {}", self.dice.draw() % 1_000, self.number));
+        let body = json!({ "current_password": current, "new_password": new });
+        match self.post("/api/customers/password", &body).await {
+            Some(answer) if answer.is_good() => {
+                self.passwords = vec![new];
+                // The change has ended every session but perhaps this one.
+                self.token = answer.json()["token"].as_str().map(str::to_owned).or(self.token.take());
+            }
+            Some(answer) if answer.status < 500 && !self.in_doubt => {}
+            _ => self.passwords.push(new),
+        }
+    }
+
+    /// Somebody in the vendor's office gives money back.
+    async fn money_back(&mut self) {
+        let Some(id) = self.customer_id.clone() else { return };
+        let mine = |value: &Value| value["metadata"]["customer_id"].as_str() == Some(&id);
+        let truth = self.world.sandbox().truth(counterfoil_stripe_sandbox::simulation::Truth::Customers);
+        let Some(customer) = truth.iter().find(|value| mine(value)).and_then(|value| value["id"].as_str()) else {
+            return;
+        };
+        let list = self.world.ask_sandbox("GET", &format!("/v1/charges?customer={customer}&limit=1"), None, "").await;
+        let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();
+        let Some(charge) = list["data"][0]["id"].as_str() else { return };
+        let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &format!("charge={charge}")).await;
+        self.world.tell(format_args!("the vendor gives user {} money back -> {}", self.number, answer.status));
+        self.world.count("refunds");
+        self.world.history().refunded.insert(self.number);
+    }
+
+    /// The card that pays renewals becomes one that does not, or the other way round.
+    async fn replace_card(&mut self) {
+        let Some(id) = self.customer_id.clone() else { return };
+        let truth = self.world.sandbox().truth(counterfoil_stripe_sandbox::simulation::Truth::Customers);
+        let found = truth.iter().find(|value| value["metadata"]["customer_id"].as_str() == Some(&id));
+        let Some(customer) = found.and_then(|value| value["id"].as_str()) else { return };
+        let card = ["success", "declined"][self.dice.index(2)];
+        let path = format!("/_sandbox/customers/{customer}/card");
+        let answer = self.world.ask_sandbox("POST", &path, None, &json!({ "card": card }).to_string()).await;
+        self.world.tell(format_args!("user {} has the card `{card}` now -> {}", self.number, answer.status));
+    }
+
+    async fn delete(&mut self) {
+        let body = json!({ "current_password": self.password(), "end_subscription": true });
+        match self.post("/api/customers/me/delete", &body).await {
+            Some(answer) if answer.is_good() => self.deletion = Deletion::Yes,
+            Some(answer) if answer.status < 500 && !self.in_doubt => {}
+            _ => self.deletion = Deletion::Perhaps,
+        }
+    }
+
+    /// Somebody who has left tries the old licence and the old payment page.
+    async fn look_back(&mut self) {
+        match self.dice.between(0, 9) {
+            0..=3 => self.refresh().await,
+            4..=6 => self.pay().await,
+            _ => {
+                // Somebody who comes back is welcome, and has had a trial.
+                self.token = None;
+                self.passwords.truncate(1);
+                let body = json!({ "email": self.email, "password": self.passwords[0] });
+                let answer = self.post("/api/customers/signup", &body).await;
+                match answer {
+                    Some(answer) if answer.is_good() => {
+                        self.deletion = Deletion::No;
+                        self.keep(&answer);
+                    }
+                    Some(answer) if answer.status < 500 && answer.status != 409 => {}
+                    // The answer was lost, or that to an earlier try was: the new account may be there.
+                    _ => self.deletion = Deletion::Perhaps,
+                }
+            }
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Option<Answer> {
+        self.send("GET", path, None).await
+    }
+
+    pub async fn post(&mut self, path: &str, body: &Value) -> Option<Answer> {
+        self.in_doubt = false;
+        for _ in 0..TRIES {
+            let answer = self.send("POST", path, Some(body)).await;
+            if answer.as_ref().is_none_or(|answer| answer.status != 503) {
+                return answer;
+            }
+            self.in_doubt = true;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+        self.send("POST", path, Some(body)).await
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "billing.example");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = match body {
+            Some(Value::Null) | None => Body::empty(),
+            Some(json) => {
+                request = request.header("content-type", "application/json");
+                Body::from(json.to_string())
+            }
+        };
+        let request = request.body(body).expect("our requests are well formed");
+        self.world.count("requests");
+        let told = self.replicas.request(request).await;
+        let (number, call) = (self.number, format!("{method} {path}"));
+        let Some((status, headers, body)) = told else {
+            self.world.tell(format_args!("user {number}: {call} -> no answer"));
+            self.world.count("requests without an answer");
+            return None;
+        };
+        self.world.tell(format_args!("user {number}: {call} -> {status} {}", code_of(&body)));
+        let answer = Answer { at: self.world.elapsed().as_secs_f64(), user: number, call, status, headers, body };
+        self.world.history().answers.push(answer.clone());
+        Some(answer)
+    }
+}
+
+/// The stable code of a problem, for the story.
+fn code_of(body: &str) -> String {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    body["code"].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,367 @@
+//! The surroundings of all replicas: one clock, one Stripe, one mail server, one database, and everything that they do wrong.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use counterfoil::db::DbError;
+use counterfoil::mail::MailError;
+use counterfoil::simulation::{self as simulation, Boxed, Fate, SentLetter, Step, StripeAnswer, StripeCall};
+use counterfoil_stripe_sandbox::Sandbox;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use crate::dice::Dice;
+use crate::history::{History, Mail};
+use crate::swarm::Swarm;
+
+/// When every story begins: a Friday, 15 January 2027, 10:00 UTC.
+pub const BEGIN_SECONDS: i64 = 1_800_007_200;
+
+/// Longer than any patience with Stripe.
+const NEVER: Duration = Duration::from_secs(600);
+
+pub struct World {
+    pub swarm: Swarm,
+    pub history: Mutex<History>,
+    /// Chance as the application sees it.
+    chance: Mutex<Dice>,
+    /// What goes wrong on the ways.
+    faults: Mutex<Dice>,
+    sandbox: OnceLock<Sandbox>,
+    driver: Handle,
+    begun: OnceLock<Instant>,
+    healed: AtomicBool,
+    outage_until: AtomicI64,
+    held: AtomicI64,
+    /// Transactions until somebody dies in the middle of one; 0 where nobody does.
+    pub steps: AtomicU64,
+    /// Whether the story is told aloud while it happens.
+    aloud: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, swarm: Swarm, driver: Handle, aloud: bool) -> Arc<Self> {
+        Arc::new(Self {
+            swarm,
+            history: Mutex::default(),
+            chance: Mutex::new(Dice::new(seed, "chance")),
+            faults: Mutex::new(Dice::new(seed, "faults")),
+            sandbox: OnceLock::new(),
+            driver,
+            begun: OnceLock::new(),
+            healed: AtomicBool::new(false),
+            outage_until: AtomicI64::new(0),
+            held: AtomicI64::new(0),
+            steps: AtomicU64::new(0),
+            aloud,
+        })
+    }
+
+    /// Starts the clock; within the simulated runtime.
+    pub fn begin(&self, sandbox: Sandbox) {
+        self.begun.get_or_init(Instant::now);
+        self.sandbox.get_or_init(|| sandbox);
+    }
+
+    pub fn sandbox(&self) -> &Sandbox {
+        self.sandbox.get().expect("a world that has begun has a Stripe")
+    }
+
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.begun.get().map_or(Duration::ZERO, Instant::elapsed)
+    }
+
+    /// True time, in Unix seconds.
+    pub fn now_seconds(&self) -> i64 {
+        BEGIN_SECONDS + i64::try_from(self.elapsed().as_secs()).unwrap_or(0)
+    }
+
+    pub fn tell(&self, line: std::fmt::Arguments<'_>) {
+        let at = self.elapsed().as_secs_f64();
+        if self.aloud {
+            println!("{at:>12.3}  {line}");
+        }
+        self.history().story.tell(at, line);
+    }
+
+    pub fn count(&self, what: &'static str) {
+        self.history().count(what);
+    }
+
+    pub fn breach(&self, what: String) {
+        self.tell(format_args!("BREACH {what}"));
+        self.history().breaches.push(what);
+    }
+
+    /// Seconds between two looks of a worker for what others have left: seldom where users are slow, as nothing happens in between.
+    pub fn ordinary_pace(&self) -> u64 {
+        (self.swarm.think_seconds / 6).clamp(1, 20)
+    }
+
+    /// From now on nothing goes wrong.
+    pub fn heal(&self) {
+        self.tell(format_args!("everything is mended"));
+        self.healed.store(true, Ordering::SeqCst);
+        self.outage_until.store(0, Ordering::SeqCst);
+    }
+
+    pub fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::SeqCst)
+    }
+
+    /// Stripe answers nobody for so long.
+    pub fn begin_outage(&self, hours: u64) {
+        self.tell(format_args!("Stripe is away for {hours} hours"));
+        self.outage_until.store(self.now_seconds() + i64::try_from(hours * 3600).unwrap_or(0), Ordering::SeqCst);
+    }
+
+    pub fn is_outage(&self) -> bool {
+        self.now_seconds() < self.outage_until.load(Ordering::SeqCst)
+    }
+
+    /// A draw about what goes wrong; nothing does once the world is healed.
+    fn strikes(&self, times: u64) -> bool {
+        !self.is_healed() && self.draw(|dice| dice.of_ten_thousand(times))
+    }
+
+    pub fn draw<T>(&self, draw: impl FnOnce(&mut Dice) -> T) -> T {
+        draw(&mut self.faults.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How much longer everything takes the replica that runs.
+    fn slowness(&self) -> u64 {
+        match simulation::life() {
+            Some(life) if self.swarm.priorities && !self.is_healed() => 10_u64.pow(life.replica.min(3) as u32),
+            _ => 1,
+        }
+    }
+
+    fn kill_current(&self, why: &'static str) {
+        if let Some(life) = simulation::life() {
+            self.count(why);
+            self.tell(format_args!("replica {} dies ({why})", life.replica));
+            life.kill();
+        }
+    }
+
+    async fn call_stripe(self: Arc<Self>, call: StripeCall) -> Result<StripeAnswer, String> {
+        let who = simulation::life().map_or(9, |life| life.replica);
+        let swarm = &self.swarm;
+        let way = self.draw(|dice| dice.between(1, swarm.stripe_millis)) * self.slowness().min(3);
+        tokio::time::sleep(Duration::from_millis(way)).await;
+        self.count("calls to Stripe");
+        if self.is_outage() || self.strikes(swarm.stripe_refuses) {
+            self.count("Stripe refused the connection");
+            return Err("connection refused".to_owned());
+        }
+        if self.strikes(swarm.stripe_times_out_before) {
+            self.count("Stripe timed out before the deed");
+            tokio::time::sleep(NEVER).await;
+        }
+        if let Some(answer) = self.answer_instead(&call) {
+            return Ok(answer);
+        }
+        if self.strikes(swarm.dies_at_stripe) {
+            self.kill_current("died before a call to Stripe");
+            std::future::pending::<()>().await;
+        }
+        if call.method == "POST" && self.strikes(swarm.stripe_stores_error) {
+            self.count("Stripe stored an error under the key");
+            self.ask_sandbox("POST", "/_sandbox/faults", None, r#"{"store_error":{"times":1}}"#).await;
+        }
+        let answer = self.ask_sandbox(&call.method, &call.target, call.idempotency_key.as_deref(), &call.body).await;
+        let path = call.target.split('?').next().unwrap_or_default();
+        self.tell(format_args!("replica {who} calls Stripe: {} {path} -> {}", call.method, answer.status));
+        if self.strikes(swarm.dies_at_stripe) {
+            self.kill_current("died after a call to Stripe");
+            std::future::pending::<()>().await;
+        }
+        if self.strikes(swarm.stripe_answer_lost) {
+            self.count("Stripe's answer was lost");
+            tokio::time::sleep(NEVER).await;
+        }
+        if self.strikes(swarm.stripe_slow) {
+            self.count("Stripe was slow");
+            let slow = self.draw(|dice| dice.between(1_000, 19_000));
+            tokio::time::sleep(Duration::from_millis(slow)).await;
+        }
+        Ok(answer)
+    }
+
+    /// An answer that Stripe gives without doing anything.
+    fn answer_instead(&self, call: &StripeCall) -> Option<StripeAnswer> {
+        let swarm = &self.swarm;
+        if self.strikes(swarm.stripe_limits) {
+            self.count("Stripe limited the rate");
+            return Some(refusal(
+                429,
+                r#"{"error":{"type":"invalid_request_error","code":"rate_limit","message":"slow"}}"#,
+            ));
+        }
+        if self.strikes(swarm.stripe_garbage) {
+            self.count("something else answered for Stripe");
+            let (status, body) =
+                [(502, "<html>bad gateway</html>"), (503, ""), (200, "<html>hello</html>"), (200, "{\"id\": 7")]
+                    [self.draw(|dice| dice.index(4))];
+            return Some(refusal(status, body));
+        }
+        if call.idempotency_key.is_some() && self.strikes(swarm.stripe_key_in_use) {
+            self.count("the key was in use");
+            let body = r#"{"error":{"type":"idempotency_error","code":"idempotency_key_in_use","message":"busy"}}"#;
+            return Some(refusal(409, body));
+        }
+        None
+    }
+
+    /// One request to the sandbox, which always answers.
+    pub async fn ask_sandbox(&self, method: &str, target: &str, key: Option<&str>, body: &str) -> StripeAnswer {
+        let kind =
+            if target.starts_with("/_sandbox") { "application/json" } else { "application/x-www-form-urlencoded" };
+        let mut request = Request::builder().method(method).uri(target).header("content-type", kind);
+        request = request.header("authorization", format!("Bearer {}", counterfoil_stripe_sandbox::API_KEY));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Body::from(body.to_owned())).expect("our calls are well formed");
+        let answer = self.sandbox().router().oneshot(request).await.expect("a router never fails");
+        let (parts, body) = answer.into_parts();
+        let headers = parts
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+            .collect();
+        let body = to_bytes(body, usize::MAX).await.expect("the sandbox's answers are whole").to_vec();
+        StripeAnswer { status: parts.status.as_u16(), headers, body }
+    }
+
+    async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
+        let way = self.draw(|dice| dice.between(1, 2_000));
+        tokio::time::sleep(Duration::from_millis(way)).await;
+        if self.strikes(self.swarm.mail_refused) {
+            self.count("the mail server did not take a mail");
+            return Err(MailError::Unavailable("SMTP status 421".into()));
+        }
+        self.tell(format_args!("a mail to {}: {}", letter.recipient, letter.subject));
+        let SentLetter { recipient, subject, body_text, message_id } = letter;
+        self.history().mails.push(Mail { recipient, subject, body_text, message_id });
+        self.count("mails");
+        if self.strikes(self.swarm.mail_taken_unsaid) {
+            self.count("the mail server took a mail and did not say so");
+            tokio::time::sleep(NEVER).await;
+        }
+        Ok(())
+    }
+
+    fn nothing_is_held(&self, doing: &str) {
+        if self.held.load(Ordering::SeqCst) != 0 {
+            self.breach(format!("invariant 7: a transaction is open across {doing}"));
+        }
+    }
+}
+
+fn refusal(status: u16, body: &str) -> StripeAnswer {
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    StripeAnswer { status, headers, body: body.as_bytes().to_vec() }
+}
+
+/// What the application is given: the world, shared.
+pub struct Surroundings(pub Arc<World>);
+
+impl simulation::World for Surroundings {
+    fn now_micros(&self) -> i64 {
+        let skew = simulation::life().map_or(0, |life| life.skew_micros.load(Ordering::SeqCst));
+        BEGIN_SECONDS * 1_000_000 + i64::try_from(self.0.elapsed().as_micros()).unwrap_or(0) + skew
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+
+    fn driver(&self) -> Handle {
+        self.0.driver.clone()
+    }
+
+    fn pause(&self, _step: Step) -> Duration {
+        let world = &self.0;
+        if world.is_healed() || world.swarm.database_millis == 0 {
+            return Duration::ZERO;
+        }
+        let millis = world.draw(|dice| {
+            let rare = dice.percent(2);
+            dice.between(0, world.swarm.database_millis * if rare { 20 } else { 1 })
+        });
+        Duration::from_millis(millis * world.slowness())
+    }
+
+    fn fate(&self, step: Step) -> Fate {
+        let (world, Some(life)) = (&self.0, simulation::life()) else { return Fate::Go };
+        world.steps.fetch_add(1, Ordering::Relaxed);
+        if life.is_dead() {
+            return Fate::Die;
+        }
+        let swarm = &world.swarm;
+        if matches!(step, Step::Commit | Step::Single) && world.strikes(swarm.dies_at_database * 2) {
+            world.count("died after a commit");
+            world.tell(format_args!("replica {} dies (after a commit)", life.replica));
+            return Fate::DieAfter;
+        }
+        if world.strikes(swarm.dies_at_database) {
+            let why = match step {
+                Step::Begin | Step::Single => "died before a transaction",
+                Step::Statement => "died inside a transaction",
+                Step::Commit => "died before a commit",
+            };
+            world.kill_current(why);
+            return Fate::Die;
+        }
+        if world.strikes(swarm.database_conflicts) {
+            world.count("a transaction met another one");
+            return Fate::Fail(DbError::Conflict { detail: "simulated".into() });
+        }
+        if world.strikes(swarm.database_unavailable) {
+            world.count("the database was not available");
+            return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
+        }
+        if matches!(step, Step::Commit | Step::Single) && world.strikes(swarm.commit_answer_lost) {
+            world.count("the answer to a commit was lost");
+            return Fate::LoseAnswer;
+        }
+        Fate::Go
+    }
+
+    fn hold(&self, change: i64) {
+        self.0.held.fetch_add(change, Ordering::SeqCst);
+    }
+
+    fn held(&self) -> i64 {
+        self.0.held.load(Ordering::SeqCst)
+    }
+
+    fn stripe(&self, call: StripeCall) -> Boxed<Result<StripeAnswer, String>> {
+        self.0.nothing_is_held("a call to Stripe");
+        Box::pin(Arc::clone(&self.0).call_stripe(call))
+    }
+
+    fn mail(&self, letter: SentLetter) -> Boxed<Result<(), MailError>> {
+        self.0.nothing_is_held("the sending of a mail");
+        Box::pin(Arc::clone(&self.0).take_mail(letter))
+    }
+}
+
+impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
+    fn now_seconds(&self) -> i64 {
+        self.0.now_seconds()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+}
