@@ -78,6 +78,9 @@ fn the_catalogue_has_each_row_once_and_names_tests_that_are_there() {
 fn is_proof(text: &str) -> bool {
     // Long-running proofs that are programs of their own.
     const LAYERS: [&str; 3] = ["simulator", "scripts/chaos", "scripts/fuzz"];
+    if let Some(target) = text.strip_prefix("scripts/fuzz ") {
+        return crate::fuzz_seeds::targets::find(target).is_some();
+    }
     let is_layer = LAYERS.iter().any(|layer| text == *layer || text.starts_with(&format!("{layer} ")));
     is_layer || is_test(text) || text.contains('/') && crate::tidy::root().join(text).exists()
 }
