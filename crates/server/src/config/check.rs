@@ -57,6 +57,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let status_list = licenses::status_list(&values, public_url.as_ref().map(PublicUrl::as_str), problems);
     let key_encryption_key = keys::encryption_key(&values, problems);
+    let connections = limits::connections(&values, problems);
     let trusted_proxies = limits::trusted_proxies(&values, problems);
     let log_format = log_format(&values, problems);
 
@@ -92,6 +93,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         status_list: status_list?,
         key_encryption_key: key_encryption_key?,
         rate_limits: rate_limits?,
+        connections: connections?,
         trusted_proxies: trusted_proxies?,
         log_format: log_format?,
     };

@@ -75,6 +75,7 @@ mod revocation;
 mod scenarios;
 mod sequences;
 mod shapes;
+mod slow_clients;
 mod sql;
 mod states;
 mod status_lists;
