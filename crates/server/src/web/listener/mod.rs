@@ -33,7 +33,8 @@ use self::watch::{Arriving, Leaving, Phase, Watch, Watched};
 use crate::app::rate_limits::Network;
 use crate::app::settings::TrustedProxies;
 
-/// The largest head of a request: method, address and all headers. More than a hundred headers are refused as well.
+/// How much is read of a request's head, its method, address and headers, until it is refused; one that comes in a single piece may
+/// be a little larger. More than a hundred headers are refused as well.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// How long nothing is taken in after the system had no means for another connection.

@@ -24,13 +24,13 @@ pub struct ApiKeyBody {
     /// `checkout`, `read`, `support`, `billing` or `admin`.
     #[schema(example = "support")]
     scope: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// To a few minutes.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
     /// When it was taken back; it opens nothing since.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
 }
 
@@ -65,7 +65,12 @@ pub struct NewApiKeyRequest {
     #[schema(example = "support")]
     scope: String,
     /// Why, for the audit log.
-    #[schema(example = "a new colleague")]
+    #[schema(
+        example = "a new colleague",
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
 }
 

@@ -36,7 +36,12 @@ impl RevokedBody {
 #[serde(deny_unknown_fields)]
 pub struct ReissueRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(example = "the plan has a new feature")]
+    #[schema(
+        example = "the plan has a new feature",
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
     /// Whether the customer gets it by mail; it does unless this is false.
     mail: Option<bool>,

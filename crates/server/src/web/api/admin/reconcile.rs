@@ -31,7 +31,12 @@ pub struct ReconcileRequest {
     /// `next_cursor` of the page before; nothing for the first one.
     cursor: Option<String>,
     /// Why, in a few words, for the audit log.
-    #[schema(example = "after the outage")]
+    #[schema(
+        example = "after the outage",
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
 }
 

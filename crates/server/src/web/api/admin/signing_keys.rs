@@ -29,13 +29,13 @@ pub struct SigningKeyBody {
     /// `pending`, `active`, `retired` or `compromised`.
     state: &'static str,
     /// When it was published.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     activated_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     retired_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     compromised_at: Option<Timestamp>,
 }
 
@@ -61,9 +61,9 @@ pub struct KeySetBody {
     /// What products pin.
     root: String,
     serial: i64,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     installed_at: Timestamp,
 }
 
@@ -99,7 +99,12 @@ impl From<&InstalledKeys> for SigningKeysBody {
 #[serde(deny_unknown_fields)]
 pub struct GenerateRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(example = "the yearly rotation")]
+    #[schema(
+        example = "the yearly rotation",
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
     /// Although a key in the database cannot be read any more.
     force: Option<bool>,
@@ -110,7 +115,12 @@ pub struct GenerateRequest {
 #[serde(deny_unknown_fields)]
 pub struct RotateRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(example = "the yearly rotation")]
+    #[schema(
+        example = "the yearly rotation",
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
     /// Without waiting until everybody who keeps a copy of the published keys knows the new one.
     now: Option<bool>,
@@ -128,7 +138,7 @@ pub struct RotatedBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     retired: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ready_at: Option<Timestamp>,
 }
 
