@@ -12,7 +12,7 @@ use counterfoil::clock::Clock;
 use counterfoil::config::Config;
 use counterfoil::db::Db;
 use counterfoil::mail::Mailer;
-use counterfoil::simulation::{Life, own_by};
+use counterfoil::simulation::{Life, Progress, own_by, progress};
 use counterfoil::telemetry;
 use counterfoil::web::{self, WebOptions, WebState};
 use tower::ServiceExt as _;
@@ -67,7 +67,7 @@ impl Replicas {
         let skew = self.world.swarm.skews.get(number).copied().unwrap_or(0);
         let life = Life::new(number, skew * 1_000_000);
         let (replicas, own) = (Arc::clone(self), Arc::clone(&life));
-        tokio::spawn(own_by(&life, async move { replicas.run(number, own).await }));
+        tokio::spawn(own_by(&life, Progress::of("start"), async move { replicas.run(number, own).await }));
         while !life.is_dead() {
             tokio::time::sleep(Duration::from_millis(self.beat_millis() / 2)).await;
         }
@@ -92,7 +92,7 @@ impl Replicas {
         let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
         self.set(number, Some(Running { life: Arc::clone(&life), app: app.clone(), router: web::router(state) }));
         let sweeping = (Arc::clone(&self), app.clone());
-        tokio::spawn(own_by(&life, async move { sweeping.0.sweep(sweeping.1).await }));
+        tokio::spawn(own_by(&life, Progress::of("sweep"), async move { sweeping.0.sweep(sweeping.1).await }));
         self.work(app).await;
     }
 
@@ -100,8 +100,13 @@ impl Replicas {
     async fn work(&self, app: App) {
         loop {
             // What a round cannot do comes back; what it says of that is in the rows.
-            let (inbox, effects) = (app.work_inbox().await, app.work_effects().await);
+            turn_to("inbox");
+            let inbox = app.work_inbox().await;
+            turn_to("effects");
+            let effects = app.work_effects().await;
+            turn_to("outbox");
             let mails = app.work_outbox(&Mailer::Simulated).await;
+            turn_to("nothing");
             let done = inbox.unwrap_or(0) + effects.unwrap_or(0) + mails.unwrap_or(0);
             if done == 0 {
                 let pause = self.pause(1_000);
@@ -182,7 +187,8 @@ impl Replicas {
         let chosen = alive[self.world.draw(|dice| dice.index(alive.len()))].clone();
         let (tell, told) = tokio::sync::oneshot::channel();
         let router = chosen.router.clone();
-        tokio::spawn(own_by(&chosen.life, async move {
+        let progress = Progress::of(name_of(request.uri().path()));
+        tokio::spawn(own_by(&chosen.life, progress, async move {
             let answer = router.oneshot(request).await.expect("a router never fails");
             let (parts, body) = answer.into_parts();
             let body = to_bytes(body, usize::MAX).await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -191,5 +197,22 @@ impl Replicas {
             let _gone = tell.send((parts.status.as_u16(), headers, body.unwrap_or_default()));
         }));
         tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
+    }
+}
+
+/// Says what the running task does from now on.
+fn turn_to(what: &'static str) {
+    if let Some(progress) = progress() {
+        progress.turn_to(what);
+    }
+}
+
+/// What a request is for, as the list of deaths calls it.
+fn name_of(path: &str) -> &'static str {
+    match path {
+        "/api/webhooks/stripe" => "webhook",
+        "/api/subscriptions/checkout" => "checkout",
+        "/api/customers/signup" => "sign-up",
+        _ => "another request",
     }
 }
