@@ -1,7 +1,7 @@
 //! Opening: from a URL to pools with the settings that durability and fairness need.
 //!
 //! SQLite gets one connection that writes and a few that read: writers queue in our pool, in order, instead of racing for
-//! the file's lock. A file lock beside the database keeps a second server process out, because its memory of leases and
+//! the file's lock, and share commits ([`super::writer`]). A file lock beside the database keeps a second server process out, because its memory of leases and
 //! wake-ups would be another one. PostgreSQL settings are sent with each transaction and never as session state, so that a
 //! pooler in transaction mode may sit in between.
 
@@ -17,7 +17,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, SqlitePool};
 
+use super::beside::Beside;
 use super::error::DbError;
+use super::writer::Writer;
 use super::{Db, Inner};
 
 /// How long a task waits for a connection before the request is answered with "try again".
@@ -30,6 +32,9 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process. PostgreSQL's own default allows 100 in total, which leaves room for several replicas.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 const SQLITE_READERS_MAX: u32 = 4;
+
+/// Statements that a connection keeps prepared: more than the program has.
+const STATEMENTS_KEPT: usize = 512;
 
 /// Connections beside them that only take in what a sender would otherwise have to send again.
 const POSTGRES_RESERVED: u32 = 2;
@@ -63,7 +68,8 @@ pub(super) enum Pools {
 }
 
 pub(super) struct SqlitePools {
-    pub(super) writer: SqlitePool,
+    /// `None` where the file was opened to read only.
+    pub(super) writer: Option<Writer>,
     pub(super) reader: SqlitePool,
     lock: Option<File>,
     /// What stands beside the file since it was first used.
@@ -90,7 +96,9 @@ impl SqlitePools {
 
     pub(super) async fn close(&self) {
         self.reader.close().await;
-        self.writer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
         if let Some(lock) = &self.lock {
             // Dropping the file would do, but clones of the handle may live on. Nothing is left to do where it fails.
             let _ = lock.unlock();
@@ -179,32 +187,43 @@ async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbErr
         Access::ReadOnly => path.canonicalize().map_err(unavailable)?,
     };
     let lock = match access {
-        Access::Server => Some(lock_file(&beside(&path), &path, &place)?),
+        Access::Server => Some(lock_file(&with_ending(&path, ".lock"), &path, &place)?),
         Access::Shared | Access::ReadOnly => None,
     };
-    let options = options.filename(&path).create_if_missing(false).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
+    let options = options
+        .filename(&path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_KEPT);
     // Readers are held to their word by SQLite itself.
-    let reader = sqlite_pool(SQLITE_READERS_MAX).connect_lazy_with(options.clone().pragma("query_only", "on"));
+    let reader = sqlite_readers().connect_lazy_with(options.clone().pragma("query_only", "on"));
     let writer = match access {
         Access::Server | Access::Shared => {
-            // `full`: a commit that was acknowledged survives a power cut, not only a crash.
+            // `full`: a commit that was acknowledged survives a power cut, not only a crash. What a savepoint would go back to
+            // stays in memory.
             let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-            sqlite_pool(1).connect_with(options).await.map_err(|error| explain(error.into(), &place))?
+            let options = options.pragma("temp_store", "memory");
+            // Without the file nobody stands back for anybody, which is how it is on a folder that takes no new files.
+            let turns = private_file(&with_ending(&path, ".turn")).ok().map(Arc::new);
+            let beside = turns.map(if access == Access::Server { Beside::Server } else { Beside::Command });
+            Some(Writer::open(options, beside).await.map_err(|error| explain(error, &place))?)
         }
-        Access::ReadOnly => reader.clone(),
+        Access::ReadOnly => None,
     };
-    let beside = beside(&path);
+    let beside = with_ending(&path, ".lock");
     Ok((Pools::Sqlite(SqlitePools { writer, reader, lock, beside }), place))
 }
 
-fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
+fn sqlite_readers() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        .max_connections(connections_max)
+        .max_connections(SQLITE_READERS_MAX)
         .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        // Where the disk is full, SQLite itself ends the transaction, and sqlx goes on counting it as open: nothing could begin on
-        // this connection ever again. The pool has pinged it before, so a rollback that was under way is done.
+        // The pool asks a connection for a sign of life when it comes back, and a rollback that was under way is done then. A file
+        // does not hang up in between.
+        .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
 
@@ -229,9 +248,9 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(ending);
     name.into()
 }
 

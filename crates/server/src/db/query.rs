@@ -1,15 +1,17 @@
 //! A statement with its values, executed on whichever engine is there.
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Postgres, Sqlite};
+use sqlx::{Executor, PgPool, Postgres, Sqlite};
 
 use super::error::DbError;
-use super::open::{Access, Pools};
+use super::open::{Access, Pools, SqlitePools};
 use super::passage::{self, Step};
 use super::row::Row;
 use super::value::{IntoValue, PgTime, Value};
-use super::{Db, Tx, TxInner};
+use super::writer::Writer;
+use super::{Connection, Db, Tx};
 
 /// A statement that is being put together. Placeholders are `$1`, `$2` … in the order of the binds.
 #[must_use = "a statement does nothing until it is executed"]
@@ -21,12 +23,17 @@ pub struct Query<'q> {
 
 enum Target<'q> {
     Db(&'q Db),
+    Urgent(&'q Db),
     Tx(&'q mut Tx),
 }
 
 impl<'q> Query<'q> {
     pub(super) fn on_db(db: &'q Db, sql: &'static str) -> Self {
         Self { target: Target::Db(db), sql, values: Vec::new() }
+    }
+
+    pub(super) fn urgent(db: &'q Db, sql: &'static str) -> Self {
+        Self { target: Target::Urgent(db), sql, values: Vec::new() }
     }
 
     pub(super) fn on_tx(tx: &'q mut Tx, sql: &'static str) -> Self {
@@ -55,16 +62,26 @@ impl<'q> Query<'q> {
         match target {
             Target::Db(db) => {
                 let changed = match writing(db)? {
-                    Pools::Sqlite(pools) => sqlite(sql, values).execute(&pools.writer).await?.rows_affected(),
+                    Pools::Sqlite(pools) => writer(pools)?.execute(sql, values).await?,
                     Pools::Postgres(pool) => postgres(sql, values).execute(pool).await?.rows_affected(),
                 };
                 Ok(changed)
             }
+            Target::Urgent(db) => match (writing(db)?, &db.inner.reserved) {
+                (Pools::Sqlite(pools), _) => writer(pools)?.execute(sql, values).await,
+                (Pools::Postgres(pool), None) => Ok(postgres(sql, values).execute(pool).await?.rows_affected()),
+                (Pools::Postgres(pool), Some(reserved)) => {
+                    let mut connection = either(pool, reserved).await?;
+                    Ok(postgres(sql, values).execute(&mut *connection).await?.rows_affected())
+                }
+            },
             Target::Tx(tx) => {
                 tx.enter()?;
                 let changed = match tx.open()? {
-                    TxInner::Sqlite(tx) => sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
-                    TxInner::Postgres(tx) => postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    Connection::Sqlite(connection) => sqlite(sql, values).execute(connection).await?.rows_affected(),
+                    Connection::Postgres(connection) => {
+                        postgres(sql, values).execute(connection).await?.rows_affected()
+                    }
                 };
                 tx.leave();
                 Ok(changed)
@@ -86,7 +103,8 @@ impl<'q> Query<'q> {
     /// What lies between the caller and the driver.
     async fn pass(&mut self) -> Result<passage::WayBack, DbError> {
         match &mut self.target {
-            Target::Db(_) => passage::before(Step::Single).await,
+            Target::Db(_) if is_select(self.sql) => passage::before(Step::Single).await,
+            Target::Db(_) | Target::Urgent(_) => passage::before(Step::Write).await,
             Target::Tx(tx) => {
                 let passed = passage::before(Step::Statement).await;
                 tx.spoiled |= passed.is_err();
@@ -98,24 +116,21 @@ impl<'q> Query<'q> {
     async fn all_now(self) -> Result<Vec<Row>, DbError> {
         let Self { target, sql, values } = self;
         match target {
-            Target::Db(db) => match reading(db, sql)? {
+            Target::Db(db) | Target::Urgent(db) => match reading(db, sql)? {
+                Pools::Sqlite(pools) if is_select(sql) => sqlite_rows(&pools.reader, sql, values).await,
                 Pools::Sqlite(pools) => {
-                    let pool = if is_select(sql) { &pools.reader } else { &pools.writer };
-                    Ok(sqlite(sql, values).fetch_all(pool).await?.into_iter().map(Row::sqlite).collect())
+                    let mut lease = writer(pools)?.begin().await?;
+                    let rows = sqlite_rows(lease.connection()?, sql, values).await?;
+                    lease.commit().await?;
+                    Ok(rows)
                 }
-                Pools::Postgres(pool) => {
-                    Ok(postgres(sql, values).fetch_all(pool).await?.into_iter().map(Row::postgres).collect())
-                }
+                Pools::Postgres(pool) => postgres_rows(pool, sql, values).await,
             },
             Target::Tx(tx) => {
                 tx.enter()?;
                 let rows = match tx.open()? {
-                    TxInner::Sqlite(tx) => {
-                        sqlite(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::sqlite).collect()
-                    }
-                    TxInner::Postgres(tx) => {
-                        postgres(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::postgres).collect()
-                    }
+                    Connection::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
+                    Connection::Postgres(connection) => postgres_rows(connection, sql, values).await?,
                 };
                 tx.leave();
                 Ok(rows)
@@ -157,11 +172,27 @@ impl Tx {
     }
 }
 
+/// A connection of the pool that everybody uses, or one that is kept for this, whichever is free first.
+async fn either(pool: &PgPool, reserved: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    if let Some(connection) = pool.try_acquire() {
+        return Ok(connection);
+    }
+    tokio::select! {
+        biased;
+        connection = pool.acquire() => connection,
+        connection = reserved.acquire() => connection,
+    }
+}
+
 fn writing(db: &Db) -> Result<&Pools, DbError> {
     match db.inner.access {
         Access::Server | Access::Shared => Ok(&db.inner.pools),
         Access::ReadOnly => Err(DbError::ReadOnly),
     }
+}
+
+fn writer(pools: &SqlitePools) -> Result<&Writer, DbError> {
+    pools.writer.as_ref().ok_or(DbError::ReadOnly)
 }
 
 fn reading<'q>(db: &'q Db, sql: &str) -> Result<&'q Pools, DbError> {
@@ -173,7 +204,23 @@ fn is_select(sql: &str) -> bool {
     sql.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"))
 }
 
-fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+async fn sqlite_rows<'c>(
+    on: impl Executor<'c, Database = Sqlite>,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, DbError> {
+    Ok(sqlite(sql, values).fetch_all(on).await?.into_iter().map(Row::sqlite).collect())
+}
+
+async fn postgres_rows<'c>(
+    on: impl Executor<'c, Database = Postgres>,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, DbError> {
+    Ok(postgres(sql, values).fetch_all(on).await?.into_iter().map(Row::postgres).collect())
+}
+
+pub(super) fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
     values.into_iter().fold(sqlx::query(sql), |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
