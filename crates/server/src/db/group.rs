@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::sync::oneshot;
 
+use super::batch::Texts;
 use super::beside::{Asking, Beside};
 use super::error::DbError;
 use super::open::SQLITE_BEGIN;
@@ -29,6 +30,7 @@ pub(super) struct Session {
     group: Option<Group>,
     age_max: Duration,
     beside: Option<Beside>,
+    texts: Texts,
     /// The driver itself counts the open transaction, because it begins others inside.
     pub(super) is_counted: bool,
 }
@@ -74,11 +76,28 @@ fn taken_along() -> DbError {
     DbError::unavailable("the database ended the transaction that this one shared with others; nothing of it is stored")
 }
 
+async fn connect(
+    options: &SqliteConnectOptions,
+    was_rolled_back: Arc<AtomicBool>,
+) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    // A full disk ends a transaction without being asked to, and only the hook tells.
+    connection.lock_handle().await?.set_rollback_hook(move || was_rolled_back.store(true, Ordering::Release));
+    Ok(connection)
+}
+
 impl Session {
-    pub(super) async fn open(options: &SqliteConnectOptions, beside: Option<Beside>) -> Result<Self, DbError> {
+    pub(super) async fn open(options: &SqliteConnectOptions, beside: Option<Beside>) -> Result<Box<Self>, DbError> {
         let was_rolled_back = Arc::new(AtomicBool::new(false));
-        let mut session =
-            Self { connection: None, was_rolled_back, group: None, age_max: AGE_MAX, beside, is_counted: false };
+        let mut session = Box::new(Self {
+            connection: None,
+            was_rolled_back,
+            group: None,
+            age_max: AGE_MAX,
+            beside,
+            texts: Texts::default(),
+            is_counted: false,
+        });
         session.ready(options).await?;
         Ok(session)
     }
@@ -92,11 +111,8 @@ impl Session {
     /// Opens the connection where there is none.
     pub(super) async fn ready(&mut self, options: &SqliteConnectOptions) -> Result<(), DbError> {
         if self.connection.is_none() {
-            let mut connection = options.connect().await?;
-            let was_rolled_back = Arc::clone(&self.was_rolled_back);
-            // A full disk ends a transaction without being asked to, and only the hook tells.
-            connection.lock_handle().await?.set_rollback_hook(move || was_rolled_back.store(true, Ordering::Release));
-            self.connection = Some(connection);
+            // Rare, and large: it stays off the stack of whoever writes.
+            self.connection = Some(Box::pin(connect(options, Arc::clone(&self.was_rolled_back))).await?);
         }
         Ok(())
     }
@@ -150,8 +166,8 @@ impl Session {
     }
 
     /// Lets a process beside this one go first, or asks the other one to.
-    async fn turn(&self) -> Option<Asking> {
-        match &self.beside {
+    async fn turn(&mut self) -> Option<Asking> {
+        match &mut self.beside {
             Some(beside) => Some(beside.turn().await),
             None => None,
         }
@@ -160,6 +176,11 @@ impl Session {
     /// Whether nobody's work is open but the holder's.
     pub(super) fn is_alone(&self) -> bool {
         self.group.as_ref().is_none_or(|group| group.members.is_empty())
+    }
+
+    /// Whether nobody's work is open.
+    pub(super) fn is_free(&self) -> bool {
+        self.group.is_none()
     }
 
     /// Makes the work of the only member last.
@@ -171,7 +192,7 @@ impl Session {
             && let Some(connection) = self.connection.take()
         {
             // The driver goes on counting a transaction on this one, so the next opens another.
-            connection.close().await?;
+            Box::pin(connection.close()).await?;
         }
         Ok(())
     }
@@ -193,11 +214,7 @@ impl Session {
     /// Counts the holder among those who wait for the commit.
     pub(super) fn join(&mut self) -> oneshot::Receiver<Result<u64, DbError>> {
         let (done, outcome) = oneshot::channel();
-        match &mut self.group {
-            Some(group) => group.members.push(Member { changed: 0, done }),
-            // There is nothing to commit, and whoever asked hears that.
-            None => drop(done),
-        }
+        self.add(0, done);
         outcome
     }
 
@@ -237,7 +254,7 @@ impl Session {
     }
 
     /// Where the engine has ended the transaction, nobody's work is kept.
-    fn notice_rollback(&mut self) {
+    pub(super) fn notice_rollback(&mut self) {
         if self.was_rolled_back.load(Ordering::Acquire) {
             self.fail(&taken_along());
         }
@@ -270,28 +287,21 @@ impl Session {
         }
     }
 
-    /// Executes statements for those who wait for them. Each is a whole by itself, so it needs no savepoint.
-    async fn write(&mut self, queue: &Queue, write: Write) {
-        let Write { sql, values, done } = write;
-        if done.is_closed() {
-            return;
-        }
-        let changed = self.write_in_group(queue, sql, values).await;
-        match (changed, &mut self.group) {
-            (Ok(changed), Some(group)) => group.members.push(Member { changed, done }),
-            (changed, _) => {
-                // Who does not wait any more does not hear it.
-                let _ = done.send(changed);
-                self.notice_rollback();
-            }
-        }
-    }
-
-    async fn write_in_group(&mut self, queue: &Queue, sql: &'static str, values: Vec<Value>) -> Result<u64, DbError> {
+    /// The connection within a group, which is begun where there is none.
+    pub(super) async fn enter_group(&mut self, queue: &Queue) -> Result<(&mut SqliteConnection, &mut Texts), DbError> {
         if self.group.is_none() {
             self.enter(&queue.options).await?;
         }
-        Ok(query::sqlite(sql, values).execute(self.connection()?).await?.rows_affected())
+        Ok((self.connection.as_mut().ok_or_else(ended)?, &mut self.texts))
+    }
+
+    /// Counts one whose work is done among those who wait for the commit.
+    pub(super) fn add(&mut self, changed: u64, done: oneshot::Sender<Result<u64, DbError>>) {
+        match &mut self.group {
+            Some(group) => group.members.push(Member { changed, done }),
+            // There is nothing to commit, and whoever asked hears that.
+            None => drop(done),
+        }
     }
 }
 
@@ -356,11 +366,7 @@ pub(super) async fn drive(mut work: Next) {
         if let Some(session) = &mut lease.session {
             match writes {
                 None => session.commit(&queue).await,
-                Some(writes) => {
-                    for write in writes {
-                        session.write(&queue, write).await;
-                    }
-                }
+                Some(writes) => session.write_all(&queue, writes).await,
             }
         }
         work = next(lease);

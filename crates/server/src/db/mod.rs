@@ -11,6 +11,7 @@
 //! - Our own tasks never see `SQLITE_BUSY`: one connection writes, and every transaction takes the write lock at its start.
 //! - On SQLite transactions that wait for each other share a commit, and each hears of success only after it ([`writer`]).
 
+mod batch;
 mod beside;
 mod error;
 mod group;
@@ -158,7 +159,7 @@ impl Db {
     /// A caller may be cancelled here: the connection is cleaned up behind it.
     async fn begin_on_sqlite(&self, begin: impl Future<Output = Result<TxInner, DbError>>) -> Result<Tx, DbError> {
         passage::before(Step::Begin).await?;
-        Ok(self.begun(passage::drive(begin).await?))
+        Ok(self.begun(passage::drive(Box::pin(begin)).await?))
     }
 
     /// In a task of its own: a connection whose `BEGIN` was sent but not awaited would go back to the pool inside a transaction
@@ -304,7 +305,7 @@ impl Tx {
         }
         let way_back = passage::before(Step::Commit).await?;
         match self.inner.take() {
-            Some(TxInner::Writer(lease)) => passage::drive(lease.commit()).await?,
+            Some(TxInner::Writer(lease)) => passage::drive(Box::pin(lease.commit())).await?,
             Some(TxInner::Reader(tx)) => passage::drive(tx.commit()).await?,
             Some(TxInner::Postgres(tx)) => passage::drive(tx.commit()).await?,
             None => {}
@@ -320,7 +321,7 @@ impl Tx {
     /// Where the connection is gone; the database rolls back by itself then.
     pub async fn rollback(mut self) -> Result<(), DbError> {
         match self.inner.take() {
-            Some(TxInner::Writer(lease)) => passage::drive(lease.rollback()).await?,
+            Some(TxInner::Writer(lease)) => passage::drive(Box::pin(lease.rollback())).await?,
             Some(TxInner::Reader(tx)) => passage::drive(tx.rollback()).await?,
             Some(TxInner::Postgres(tx)) => passage::drive(tx.rollback()).await?,
             None => {}

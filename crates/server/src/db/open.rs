@@ -144,12 +144,15 @@ async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPoo
         Ok(Err(error)) => return Err(explain(DbError::from(error), &place)),
         Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
     }
-    let pool = |connections_max: u32| {
-        PgPoolOptions::new().max_connections(connections_max).acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
-    };
-    let reserved = (access == Access::Server).then(|| pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
-    let pool = pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
+    let options = options.statement_cache_capacity(STATEMENTS_KEPT);
+    let reserved =
+        (access == Access::Server).then(|| postgres_pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
+    let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
     Ok((Pools::Postgres(pool), reserved, place))
+}
+
+fn postgres_pool(connections_max: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections_max).acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
 }
 
 /// A standby, or an old primary that was demoted, answers every question and takes no write: nothing that begins there ends well.
@@ -205,8 +208,8 @@ async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbErr
             let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
             let options = options.pragma("temp_store", "memory");
             // Without the file nobody stands back for anybody, which is how it is on a folder that takes no new files.
-            let turns = private_file(&with_ending(&path, ".turn")).ok().map(Arc::new);
-            let beside = turns.map(if access == Access::Server { Beside::Server } else { Beside::Command });
+            let turns = private_file(&with_ending(&path, ".turn")).ok();
+            let beside = turns.map(if access == Access::Server { Beside::server } else { Beside::command });
             Some(Writer::open(options, beside).await.map_err(|error| explain(error, &place))?)
         }
         Access::ReadOnly => None,

@@ -1,9 +1,11 @@
 //! A statement with its values, executed on whichever engine is there.
 
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Executor, PgPool, Postgres, Sqlite};
+use sqlx::{Arguments as _, Executor, PgPool, Postgres, Sqlite};
 
 use super::error::DbError;
 use super::open::{Access, Pools, SqlitePools};
@@ -62,17 +64,15 @@ impl<'q> Query<'q> {
         match target {
             Target::Db(db) => {
                 let changed = match writing(db)? {
-                    Pools::Sqlite(pools) => writer(pools)?.execute(sql, values).await?,
+                    Pools::Sqlite(pools) => Box::pin(writer(pools)?.execute(sql, values)).await?,
                     Pools::Postgres(pool) => postgres(sql, values).execute(pool).await?.rows_affected(),
                 };
                 Ok(changed)
             }
             Target::Urgent(db) => match (writing(db)?, &db.inner.reserved) {
-                (Pools::Sqlite(pools), _) => writer(pools)?.execute(sql, values).await,
-                (Pools::Postgres(pool), None) => Ok(postgres(sql, values).execute(pool).await?.rows_affected()),
-                (Pools::Postgres(pool), Some(reserved)) => {
-                    let mut connection = either(pool, reserved).await?;
-                    Ok(postgres(sql, values).execute(&mut *connection).await?.rows_affected())
+                (Pools::Postgres(pool), Some(reserved)) => Box::pin(urgent(pool, reserved, sql, values)).await,
+                (Pools::Postgres(_), None) | (Pools::Sqlite(_), _) => {
+                    Box::pin(Query { target: Target::Db(db), sql, values }.execute_now()).await
                 }
             },
             Target::Tx(tx) => {
@@ -118,12 +118,7 @@ impl<'q> Query<'q> {
         match target {
             Target::Db(db) | Target::Urgent(db) => match reading(db, sql)? {
                 Pools::Sqlite(pools) if is_select(sql) => sqlite_rows(&pools.reader, sql, values).await,
-                Pools::Sqlite(pools) => {
-                    let mut lease = writer(pools)?.begin().await?;
-                    let rows = sqlite_rows(lease.connection()?, sql, values).await?;
-                    lease.commit().await?;
-                    Ok(rows)
-                }
+                Pools::Sqlite(pools) => Box::pin(written_rows(writer(pools)?, sql, values)).await,
                 Pools::Postgres(pool) => postgres_rows(pool, sql, values).await,
             },
             Target::Tx(tx) => {
@@ -172,16 +167,33 @@ impl Tx {
     }
 }
 
-/// A connection of the pool that everybody uses, or one that is kept for this, whichever is free first.
+/// How long a connection of the pool that everybody uses may take to show a sign of life where one seemed to be free.
+const HEAD_START: Duration = Duration::from_millis(200);
+
+/// A connection of the pool that everybody uses, or one that is kept for this where all of those are held.
 async fn either(pool: &PgPool, reserved: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-    if let Some(connection) = pool.try_acquire() {
-        return Ok(connection);
+    let seems_free = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
+    if seems_free && let Ok(connection) = tokio::time::timeout(HEAD_START, pool.acquire()).await {
+        return connection;
     }
     tokio::select! {
         biased;
         connection = pool.acquire() => connection,
         connection = reserved.acquire() => connection,
     }
+}
+
+async fn urgent(pool: &PgPool, reserved: &PgPool, sql: &'static str, values: Vec<Value>) -> Result<u64, DbError> {
+    let mut connection = either(pool, reserved).await?;
+    Ok(postgres(sql, values).execute(&mut *connection).await?.rows_affected())
+}
+
+/// What a write of its own hands out.
+async fn written_rows(writer: &Writer, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+    let mut lease = writer.begin().await?;
+    let rows = sqlite_rows(lease.connection()?, sql, values).await?;
+    lease.commit().await?;
+    Ok(rows)
 }
 
 fn writing(db: &Db) -> Result<&Pools, DbError> {
@@ -221,13 +233,22 @@ async fn postgres_rows<'c>(
 }
 
 pub(super) fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Text(text) => query.bind(text),
-        Value::Int(number) => query.bind(number),
-        Value::Bool(flag) => query.bind(flag),
-        Value::Time(time) => query.bind(time.map(|time| time.to_string())),
-        Value::Bytes(bytes) => query.bind(bytes),
-    })
+    sqlx::query_with(sql, sqlite_arguments(values.into_iter()))
+}
+
+pub(super) fn sqlite_arguments(values: impl Iterator<Item = Value>) -> SqliteArguments {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        // Only what is too long for SQLite is refused here, and then the statement is for its missing value.
+        let _ = match value {
+            Value::Text(text) => arguments.add(text),
+            Value::Int(number) => arguments.add(number),
+            Value::Bool(flag) => arguments.add(flag),
+            Value::Time(time) => arguments.add(time.map(|time| time.to_string())),
+            Value::Bytes(bytes) => arguments.add(bytes),
+        };
+    }
+    arguments
 }
 
 /// What PostgreSQL reads in a statement, and SQLite takes for a comment: there one writer holds the whole database, so that no row

@@ -51,7 +51,7 @@ pub(super) struct Queue {
 
 pub(super) struct State {
     /// The connection, while nobody has it. Then nobody waits either.
-    pub(super) idle: Option<Session>,
+    pub(super) idle: Option<Box<Session>>,
     pub(super) waiting: VecDeque<Waiting>,
     is_closed: bool,
 }
@@ -75,6 +75,10 @@ impl Queue {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // No code that could panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.state().waiting.is_empty()
     }
 
     pub(super) fn count(&self, members: usize) {
@@ -214,7 +218,7 @@ async fn in_time<T>(turn: Turn<T>) -> Result<T, DbError> {
 pub(super) struct Lease {
     pub(super) queue: Arc<Queue>,
     /// `None` once it was given away.
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<Box<Session>>,
     stage: Stage,
 }
 
@@ -229,12 +233,12 @@ enum Stage {
 }
 
 impl Lease {
-    pub(super) fn new(queue: &Arc<Queue>, session: Session) -> Self {
+    pub(super) fn new(queue: &Arc<Queue>, session: Box<Session>) -> Self {
         Self { queue: Arc::clone(queue), session: Some(session), stage: Stage::Fresh }
     }
 
     pub(super) fn session(&mut self) -> Result<&mut Session, DbError> {
-        self.session.as_mut().ok_or_else(group::ended)
+        self.session.as_deref_mut().ok_or_else(group::ended)
     }
 
     /// The driver's connection.
@@ -246,7 +250,7 @@ impl Lease {
     pub(super) async fn commit(mut self) -> Result<(), DbError> {
         let queue = Arc::clone(&self.queue);
         let session = self.session()?;
-        if session.is_alone() && (session.is_counted || queue.state().waiting.is_empty()) {
+        if session.is_alone() && (session.is_counted || queue.nobody_waits()) {
             session.commit_alone(&queue).await?;
             self.pass_on();
             return Ok(());
