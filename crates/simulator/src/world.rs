@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use counterfoil::db::DbError;
 use counterfoil::mail::MailError;
-use counterfoil::simulation::{self as simulation, Boxed, Fate, SentLetter, Step, StripeAnswer, StripeCall};
+use counterfoil::simulation::{self as simulation, Boxed, Fate, Progress, SentLetter, Step, StripeAnswer, StripeCall};
 use counterfoil_stripe_sandbox::Sandbox;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ pub struct World {
     /// What goes wrong on the ways.
     faults: Mutex<Dice>,
     sandbox: OnceLock<Sandbox>,
+    /// The sandbox's way in, which is made once and cloned cheaply.
+    way_in: OnceLock<Router>,
     driver: Handle,
     begun: OnceLock<Instant>,
     healed: AtomicBool,
@@ -51,6 +54,7 @@ impl World {
             chance: Mutex::new(Dice::new(seed, "chance")),
             faults: Mutex::new(Dice::new(seed, "faults")),
             sandbox: OnceLock::new(),
+            way_in: OnceLock::new(),
             driver,
             begun: OnceLock::new(),
             healed: AtomicBool::new(false),
@@ -178,6 +182,7 @@ impl World {
             self.ask_sandbox("POST", "/_sandbox/faults", None, r#"{"store_error":{"times":1}}"#).await;
         }
         let answer = self.ask_sandbox(&call.method, &call.target, call.idempotency_key.as_deref(), &call.body).await;
+        get_on(|progress| &progress.calls);
         let path = call.target.split('?').next().unwrap_or_default();
         self.tell(format_args!("replica {who} calls Stripe: {} {path} -> {}", call.method, answer.status));
         if self.strikes(swarm.dies_at_stripe) {
@@ -231,7 +236,8 @@ impl World {
             request = request.header("idempotency-key", key);
         }
         let request = request.body(Body::from(body.to_owned())).expect("our calls are well formed");
-        let answer = self.sandbox().router().oneshot(request).await.expect("a router never fails");
+        let way_in = self.way_in.get_or_init(|| self.sandbox().router()).clone();
+        let answer = way_in.oneshot(request).await.expect("a router never fails");
         let (parts, body) = answer.into_parts();
         let headers = parts
             .headers
@@ -253,6 +259,7 @@ impl World {
         let SentLetter { recipient, subject, body_text, message_id } = letter;
         self.history().mails.push(Mail { recipient, subject, body_text, message_id });
         self.count("mails");
+        get_on(|progress| &progress.mails);
         if self.strikes(self.swarm.mail_taken_unsaid) {
             self.count("the mail server took a mail and did not say so");
             tokio::time::sleep(NEVER).await;
@@ -264,6 +271,13 @@ impl World {
         if self.held.load(Ordering::SeqCst) != 0 {
             self.breach(format!("invariant 7: a transaction is open across {doing}"));
         }
+    }
+}
+
+/// The task that runs has come one step further.
+fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
+    if let Some(progress) = simulation::progress() {
+        counter(&progress).fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -311,6 +325,7 @@ impl simulation::World for Surroundings {
         if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
             world.count("died after a commit");
             world.tell(format_args!("replica {} dies (after a commit)", life.replica));
+            get_on(|progress| &progress.commits);
             return Fate::DieAfter;
         }
         if world.strikes(swarm.dies_at_database) {
@@ -330,11 +345,18 @@ impl simulation::World for Surroundings {
             world.count("the database was not available");
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
+        if matches!(step, Step::Commit | Step::Single | Step::Write) {
+            get_on(|progress| &progress.commits);
+        }
         if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
             world.count("the answer to a commit was lost");
             return Fate::LoseAnswer;
         }
         Fate::Go
+    }
+
+    fn died(&self, at: &Progress) {
+        *self.0.history().deaths.entry(at.to_string()).or_default() += 1;
     }
 
     fn hold(&self, change: i64) {
