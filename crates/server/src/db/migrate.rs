@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use sqlx::migrate::Migrator;
 
 use super::error::DbError;
-use super::open::{POSTGRES_BEGIN_MIGRATION, Pools, SQLITE_BEGIN};
+use super::open::{POSTGRES_BEGIN_MIGRATION, POSTGRES_BEGIN_MIGRATION_POOLED, Pools, SQLITE_BEGIN};
 use super::{Db, Engine, Tx, TxInner, passage};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -57,7 +57,9 @@ impl Db {
     /// [`DbError::NewerSchema`] or [`DbError::SchemaMismatch`] where the database is not ours to migrate.
     pub async fn migrate(&self) -> Result<MigrationReport, DbError> {
         let migrator = migrator(self.engine());
-        let mut tx = self.begin_with(SQLITE_BEGIN, POSTGRES_BEGIN_MIGRATION).await?;
+        let postgres_begin =
+            if self.inner.keeps_statements { POSTGRES_BEGIN_MIGRATION } else { POSTGRES_BEGIN_MIGRATION_POOLED };
+        let mut tx = self.begin_with(SQLITE_BEGIN, postgres_begin).await?;
         if self.engine() == Engine::Postgres {
             tx.query(POSTGRES_LOCK_SQL).execute().await?;
         }

@@ -72,6 +72,8 @@ struct Inner {
     /// Transactions that have begun and are not over.
     open: AtomicUsize,
     access: Access,
+    /// Whether prepared statements outlive their transaction; see [`open`].
+    keeps_statements: bool,
     place: String,
 }
 
@@ -162,7 +164,7 @@ impl Db {
         let inner = begun.map_err(|_| DbError::unavailable("the runtime is shutting down"))??;
         self.inner.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&self.inner));
-        Ok(Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), _open: open })
+        Ok(Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), counted: open })
     }
 
     /// A statement outside a transaction: one read, or one write that stands alone.
@@ -233,7 +235,7 @@ pub struct Tx {
     inner: Option<TxInner>,
     spoiled: bool,
     held: passage::Held,
-    _open: Open,
+    counted: Open,
 }
 
 /// Counts a transaction for as long as it is there.

@@ -56,15 +56,26 @@ impl<'q> Query<'q> {
             Target::Db(db) => {
                 let changed = match writing(db)? {
                     Pools::Sqlite(pools) => sqlite(sql, values).execute(&pools.writer).await?.rows_affected(),
-                    Pools::Postgres(pool) => postgres(sql, values).execute(pool).await?.rows_affected(),
+                    Pools::Postgres(pool) if db.inner.keeps_statements => {
+                        postgres(sql, values, true).execute(pool).await?.rows_affected()
+                    }
+                    Pools::Postgres(pool) => {
+                        let mut tx = pool.begin().await?;
+                        let changed = postgres(sql, values, false).execute(&mut *tx).await?.rows_affected();
+                        tx.commit().await?;
+                        changed
+                    }
                 };
                 Ok(changed)
             }
             Target::Tx(tx) => {
                 tx.enter()?;
+                let keeps_statements = tx.counted.0.keeps_statements;
                 let changed = match tx.open()? {
                     TxInner::Sqlite(tx) => sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
-                    TxInner::Postgres(tx) => postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    TxInner::Postgres(tx) => {
+                        postgres(sql, values, keeps_statements).execute(&mut **tx).await?.rows_affected()
+                    }
                 };
                 tx.leave();
                 Ok(changed)
@@ -103,18 +114,26 @@ impl<'q> Query<'q> {
                     let pool = if is_select(sql) { &pools.reader } else { &pools.writer };
                     Ok(sqlite(sql, values).fetch_all(pool).await?.into_iter().map(Row::sqlite).collect())
                 }
+                Pools::Postgres(pool) if db.inner.keeps_statements => {
+                    Ok(postgres(sql, values, true).fetch_all(pool).await?.into_iter().map(Row::postgres).collect())
+                }
                 Pools::Postgres(pool) => {
-                    Ok(postgres(sql, values).fetch_all(pool).await?.into_iter().map(Row::postgres).collect())
+                    let mut tx = pool.begin().await?;
+                    let rows = postgres(sql, values, false).fetch_all(&mut *tx).await?;
+                    tx.commit().await?;
+                    Ok(rows.into_iter().map(Row::postgres).collect())
                 }
             },
             Target::Tx(tx) => {
                 tx.enter()?;
+                let keeps_statements = tx.counted.0.keeps_statements;
                 let rows = match tx.open()? {
                     TxInner::Sqlite(tx) => {
                         sqlite(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::sqlite).collect()
                     }
                     TxInner::Postgres(tx) => {
-                        postgres(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::postgres).collect()
+                        let rows = postgres(sql, values, keeps_statements).fetch_all(&mut **tx).await?;
+                        rows.into_iter().map(Row::postgres).collect()
                     }
                 };
                 tx.leave();
@@ -192,13 +211,19 @@ pub(super) fn for_postgres(sql: &str) -> Option<String> {
     sql.contains(SKIP_LOCKED).then(|| sql.replace(SKIP_LOCKED, "for update skip locked"))
 }
 
-fn postgres(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+/// Where statements are not kept, this one has no name, and is gone with the next one. Preparing and running it are two messages, so
+/// it has to stand in a transaction: only there a pooler leaves both to the same session.
+fn postgres(
+    sql: &'static str,
+    values: Vec<Value>,
+    keeps_statements: bool,
+) -> sqlx::query::Query<'static, Postgres, PgArguments> {
     let query = match for_postgres(sql) {
         // tidy: allow(sql) because one constant was put for another in a text of the program
         Some(sql) => sqlx::query(sqlx::AssertSqlSafe(sql)),
         None => sqlx::query(sql),
     };
-    values.into_iter().fold(query, |query, value| match value {
+    values.into_iter().fold(query.persistent(keeps_statements), |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
         Value::Bool(flag) => query.bind(flag),
