@@ -81,6 +81,8 @@ struct Inner {
     /// Transactions that have begun and are not over.
     open: AtomicUsize,
     access: Access,
+    /// Whether prepared statements outlive their transaction; see [`open`].
+    keeps_statements: bool,
     place: String,
 }
 
@@ -152,7 +154,10 @@ impl Db {
                 let writer = pools.writer.as_ref().ok_or(DbError::ReadOnly)?;
                 self.begin_on_sqlite(async { Ok(TxInner::Writer(writer.begin_alone().await?)) }).await
             }
-            Pools::Postgres(pool) => self.begin_on_postgres(pool, open::POSTGRES_BEGIN_MIGRATION).await,
+            Pools::Postgres(pool) if self.inner.keeps_statements => {
+                self.begin_on_postgres(pool, open::POSTGRES_BEGIN_MIGRATION).await
+            }
+            Pools::Postgres(pool) => self.begin_on_postgres(pool, open::POSTGRES_BEGIN_MIGRATION_POOLED).await,
         }
     }
 
@@ -176,7 +181,7 @@ impl Db {
     fn begun(&self, inner: TxInner) -> Tx {
         self.inner.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&self.inner));
-        Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), _open: open }
+        Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), counted: open }
     }
 
     /// A statement outside a transaction: one read, or one write that stands alone.
@@ -263,7 +268,7 @@ pub struct Tx {
     inner: Option<TxInner>,
     spoiled: bool,
     held: passage::Held,
-    _open: Open,
+    counted: Open,
 }
 
 /// Counts a transaction for as long as it is there.

@@ -3,7 +3,8 @@
 //! SQLite gets one connection that writes and a few that read: writers queue in our pool, in order, instead of racing for
 //! the file's lock, and share commits ([`super::writer`]). A file lock beside the database keeps a second server process out, because its memory of leases and
 //! wake-ups would be another one. PostgreSQL settings are sent with each transaction and never as session state, so that a
-//! pooler in transaction mode may sit in between.
+//! pooler in transaction mode may sit in between. Prepared statements are session state as well: a URL with
+//! `statement-cache-capacity=0` says that none is to outlive its transaction.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Row as _, SqlitePool};
 
 use super::beside::Beside;
 use super::error::DbError;
@@ -50,6 +51,9 @@ pub(super) const POSTGRES_BEGIN_READ_ONLY: &str =
 
 /// Migrations may take their time; the next replica waits for them.
 pub(super) const POSTGRES_BEGIN_MIGRATION: &str = "begin isolation level read committed";
+
+/// The migrator names its statements whatever the URL says. In the session that a pooler gives us, an earlier run's may be left.
+pub(super) const POSTGRES_BEGIN_MIGRATION_POOLED: &str = "begin isolation level read committed; deallocate all";
 
 /// Who opens the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +117,23 @@ pub(super) async fn open(url: &str, access: Access) -> Result<Db, DbError> {
         "postgres" | "postgresql" => open_postgres(url, access).await?,
         _ => return Err(bad_url("it must begin with sqlite:// or postgres://")),
     };
-    Ok(Db { inner: Arc::new(Inner { pools, reserved, open: AtomicUsize::new(0), access, place }) })
+    let keeps_statements = keeps_statements(url);
+    Ok(Db { inner: Arc::new(Inner { pools, reserved, open: AtomicUsize::new(0), access, keeps_statements, place }) })
+}
+
+/// Whether a prepared statement is still there when the next transaction begins. Behind a pooler in transaction mode that one
+/// meets another session. The driver then goes on giving statements names that several of its connections share, so `Query`
+/// uses none.
+fn keeps_statements(url: &str) -> bool {
+    !parameters(url).any(|parameter| parameter == "statement-cache-capacity=0")
+}
+
+fn names_statement_cache(url: &str) -> bool {
+    parameters(url).any(|parameter| parameter.starts_with("statement-cache-capacity="))
+}
+
+fn parameters(url: &str) -> impl Iterator<Item = &str> {
+    url.split_once('?').map_or("", |(_, parameters)| parameters).split('&')
 }
 
 fn bad_url(detail: impl Into<String>) -> DbError {
@@ -124,6 +144,8 @@ async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPoo
     let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
     let options =
         if options.get_application_name().is_some() { options } else { options.application_name("counterfoil") };
+    // Only for numbers with a point, of which we have none, and a pooler refuses what it does not know.
+    let options = options.extra_float_digits(None);
     let address = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -144,7 +166,7 @@ async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPoo
         Ok(Err(error)) => return Err(explain(DbError::from(error), &place)),
         Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
     }
-    let options = options.statement_cache_capacity(STATEMENTS_KEPT);
+    let options = if names_statement_cache(url) { options } else { options.statement_cache_capacity(STATEMENTS_KEPT) };
     let reserved =
         (access == Access::Server).then(|| postgres_pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
     let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
@@ -157,8 +179,9 @@ fn postgres_pool(connections_max: u32) -> PgPoolOptions {
 
 /// A standby, or an old primary that was demoted, answers every question and takes no write: nothing that begins there ends well.
 async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), DbError> {
-    let read_only: String =
-        sqlx::query_scalar("select current_setting('transaction_read_only')").fetch_one(connection).await?;
+    // Not prepared, since it stands outside of a transaction.
+    let row = connection.fetch_one("select current_setting('transaction_read_only')").await?;
+    let read_only: String = row.try_get(0)?;
     if read_only == "on" { Err(takes_no_writes()) } else { Ok(()) }
 }
 

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, Executor, PgPool, Postgres, Sqlite};
 
 use super::error::DbError;
-use super::open::{Access, Pools, SqlitePools};
+use super::open::{self, Access, Pools, SqlitePools};
 use super::passage::{self, Step};
 use super::row::Row;
 use super::value::{IntoValue, PgTime, Value};
@@ -62,25 +62,26 @@ impl<'q> Query<'q> {
     async fn execute_now(self) -> Result<u64, DbError> {
         let Self { target, sql, values } = self;
         match target {
-            Target::Db(db) => {
-                let changed = match writing(db)? {
-                    Pools::Sqlite(pools) => Box::pin(writer(pools)?.execute(sql, values)).await?,
-                    Pools::Postgres(pool) => postgres(sql, values).execute(pool).await?.rows_affected(),
-                };
-                Ok(changed)
-            }
+            Target::Db(db) => match writing(db)? {
+                Pools::Sqlite(pools) => Box::pin(writer(pools)?.execute(sql, values)).await,
+                Pools::Postgres(pool) if db.inner.keeps_statements => {
+                    Ok(postgres(sql, values, true).execute(pool).await?.rows_affected())
+                }
+                Pools::Postgres(pool) => Box::pin(executed_in_tx(db, pool, sql, values)).await,
+            },
             Target::Urgent(db) => match (writing(db)?, &db.inner.reserved) {
-                (Pools::Postgres(pool), Some(reserved)) => Box::pin(urgent(pool, reserved, sql, values)).await,
+                (Pools::Postgres(pool), Some(reserved)) => Box::pin(urgent(db, pool, reserved, sql, values)).await,
                 (Pools::Postgres(_), None) | (Pools::Sqlite(_), _) => {
                     Box::pin(Query { target: Target::Db(db), sql, values }.execute_now()).await
                 }
             },
             Target::Tx(tx) => {
                 tx.enter()?;
+                let keeps_statements = tx.counted.0.keeps_statements;
                 let changed = match tx.open()? {
                     Connection::Sqlite(connection) => sqlite(sql, values).execute(connection).await?.rows_affected(),
                     Connection::Postgres(connection) => {
-                        postgres(sql, values).execute(connection).await?.rows_affected()
+                        postgres(sql, values, keeps_statements).execute(connection).await?.rows_affected()
                     }
                 };
                 tx.leave();
@@ -119,13 +120,17 @@ impl<'q> Query<'q> {
             Target::Db(db) | Target::Urgent(db) => match reading(db, sql)? {
                 Pools::Sqlite(pools) if is_select(sql) => sqlite_rows(&pools.reader, sql, values).await,
                 Pools::Sqlite(pools) => Box::pin(written_rows(writer(pools)?, sql, values)).await,
-                Pools::Postgres(pool) => postgres_rows(pool, sql, values).await,
+                Pools::Postgres(pool) if db.inner.keeps_statements => postgres_rows(pool, sql, values, true).await,
+                Pools::Postgres(_) => Box::pin(rows_in_tx(db, sql, values)).await,
             },
             Target::Tx(tx) => {
                 tx.enter()?;
+                let keeps_statements = tx.counted.0.keeps_statements;
                 let rows = match tx.open()? {
                     Connection::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
-                    Connection::Postgres(connection) => postgres_rows(connection, sql, values).await?,
+                    Connection::Postgres(connection) => {
+                        postgres_rows(connection, sql, values, keeps_statements).await?
+                    }
                 };
                 tx.leave();
                 Ok(rows)
@@ -167,12 +172,41 @@ impl Tx {
     }
 }
 
-/// How long a connection of the pool that everybody uses may take to show a sign of life where one seemed to be free.
+/// A statement of its own where a pooler wants it in a transaction.
+async fn executed_in_tx(db: &Db, pool: &PgPool, sql: &'static str, values: Vec<Value>) -> Result<u64, DbError> {
+    let mut tx = db.begin_on_postgres(pool, open::POSTGRES_BEGIN).await?;
+    let changed = Query { target: Target::Tx(&mut tx), sql, values }.execute_now().await?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+async fn rows_in_tx(db: &Db, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+    let mut tx = db.begin().await?;
+    let rows = Query { target: Target::Tx(&mut tx), sql, values }.all_now().await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// How long a connection may take to show a sign of life where one seemed to be free.
 const HEAD_START: Duration = Duration::from_millis(200);
 
-/// A connection of the pool that everybody uses, or one that is kept for this where all of those are held.
-async fn either(pool: &PgPool, reserved: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+/// Over a connection of the pool that everybody uses, or one that is kept for this where all of those are held.
+async fn urgent(
+    db: &Db,
+    pool: &PgPool,
+    reserved: &PgPool,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<u64, DbError> {
     let seems_free = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
+    if !db.inner.keeps_statements {
+        return executed_in_tx(db, if seems_free { pool } else { reserved }, sql, values).await;
+    }
+    let mut connection = either(pool, reserved, seems_free).await?;
+    Ok(postgres(sql, values, true).execute(&mut *connection).await?.rows_affected())
+}
+
+async fn either(pool: &PgPool, reserved: &PgPool, seems_free: bool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
     if seems_free && let Ok(connection) = tokio::time::timeout(HEAD_START, pool.acquire()).await {
         return connection;
     }
@@ -181,11 +215,6 @@ async fn either(pool: &PgPool, reserved: &PgPool) -> Result<PoolConnection<Postg
         connection = pool.acquire() => connection,
         connection = reserved.acquire() => connection,
     }
-}
-
-async fn urgent(pool: &PgPool, reserved: &PgPool, sql: &'static str, values: Vec<Value>) -> Result<u64, DbError> {
-    let mut connection = either(pool, reserved).await?;
-    Ok(postgres(sql, values).execute(&mut *connection).await?.rows_affected())
 }
 
 /// What a write of its own hands out.
@@ -228,8 +257,9 @@ async fn postgres_rows<'c>(
     on: impl Executor<'c, Database = Postgres>,
     sql: &'static str,
     values: Vec<Value>,
+    keeps_statements: bool,
 ) -> Result<Vec<Row>, DbError> {
-    Ok(postgres(sql, values).fetch_all(on).await?.into_iter().map(Row::postgres).collect())
+    Ok(postgres(sql, values, keeps_statements).fetch_all(on).await?.into_iter().map(Row::postgres).collect())
 }
 
 pub(super) fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
@@ -260,13 +290,19 @@ pub(super) fn for_postgres(sql: &str) -> Option<String> {
     sql.contains(SKIP_LOCKED).then(|| sql.replace(SKIP_LOCKED, "for update skip locked"))
 }
 
-fn postgres(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+/// Where statements are not kept, this one has no name, and is gone with the next one. Preparing and running it are two messages, so
+/// it has to stand in a transaction: only there a pooler leaves both to the same session.
+fn postgres(
+    sql: &'static str,
+    values: Vec<Value>,
+    keeps_statements: bool,
+) -> sqlx::query::Query<'static, Postgres, PgArguments> {
     let query = match for_postgres(sql) {
         // tidy: allow(sql) because one constant was put for another in a text of the program
         Some(sql) => sqlx::query(sqlx::AssertSqlSafe(sql)),
         None => sqlx::query(sql),
     };
-    values.into_iter().fold(query, |query, value| match value {
+    values.into_iter().fold(query.persistent(keeps_statements), |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
         Value::Bool(flag) => query.bind(flag),
