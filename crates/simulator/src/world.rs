@@ -333,7 +333,7 @@ impl simulation::World for Surroundings {
             return Fate::Die;
         }
         let swarm = &world.swarm;
-        if matches!(step, Step::Commit | Step::Single) && world.strikes(swarm.dies_at_database * 2) {
+        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
             world.count("died after a commit");
             world.tell(format_args!("replica {} dies (after a commit)", life.replica));
             get_on(|progress| &progress.commits);
@@ -341,7 +341,7 @@ impl simulation::World for Surroundings {
         }
         if world.strikes(swarm.dies_at_database) {
             let why = match step {
-                Step::Begin | Step::Single => "died before a transaction",
+                Step::Begin | Step::Single | Step::Write => "died before a transaction",
                 Step::Statement => "died inside a transaction",
                 Step::Commit => "died before a commit",
             };
@@ -356,10 +356,10 @@ impl simulation::World for Surroundings {
             world.count("the database was not available");
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
-        if matches!(step, Step::Commit | Step::Single) {
+        if matches!(step, Step::Commit | Step::Single | Step::Write) {
             get_on(|progress| &progress.commits);
         }
-        if matches!(step, Step::Commit | Step::Single) && world.strikes(swarm.commit_answer_lost) {
+        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
             world.count("the answer to a commit was lost");
             return Fate::LoseAnswer;
         }
