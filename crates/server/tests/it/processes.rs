@@ -345,7 +345,7 @@ impl Drop for World {
             let found = self.secrets.found_in(&log);
             assert!(found.is_empty(), "these are in a server's log: {found:?}");
             for (what, shape) in [
-                ("a JWT", "eyJ"),
+                ("a JWT", "eyJhbGciOi"),
                 ("an address", "@example.com"),
                 ("a session token", "cfs_"),
                 ("the token of a link", "cfl_"),

@@ -3,15 +3,23 @@
 
 use axum::http::StatusCode;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{AdditionalProperties, Schema};
 use utoipa::openapi::{Content, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+
+use crate::app::operators::REASON_CHARS_MAX;
 
 /// The schema of a problem, as [`ProblemBody`](crate::web::problem::ProblemBody) calls it.
 const PROBLEM_SCHEMA: &str = "Problem";
 
 const PROBLEM: &str = "application/problem+json";
 
-/// Adds the common answers.
+/// What [`Operator::acts`](crate::app::operators) takes for a reason: one line with something in it.
+const REASON_PATTERN: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
+
+/// Adds the common answers, and what every reason has to look like.
 pub(super) fn completed(mut api: OpenApi) -> OpenApi {
+    let schemas = api.components.iter_mut().flat_map(|components| components.schemas.values_mut());
+    schemas.for_each(bound_reason);
     for item in api.paths.paths.values_mut() {
         for (operation, changes) in [
             (&mut item.get, false),
@@ -27,6 +35,18 @@ pub(super) fn completed(mut api: OpenApi) -> OpenApi {
         }
     }
     api
+}
+
+/// Requests alone know all their fields; what is answered may have more, and is not bounded here.
+fn bound_reason(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::Object(object)) = schema else { return };
+    let is_request = matches!(object.additional_properties.as_deref(), Some(AdditionalProperties::FreeForm(false)));
+    let Some(RefOr::T(Schema::Object(reason))) = object.properties.get_mut("reason").filter(|_| is_request) else {
+        return;
+    };
+    reason.min_length = Some(1);
+    reason.max_length = Some(REASON_CHARS_MAX);
+    reason.pattern = Some(REASON_PATTERN.to_owned());
 }
 
 fn add_common_problems(operation: &mut Operation, changes: bool) {
@@ -86,6 +106,16 @@ fn correct(status: &str, response: &mut RefOr<Response>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_reason_of_an_operator_is_bounded() {
+        let schemas = super::super::openapi().components.expect("schemas").schemas;
+        let reasons: Vec<_> = schemas.iter().filter(|(_, schema)| {
+            let RefOr::T(Schema::Object(object)) = schema else { return false };
+            matches!(object.properties.get("reason"), Some(RefOr::T(Schema::Object(reason))) if reason.max_length == Some(REASON_CHARS_MAX))
+        }).map(|(name, _)| name.as_str()).collect();
+        assert!(reasons.len() >= 14 && reasons.contains(&"ManualStartBody"), "{reasons:?}");
+    }
 
     #[test]
     fn each_call_tells_of_every_problem_and_problems_have_their_own_form() {

@@ -19,12 +19,7 @@ use crate::web::{WebState, to_its_end};
 #[serde(deny_unknown_fields)]
 pub struct DeleteCustomerRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(
-        example = "asked by letter",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "asked by letter")]
     reason: String,
     /// End a running subscription at once. What is left of its period is not paid back.
     #[serde(default)]

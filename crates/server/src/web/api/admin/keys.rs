@@ -65,12 +65,7 @@ pub struct NewApiKeyRequest {
     #[schema(example = "support")]
     scope: String,
     /// Why, for the audit log.
-    #[schema(
-        example = "a new colleague",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "a new colleague")]
     reason: String,
 }
 

@@ -36,12 +36,7 @@ impl RevokedBody {
 #[serde(deny_unknown_fields)]
 pub struct ReissueRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(
-        example = "the plan has a new feature",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "the plan has a new feature")]
     reason: String,
     /// Whether the customer gets it by mail; it does unless this is false.
     mail: Option<bool>,

@@ -55,12 +55,7 @@ pub struct ManualStartBody {
     /// Left out where the invoice is not paid yet: the trial goes on until it is.
     payment: Option<ManualPaymentBody>,
     /// Why, for the audit log.
-    #[schema(
-        example = "order by fax",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "order by fax")]
     reason: String,
 }
 
@@ -80,12 +75,7 @@ pub struct ManualPayBody {
     #[schema(minimum = 1)]
     periods: Option<i64>,
     /// Why, for the audit log.
-    #[schema(
-        example = "seen on the bank statement",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "seen on the bank statement")]
     reason: String,
 }
 
@@ -103,12 +93,7 @@ pub struct ManualRefundBody {
     #[schema(minimum = 1)]
     amount: Option<i64>,
     /// Why, for the audit log.
-    #[schema(
-        example = "agreed by phone",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "agreed by phone")]
     reason: String,
 }
 
@@ -124,12 +109,7 @@ pub struct ManualChangeBody {
     /// Whether it waits for the next period.
     at_period_end: Option<bool>,
     /// Why, for the audit log.
-    #[schema(
-        example = "new contract",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "new contract")]
     reason: String,
 }
 
@@ -140,12 +120,7 @@ pub struct ManualCancelBody {
     /// At once, and not with the running period.
     now: Option<bool>,
     /// Why, for the audit log.
-    #[schema(
-        example = "notice by letter",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "notice by letter")]
     reason: String,
 }
 

@@ -99,12 +99,7 @@ impl From<&InstalledKeys> for SigningKeysBody {
 #[serde(deny_unknown_fields)]
 pub struct GenerateRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(
-        example = "the yearly rotation",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "the yearly rotation")]
     reason: String,
     /// Although a key in the database cannot be read any more.
     force: Option<bool>,
@@ -115,12 +110,7 @@ pub struct GenerateRequest {
 #[serde(deny_unknown_fields)]
 pub struct RotateRequest {
     /// Why, in a few words, for the audit log.
-    #[schema(
-        example = "the yearly rotation",
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-    )]
+    #[schema(example = "the yearly rotation")]
     reason: String,
     /// Without waiting until everybody who keeps a copy of the published keys knows the new one.
     now: Option<bool>,
