@@ -36,3 +36,8 @@ count_simulator() {
 count_chaos() {
   awk '/^ok  / { p += 1 } /^FAIL / { f += 1 } END { print p + 0, f + 0, 0 }' "$1"
 }
+
+# count_fuzz LOG prints the fuzz targets that held, and those with a finding.
+count_fuzz() {
+  awk '/^ok  / { p += 1 } /^FAIL / { f += 1 } END { print p + 0, f + 0, 0 }' "$1"
+}

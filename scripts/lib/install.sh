@@ -40,6 +40,11 @@ need_sqlite() {
   command -v sqlite3 >/dev/null 2>&1 || debian_packages sqlite3
 }
 
+# libFuzzer is C++.
+need_cxx() {
+  command -v c++ >/dev/null 2>&1 || debian_packages g++
+}
+
 need_chromium() {
   [ -x /usr/bin/chromium ] || debian_packages chromium fonts-liberation
   [ -x /usr/bin/chromium ] || die "there is no /usr/bin/chromium after installing Debian's chromium."

@@ -62,6 +62,20 @@ fn intervals_are_read_as_people_write_them() {
 }
 
 #[test]
+fn an_interval_in_json_is_a_word_and_nothing_else() {
+    for interval in [Interval::Month, Interval::Year] {
+        let text = serde_json::to_string(&interval).unwrap();
+        assert_eq!(text, format!("\"{}\"", interval.as_str()));
+        assert_eq!(serde_json::from_str::<Interval>(&text).unwrap(), interval);
+    }
+    for text in [r#"{"month":null}"#, r#""monthly""#, r#""Month""#, "0", "null", "[\"month\"]"] {
+        assert!(serde_json::from_str::<Interval>(text).is_err(), "{text}");
+    }
+    let error = serde_json::from_str::<Interval>("\"week\"").unwrap_err().to_string();
+    assert!(error.contains("`week`") && error.contains("`month` or `year`"), "{error}");
+}
+
+#[test]
 fn codes_are_short_plain_words() {
     for code in ["", "Starter", "star ter", "stärter", "starter\n", &"x".repeat(65)] {
         let said = refusal(|plan| plan.code = PlanCode::new(code));

@@ -175,7 +175,7 @@ fn sqlite_url(path: &Path) -> String {
 
 fn mail_from(values: &Values, has_smtp: bool, problems: &mut Problems) -> Option<String> {
     match values.get(&settings::MAIL_FROM) {
-        Some(given) if given.text.contains('@') && !given.text.contains(['\r', '\n']) => Some(given.text.clone()),
+        Some(given) if is_sender(&given.text) => Some(given.text.clone()),
         Some(given) => {
             let message = format!("`{}` is no sender: write `Name <address@example.com>`", given.text);
             problems.add("invalid_mail_from", &given.name, message);
@@ -188,6 +188,11 @@ fn mail_from(values: &Values, has_smtp: bool, problems: &mut Problems) -> Option
         }
         None => Some(MAIL_FROM_DEFAULT.to_owned()),
     }
+}
+
+/// Read as it will be when a mail is written: what fails there would be found out by the first customer.
+fn is_sender(text: &str) -> bool {
+    text.parse::<lettre::message::Mailbox>().is_ok() && !text.contains(char::is_control)
 }
 
 fn checkout_auth(values: &Values, problems: &mut Problems) -> Option<CheckoutAuth> {

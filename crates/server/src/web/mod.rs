@@ -12,6 +12,7 @@ pub mod network;
 pub mod portal;
 pub mod problem;
 pub mod views;
+pub mod way_back;
 
 use std::sync::Arc;
 

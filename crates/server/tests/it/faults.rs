@@ -81,6 +81,7 @@ fn is_proof(text: &str) -> bool {
     let is_layer = match text.split_once(' ') {
         Some(("scripts/chaos", scenario)) => names("tests/chaos/run.py", scenario),
         Some(("scripts/hostile", tool)) => names("tests/hostile/run.py", tool),
+        Some(("scripts/fuzz", target)) => crate::fuzz_seeds::targets::find(target).is_some(),
         Some((layer, _)) => LAYERS.contains(&layer),
         None => LAYERS.contains(&text),
     };

@@ -49,6 +49,7 @@ mod deletion;
 mod doctor;
 mod emails;
 mod faults;
+mod fuzz_seeds;
 mod hostile;
 mod keys;
 mod license_files;

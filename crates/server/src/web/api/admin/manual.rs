@@ -53,6 +53,7 @@ pub struct ManualStartBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Timestamp>,
     /// Left out where the invoice is not paid yet: the trial goes on until it is.
+    #[serde(default, deserialize_with = "crate::web::json::object")]
     payment: Option<ManualPaymentBody>,
     /// Why, for the audit log.
     #[schema(example = "order by fax")]
