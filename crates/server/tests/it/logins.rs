@@ -48,7 +48,8 @@ async fn each_login_costs_one_hash_whether_or_not_there_is_an_account(world: &Wo
     // Who is let in is shown the own token; the tap takes the stranger for somebody else.
     assert_eq!(hashes(world, right).await, (1, 200));
     for email in ["ada@example.com", "nobody@example.com"] {
-        let forgot = world.http.post("/api/customers/password/forgot", &json!({ "email": email }));
+        let body = json!({ "email": email });
+        let forgot = world.http.post("/api/customers/password/forgot", &body);
         assert_eq!(hashes(world, forgot).await, (0, 202), "{email}");
     }
     world.worked_off().await;

@@ -86,7 +86,7 @@ impl<'a> MakeWriter<'a> for Search {
     }
 }
 
-fn subscriber(search: &Search, filter: &str) -> impl tracing::Subscriber + Send + Sync {
+fn subscriber(search: &Search, filter: &str) -> impl tracing::Subscriber + Send + Sync + use<> {
     tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(search.clone()).json().finish()
 }
 
@@ -137,7 +137,8 @@ fn a_line_that_somebody_plants_is_found_in_any_field_and_any_span() {
     tracing::subscriber::with_default(subscriber(&search, "info"), || {
         tracing::info!(status = 200, "answered");
         let found = || search.0.lock().unwrap().leaks.len();
-        assert_eq!((search.0.lock().unwrap().lines, found()), (1, 0));
+        let lines = search.0.lock().unwrap().lines;
+        assert_eq!((lines, found()), (1, 0));
         tracing::info!(token = "cfs_Zm9vYmFyYmF6cXV4", "answered");
         assert_eq!(found(), 1);
         let span = tracing::info_span!("request", query = "token=cfl_Zm9vYmFyYmF6cXV4");

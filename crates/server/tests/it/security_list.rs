@@ -22,7 +22,7 @@ fn wrong(columns: &[&str]) -> Option<String> {
     if !requirements.split(',').flat_map(|part| part.split(" to ")).all(|text| is_requirement(text.trim())) {
         return Some(format!("`{requirements}` are no requirements of ASVS"));
     }
-    if what.len() < 15 || how.len() < 30 {
+    if what.len() < 12 || how.len() < 30 {
         return Some("it says too little".to_owned());
     }
     let named: Vec<&str> = how.split('`').skip(1).step_by(2).collect();
