@@ -4,6 +4,7 @@
 //! 1 failed or refused, 2 wrong usage or configuration.
 
 mod admin;
+mod core_dumps;
 mod customer;
 mod database;
 mod demo;

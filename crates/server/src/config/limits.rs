@@ -196,12 +196,12 @@ impl TrustedProxies {
 
     fn parse(text: &str) -> Result<Self, &str> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| network(part).ok_or(part)).collect::<Result<_, _>>().map(Self)
+        parts.map(|part| parse_network(part).ok_or(part)).collect::<Result<_, _>>().map(Self)
     }
 }
 
 /// `10.0.0.0/8`, or one address.
-fn network(text: &str) -> Option<(IpAddr, u8)> {
+fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };

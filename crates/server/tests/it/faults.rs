@@ -113,7 +113,7 @@ fn is_test(text: &str) -> bool {
     tree().iter().any(|source| is_there(&source.path) && has_function(&source.text, name))
 }
 
-fn has_function(text: &str, name: &str) -> bool {
+pub(crate) fn has_function(text: &str, name: &str) -> bool {
     text.contains(&format!("fn {name}("))
         || text.contains(&format!("\n    {name} => "))
         || text.contains(&format!("\n    {name},"))

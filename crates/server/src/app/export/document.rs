@@ -177,6 +177,12 @@ pub struct MailPart {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExportedSession)]
 pub struct SessionPart {
+    /// What it began on, as far as it said so.
+    #[schema(example = "Firefox on Linux")]
+    pub device: String,
+    /// The network it began in, without the end of the address.
+    #[schema(example = "203.0.113.x")]
+    pub network: String,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]

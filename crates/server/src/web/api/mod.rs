@@ -11,6 +11,7 @@ pub mod licenses;
 pub mod operations;
 pub mod passwords;
 pub mod plan_changes;
+pub mod sessions;
 pub mod subscriptions;
 pub mod validation;
 pub mod webhooks;
@@ -55,6 +56,9 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::log_in))
         .routes(routes!(customers::log_out))
         .routes(routes!(customers::me))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(sessions::end))
         .routes(routes!(account::export))
         .routes(routes!(account::delete))
         .routes(routes!(passwords::forgot))
