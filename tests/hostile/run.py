@@ -35,18 +35,14 @@ class Attack:
     name: str
     run: Callable[[Target, Path], judge.Verdict]
     behind_tls: bool = False
-    stops_itself: bool = False
 
 
 def attacks(tools: Iterable[str], args: argparse.Namespace) -> list[Attack]:
     made = []
     quick = not args.all
-    if "slowhttptest" in tools:
-        connections = 250 if quick else 900
-        for mode in slow.MODES:
-            made.append(Attack(f"slow-{mode}", lambda target, folder, mode=mode: slow.slowhttptest(mode, target, folder, connections)))
-        many = 2_000 if quick else 5_000
-        made.append(Attack("slow-idle", lambda target, folder: slow.idle(target, many), stops_itself=True))
+    # The longest first; those that measure come last, when less runs beside them.
+    if "sqlmap" in tools:
+        made.append(Attack("sqlmap", lambda target, folder: injected.run(target, folder, quick)))
     if "schemathesis" in tools:
         examples = args.examples or (10 if quick else 500)
         for principal in ("customer", "operator", "anonymous"):
@@ -59,8 +55,12 @@ def attacks(tools: Iterable[str], args: argparse.Namespace) -> list[Attack]:
             made.append(Attack(
                 f"wapiti-{who}", lambda target, folder, who=who: scanned_pages.run(who, target, folder, WAPITI, quick), behind_tls=True
             ))
-    if "sqlmap" in tools:
-        made.append(Attack("sqlmap", lambda target, folder: injected.run(target, folder, quick)))
+    if "slowhttptest" in tools:
+        connections = 250 if quick else 900
+        for mode in slow.MODES:
+            made.append(Attack(f"slow-{mode}", lambda target, folder, mode=mode: slow.slowhttptest(mode, target, folder, connections)))
+        many = 2_000 if quick else 5_000
+        made.append(Attack("slow-idle", lambda target, folder: slow.idle(target, many)))
     return made
 
 
@@ -109,7 +109,6 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="counterfoil-hostile."))
     chosen = attacks(args.tools or TOOLS, args)
     lanes = args.lanes or (1 if args.all else 4)
-    # Most of what slow clients do is wait, so they run beside the others; one after the other measures best.
     with ThreadPoolExecutor(max_workers=lanes) as pool:
         good = list(pool.map(lambda attack: one(attack, folder / attack.name), chosen))
     if all(good) and not args.keep:

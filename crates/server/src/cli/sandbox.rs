@@ -45,7 +45,7 @@ pub async fn run(common: &Common, args: SandboxArgs) -> anyhow::Result<ExitCode>
             ),
         ));
     }
-    let listener = bind(listen, "--listen").await?;
+    let listener = bind(listen, "--listen")?;
     let url = format!("http://{}", listener.local_addr()?);
     let sandbox = Sandbox::open(SandboxConfig {
         public_url: url.clone(),

@@ -96,7 +96,7 @@ impl Service {
     /// # Errors
     /// What does not start, and what to do about it.
     pub async fn start(config: &Config, roles: Roles, migrate: bool) -> anyhow::Result<Self> {
-        let listener = bind(config.listen, "COUNTERFOIL_LISTEN").await?;
+        let listener = bind(config.listen, "COUNTERFOIL_LISTEN")?;
         let address = listener.local_addr()?;
         let entropy = Entropy;
         let db = open_database(config, migrate).await?;
@@ -151,8 +151,8 @@ impl Service {
 }
 
 /// Binds an address, or says how to choose another one.
-pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+pub fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    listener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => coded(
             "port_in_use",
             format!("{address} is in use by another program: stop that one, or choose another address with {setting}"),
@@ -319,7 +319,7 @@ pub fn seed_prices(config: &Config) -> Vec<SeedPrice> {
 }
 
 async fn embed_sandbox(config: &Config, server: SocketAddr, entropy: &Entropy) -> anyhow::Result<Embedded> {
-    let listener = bind(config.sandbox_listen, "COUNTERFOIL_SANDBOX_LISTEN").await?;
+    let listener = bind(config.sandbox_listen, "COUNTERFOIL_SANDBOX_LISTEN")?;
     let address = listener.local_addr()?;
     let secret = match read_sandbox_secret(config)? {
         Some(secret) => secret,

@@ -10,9 +10,9 @@ use axum::body::Bytes;
 use axum::extract::ConnectInfo;
 use axum::routing::{get, post};
 use counterfoil::config::{Config, Environment};
-use counterfoil::web::listener::{Limits, serve};
+use counterfoil::web::listener::{Limits, bind, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,7 +48,7 @@ fn lenient() -> Limits {
 
 impl Server {
     async fn start(limits: Limits) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (release, asked) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (wait, tell) = (Arc::clone(&release), Arc::clone(&asked));

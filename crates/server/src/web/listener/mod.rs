@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,6 +36,10 @@ use crate::app::settings::TrustedProxies;
 /// How much is read of a request's head, its method, address and headers, until it is refused; one that comes in a single piece may
 /// be a little larger. More than a hundred headers are refused as well.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How many connections may wait until they are taken in; the system may allow fewer. With the usual 128, whoever opens many at once
+/// makes everybody else wait for seconds, because what does not fit in is tried again only after one, three and seven of them.
+const WAITING_MAX: u32 = 4_096;
 
 /// How long nothing is taken in after the system had no means for another connection.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -88,6 +92,18 @@ impl Limits {
             Wait::For(Phase::Answer | Phase::Ended) => None,
         }
     }
+}
+
+/// Listens at an address.
+///
+/// # Errors
+/// That of the system, such as that another program has the address.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart does not wait for the connections of the run before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_MAX)
 }
 
 /// Serves until `stop`, then takes nothing in any more and finishes what was begun. Requests know the address of their peer.
