@@ -229,6 +229,44 @@ fn an_outage_changes_nothing_and_is_asked_less_and_less() {
 }
 
 #[test]
+fn lists_are_asked_for_within_six_minutes_of_their_time_and_not_by_all_at_once() {
+    let server = Server::start();
+    server.put_list(Status::Valid, ISSUED);
+    let asked_after = |plan: u8| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = server.client(folder.path());
+        _ = client.install(&key().sign(&Claims { plan: plan.to_string(), ..server.claims(1) }), ISSUED).unwrap();
+        assert_eq!(client.refresh_if_due(ISSUED).unwrap(), Refreshed::UpToDate);
+        let not_due = |at: &i64| client.refresh_if_due(ISSUED + at).unwrap() == Refreshed::NotDue;
+        (3600 - 5..).step_by(5).take(100).take_while(not_due).last().expect("not before the hour")
+    };
+    let asked: Vec<i64> = (0..8).map(asked_after).collect();
+    assert!(asked.iter().all(|after| *after <= 3600 + 360), "{asked:?}");
+    assert!(asked.iter().any(|after| *after != asked[0]), "{asked:?}");
+}
+
+#[test]
+fn a_license_that_was_asked_for_is_not_asked_for_again_before_its_time() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let mut client = server.client(folder.path());
+    let late = ISSUED + 25 * DAY;
+    server.put_list(Status::Valid, late);
+    server.put_license(&server.claims(1));
+    _ = client.install(&key().sign(&server.claims(1)), late).unwrap();
+    assert_eq!(client.refresh_if_due(late).unwrap(), Refreshed::UpToDate, "the server has nothing newer");
+    assert!(server.asked().contains(&"/api/licenses/refresh".to_owned()));
+    let cache = std::fs::read_to_string(folder.path().join("counterfoil-license.json")).unwrap();
+    let cache: serde_json::Value = serde_json::from_str(&cache).unwrap();
+    let due_at = cache["license_due_at"].as_i64().unwrap();
+    assert!((late + DAY..=late + DAY + 3600).contains(&due_at));
+    for (now, expected) in [(late + DAY / 2, false), (due_at - 1, false), (due_at, true)] {
+        _ = client.refresh_if_due(now).unwrap();
+        let asked = server.asked();
+        assert_eq!(asked.contains(&"/api/licenses/refresh".to_owned()), expected, "{now}: {asked:?}");
+    }
+}
+
+#[test]
 fn after_an_outage_not_all_products_ask_in_the_same_minute() {
     let server = Server::start();
     let of = |plan: &str| {
