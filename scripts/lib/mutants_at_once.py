@@ -42,7 +42,7 @@ pub mod mutants {
     }
 }
 """
-# The first tests to try are quick ones; most mutants do not survive them.
+# The first tests to try; most mutants do not survive them.
 FIRST = 12
 
 
@@ -292,8 +292,11 @@ class Built:
 
     def judge(self, name: str, reaching: dict, took: dict) -> str:
         """`caught`, `missed` or `timeout`."""
-        tests = sorted(reaching.get(self.place_of[name], []), key=took.get)
-        for some in (tests[:FIRST], tests[FIRST:]):
+        # Those that are named after the file first, and then the quick ones.
+        topic = pathlib.PurePath(name.split(":")[0]).stem
+        tests = sorted(reaching.get(self.place_of[name], []), key=lambda test: (topic not in test[1], took[test]))
+        starts = [0, FIRST, 4 * FIRST, 13 * FIRST, len(tests)]
+        for some in (tests[low:high] for low, high in zip(starts, starts[1:])):
             for binary in self.binaries:
                 names = [test for home, test in some if home == binary]
                 if not names:
