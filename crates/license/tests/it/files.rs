@@ -1,6 +1,9 @@
 //! What a person sees of a license: its file, and its life as a list of phases.
 
-use counterfoil_license::{Claims, LicenseFile, LicenseFileError, Phase, State, state_at, timeline};
+use counterfoil_license::{
+    Claims, LicenseFile, LicenseFileError, Phase, STATUS_LIST_TOKEN_BYTES_MAX, State, TOKEN_BYTES_MAX, state_at,
+    timeline,
+};
 
 use crate::forge::{DAY, ISSUED, claims, key};
 
@@ -39,6 +42,16 @@ fn the_company_is_a_comment_more_where_every_program_keeps_it() {
         assert_eq!(text.lines().find(|line| line.starts_with("Company")).map(str::trim_end), expected, "{company}");
         assert_eq!(LicenseFile::parse(&text).as_ref(), Ok(&file), "{company}");
     }
+}
+
+#[test]
+fn a_file_has_room_for_the_longest_license_and_the_longest_status_list() {
+    let file = LicenseFile {
+        license: "a".repeat(TOKEN_BYTES_MAX),
+        key_set: Some("k".repeat(TOKEN_BYTES_MAX)),
+        status_list: Some("s".repeat(STATUS_LIST_TOKEN_BYTES_MAX)),
+    };
+    assert_eq!(LicenseFile::parse(&file.to_string()), Ok(file));
 }
 
 #[test]
