@@ -107,7 +107,7 @@ fn each_reason_has_a_word_and_a_sentence_of_its_own() {
         Reason::Reissued,
     ];
     for (index, reason) in all.into_iter().enumerate() {
-        assert!(reason.sentence().starts_with("You") && reason.sentence().contains(' '), "{reason:?}");
+        assert!(reason.sentence().to_lowercase().contains("your "), "{reason:?}");
         for earlier in &all[..index] {
             assert!(earlier.word() != reason.word() && earlier.sentence() != reason.sentence(), "{reason:?}");
         }
