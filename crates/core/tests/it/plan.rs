@@ -126,6 +126,21 @@ fn a_catalogue_says_which_plan_breaks_which_rule() {
 }
 
 #[test]
+fn what_stands_at_a_bound_is_allowed() {
+    let of = |n: u8| Price {
+        currency: format!("e{}{}", char::from(b'a' + n / 2 / 26), char::from(b'a' + n / 2 % 26)),
+        amount: 0,
+        ..price(&format!("{n:p>255}"), if n % 2 == 0 { Interval::Month } else { Interval::Year })
+    };
+    let largest = Plan {
+        features: vec!["x".into(); 200],
+        limits: (0..200).map(|n| (n.to_string(), n)).collect(),
+        ..plan("largest", 0, 3650, (0..50).map(of).collect())
+    };
+    assert_eq!(Catalog::new(vec![plan("trial", 3650, 0, vec![]), largest]).err(), None);
+}
+
+#[test]
 fn codes_and_price_ids_are_unique() {
     assert_eq!(refusal(|plan| plan.code = PlanCode::new("trial")), "the plan `trial` is there twice");
     let twice = |plan: &mut Plan| plan.prices.push(price("price_starter", Interval::Year));

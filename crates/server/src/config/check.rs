@@ -42,8 +42,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let smtp = mode::smtp(&values, problems);
     let mail_from = mail_from(&values, smtp.is_some(), problems);
     let checkout_auth = checkout_auth(&values, problems);
-    let dispute_policy = dispute_policy(&values, problems);
-    let duplicate_policy = duplicate_policy(&values, problems);
+    let (dispute_policy, duplicate_policy) = (dispute_policy(&values, problems), duplicate_policy(&values, problems));
     let email_verification = accounts::email_verification(&values, problems);
     let on_delete = on_delete(&values, problems);
     let trial_per = trials::trial_per(&values, problems);
@@ -57,7 +56,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let status_list = licenses::status_list(&values, public_url.as_ref().map(PublicUrl::as_str), problems);
     let key_encryption_key = keys::encryption_key(&values, problems);
-    let trusted_proxies = limits::trusted_proxies(&values, problems);
+    let (connections, trusted_proxies) = limits::network(&values, problems);
     let log_format = log_format(&values, problems);
 
     let mode = mode?;
@@ -92,6 +91,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         status_list: status_list?,
         key_encryption_key: key_encryption_key?,
         rate_limits: rate_limits?,
+        connections: connections?,
         trusted_proxies: trusted_proxies?,
         log_format: log_format?,
     };

@@ -521,10 +521,15 @@ fn limits_are_lifted_in_the_sandbox_and_changed_by_name() {
     let limits = from_file("rate_limits = \"on, login=20/60, license=off\"").unwrap().rate_limits;
     assert_eq!(limits.of(Limit::Login), Some(Rate { burst: 20, per_hour: 60 }));
     assert!(limits.of(Limit::License).is_none() && limits.of(Limit::Password).is_some());
+    let connections = from_env(&[("COUNTERFOIL_CONNECTIONS_PER_ADDRESS", "7")]).unwrap().connections;
+    assert_eq!(connections, Connections { per_address: 7, ..Connections::default() });
     for (file, code) in [
         ("rate_limits = \"logins=1/1\"", "invalid_rate_limit"),
         ("rate_limits = \"login=0/1\"", "invalid_rate_limit"),
         ("trusted_proxies = \"proxy.example.com\"", "invalid_trusted_proxies"),
+        ("connections = \"0\"", "invalid_connections"),
+        ("connections_per_address = \"many\"", "invalid_connections"),
+        ("connections_per_address = \"1000001\"", "invalid_connections"),
     ] {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
     }

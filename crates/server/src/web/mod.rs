@@ -7,6 +7,7 @@ pub mod caller;
 pub mod etag;
 pub mod json;
 pub mod layers;
+pub mod listener;
 pub mod network;
 pub mod portal;
 pub mod problem;
