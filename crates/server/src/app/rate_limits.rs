@@ -26,7 +26,7 @@ const TRIES_UNDER_ATTACK: i64 = 3;
 const LICENSE_PARTS: u32 = 10;
 
 /// Where a request comes from: an IPv4 address, or the /64 that one subscriber of IPv6 has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Network(String);
 
 impl Network {

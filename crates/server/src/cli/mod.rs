@@ -18,6 +18,7 @@ mod license;
 mod license_changes;
 mod manual;
 mod migrate;
+mod open_files;
 mod operator;
 mod output;
 mod reconcile;

@@ -27,10 +27,10 @@ pub struct SignUpRequest {
     #[schema(example = "test@example.com")]
     email: String,
     /// 8 to 128 characters, not one of the common ones.
-    #[schema(example = "SecurePass123")]
+    #[schema(example = "SecurePass123", min_length = 8, max_length = 128)]
     password: String,
     /// At most 200 characters.
-    #[schema(example = "Test Corp")]
+    #[schema(example = "Test Corp", max_length = 200)]
     company_name: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct CustomerBody {
     email: String,
     company_name: Option<String>,
     /// RFC 3339.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: counterfoil_core::Timestamp,
 }
 
@@ -74,7 +74,7 @@ pub struct NewLicenseBody {
     /// The signed license.
     token: String,
     /// RFC 3339.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: counterfoil_core::Timestamp,
 }
 
@@ -116,7 +116,7 @@ pub struct MeBody {
     subscription: SubscriptionBody,
     license: Option<LicenseBody>,
     /// When the address was verified; null where it is not.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     email_verified_at: Option<counterfoil_core::Timestamp>,
 }
 

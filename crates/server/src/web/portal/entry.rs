@@ -8,7 +8,7 @@ use counterfoil_core::Refusal;
 use serde::Deserialize;
 
 use super::form::FormBody;
-use super::page::{OnPage, PageProblem, Visitor, own_path, show};
+use super::page::{OnPage, PageProblem, Visitor, show};
 use super::trouble;
 use crate::app::Error;
 use crate::app::customers::SignUp;
@@ -19,6 +19,7 @@ use crate::web::caller::{self, Arriving};
 use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
 use crate::web::views::{FormProblem, Frame, LoginView, SignupView};
+use crate::web::way_back::own_path;
 
 /// Where customers are at home.
 const HOME: &str = "/account";

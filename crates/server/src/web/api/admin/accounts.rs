@@ -30,7 +30,7 @@ pub struct DeleteCustomerRequest {
 #[derive(Serialize, ToSchema)]
 pub struct CustomerDeletedBody {
     customer_id: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     deleted_at: Timestamp,
 }
 
