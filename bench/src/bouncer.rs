@@ -38,13 +38,7 @@ impl Bouncer {
         let (port, program) = (free_port()?, program()?);
         let settings = folder.join("pgbouncer.ini");
         std::fs::write(&settings, Self::settings(cluster.port, port))?;
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", &owner(), "--"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = Command::new(program);
         let log = folder.join("pgbouncer.log");
         let child =
             command.arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file(&log)?).spawn()?;
@@ -59,10 +53,12 @@ impl Bouncer {
     }
 
     fn settings(postgres: u16, port: u16) -> String {
+        // It refuses to run as root, and becomes somebody else by itself where it is told whom.
+        let user = if is_root() { format!("user = {}\n", owner()) } else { String::new() };
         format!(
             "[databases]\n* = host=127.0.0.1 port={postgres} user=postgres\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = {POOL}\n\
-             max_client_conn = 500\n"
+             max_client_conn = 500\n{user}"
         )
     }
 

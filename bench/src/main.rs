@@ -37,6 +37,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, What};
 use session::Session;
@@ -53,7 +54,11 @@ async fn main() -> anyhow::Result<ExitCode> {
     let folder = std::path::absolute(place)?.join(format!("counterfoil-bench.{}", std::process::id()));
     let bench = Bench::start(&options.engines(), &folder, options.keep).await?;
     let mut session = Session::new(&bench, &options, what);
-    session.run().await?;
+    // Whoever interrupts a run leaves neither servers nor databases behind: they end with what holds them.
+    tokio::select! {
+        done = session.run() => done?,
+        () = interrupted() => anyhow::bail!("interrupted"),
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("cargo run --release -p counterfoil-bench -- {}", arguments.join(" "));
     let (text, value) = report::of(&session.book, &bench, &command, session.sizes());
@@ -64,4 +69,12 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     // A run that does not count is a mistake of the server or of the benchmark, and neither may pass unseen.
     Ok(if session.book.discarded.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
 }

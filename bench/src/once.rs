@@ -16,7 +16,6 @@ use crate::webhooks::{require_licenses, wait_until_drained};
 
 pub const FIRST_CHECKOUT: &str = "Stripe calls, first checkout: made";
 pub const LATER_CHECKOUT: &str = "Stripe calls, later checkout: made";
-pub const IDLE: &str = "resident memory, idle [MiB]";
 pub const BINARY: &str = "release binary [MiB]";
 const BYTES_PER_MIB: f64 = 1_048_576.0;
 
@@ -28,6 +27,10 @@ const EXISTING: u64 = 1_000;
 
 /// Customers that rows and bytes are divided by.
 const STORED: u64 = 4_000;
+
+pub fn idle_name(engine: Engine) -> String {
+    format!("resident memory, idle, {} [MiB]", engine.word())
+}
 
 pub fn start_name(engine: Engine) -> String {
     format!("start to first 200, {} [ms]", engine.word())
@@ -95,7 +98,7 @@ pub async fn start(bench: &Bench, book: &mut Book, engine: Engine) {
     match measured {
         Ok((millis, mib)) => {
             book.number(&start_name(engine), Ok(millis));
-            book.number(IDLE, Ok(mib));
+            book.number(&idle_name(engine), Ok(mib));
         }
         Err(error) => book.number(&start_name(engine), Err(error)),
     }

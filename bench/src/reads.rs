@@ -19,6 +19,9 @@ const SHOWN: u64 = 2_000;
 /// Checkouts a second that the server is expected to stay below: how many customers there are to check out.
 const CHECKOUT_RATE_MAX: u64 = 500;
 
+/// The same for the events of the mixture.
+const MIXED_EVENT_RATE_MAX: u64 = 2_500;
+
 /// A request that changes nothing, or so little that it is counted at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
@@ -113,7 +116,7 @@ pub async fn checkout(bench: &Bench, engine: Engine, connections: usize, time: D
 /// A day's mixture: products refresh and validate, events come in, a few people sign up and log in.
 pub async fn mixed(bench: &Bench, engine: Engine, connections: usize, time: Duration) -> anyhow::Result<Sample> {
     // Events are about customers whom nobody else asks about: whoever has paid gets another licence.
-    let (first, payers) = (SHOWN, 1_000 * time.as_secs().max(1));
+    let (first, payers) = (SHOWN, MIXED_EVENT_RATE_MAX * time.as_secs().max(1));
     let stage = stage(bench, engine, SHOWN + payers, AtStripe::Paying).await?;
     let maker = stage.maker();
     let mixed = Arc::new(Mixed::new(vec![

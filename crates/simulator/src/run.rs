@@ -228,7 +228,7 @@ fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
 async fn live(seed: u64, world: &Arc<World>, replicas: &Arc<Replicas>) -> anyhow::Result<Vec<User>> {
     let lives: Vec<_> =
         (0..world.swarm.users).map(|number| tokio::spawn(User::new(seed, number, world, replicas).live())).collect();
-    if world.swarm.outage_hours > 0 {
+    if world.swarm.outage_hours > 0 && !world.swarm.outage_at_creation {
         let seconds = world.draw(|dice| dice.between(1, 120));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         world.begin_outage(world.swarm.outage_hours);

@@ -40,7 +40,7 @@ pub struct World {
     healed: AtomicBool,
     outage_until: AtomicI64,
     held: AtomicI64,
-    /// Transactions until somebody dies in the middle of one; 0 where nobody does.
+    /// Uses of the database so far.
     pub steps: AtomicU64,
     /// Whether the story is told aloud while it happens.
     aloud: bool,
@@ -185,6 +185,10 @@ impl World {
         get_on(|progress| &progress.calls);
         let path = call.target.split('?').next().unwrap_or_default();
         self.tell(format_args!("replica {who} calls Stripe: {} {path} -> {}", call.method, answer.status));
+        if self.is_worst_moment(&call, &answer) {
+            self.begin_outage(swarm.outage_hours);
+            tokio::time::sleep(NEVER).await;
+        }
         if self.strikes(swarm.dies_at_stripe) {
             self.kill_current("died after a call to Stripe");
             std::future::pending::<()>().await;
@@ -199,6 +203,13 @@ impl World {
             tokio::time::sleep(Duration::from_millis(slow)).await;
         }
         Ok(answer)
+    }
+
+    /// Whether the outage that this world has begins now.
+    fn is_worst_moment(&self, call: &StripeCall, answer: &StripeAnswer) -> bool {
+        let made = call.method == "POST" && call.target == "/v1/customers" && answer.status == 200;
+        let first = !self.is_healed() && self.outage_until.load(Ordering::SeqCst) == 0;
+        made && first && self.swarm.outage_at_creation
     }
 
     /// An answer that Stripe gives without doing anything.
@@ -286,7 +297,7 @@ fn refusal(status: u16, body: &str) -> StripeAnswer {
     StripeAnswer { status, headers, body: body.as_bytes().to_vec() }
 }
 
-/// What the application is given: the world, shared.
+/// What the application is given.
 pub struct Surroundings(pub Arc<World>);
 
 impl simulation::World for Surroundings {

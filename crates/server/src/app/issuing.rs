@@ -366,3 +366,6 @@ impl App {
         self.owe_mail(tx, owed, now).await
     }
 }
+
+#[cfg(test)]
+mod tests;

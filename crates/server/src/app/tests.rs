@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
-use super::sessions::Caller;
+use super::sessions::{Arrival, Caller};
 use super::settings::{
     CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, OnDelete, TrialPer,
 };
@@ -119,7 +119,7 @@ fn catalog() -> Catalog {
 impl World {
     async fn customer(&self) -> CustomerId {
         let wish = SignUp::parse("ada@example.com", "SecurePass123".to_owned(), None).unwrap();
-        self.app.sign_up(wish).await.unwrap().0.customer.customer_id
+        self.app.sign_up(wish, &Arrival::unknown()).await.unwrap().0.customer.customer_id
     }
 
     async fn checkout(&self, customer_id: &CustomerId, interval: Interval) -> Result<String, Error> {

@@ -190,8 +190,8 @@ async fn one_current_billing_link_a_customer_and_provider() {
 async fn foreign_keys_hold_and_cascade() {
     for engine in engines() {
         let db = fresh(engine).await;
-        let insert = "insert into sessions (token_hash, customer_id, created_at, last_seen_at, expires_at) \
-             values ('t', $1, $2, $2, $2)";
+        let insert = "insert into sessions (token_hash, session_id, customer_id, device, network, created_at, \
+             last_seen_at, expires_at) values ('t', 's', $1, 'd', 'n', $2, $2, $2)";
         let orphan = db.query(insert).bind("nobody").bind(NOON).execute().await;
         assert_eq!(orphan, Err(DbError::ForeignKey), "{engine:?}");
         let mut tx = db.begin().await.unwrap();

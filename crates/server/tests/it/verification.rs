@@ -230,7 +230,7 @@ async fn an_operator_vouches_for_an_address(world: &World) {
 async fn whoever_has_a_licence_keeps_it_when_verification_comes_later(world: &World) {
     let before = with_verification(world, EmailVerification::Off);
     let wish = SignUp::parse("ada@example.com", "a canary of ada 7Q".to_owned(), None).unwrap();
-    let (account, _) = before.sign_up(wish).await.unwrap();
+    let (account, _) = before.sign_up(wish, &counterfoil::app::sessions::Arrival::unknown()).await.unwrap();
     let token = account.license.expect("a licence").token;
     let question = counterfoil::app::validation::Question { token: token.clone(), ..Default::default() };
     assert!(world.app.validate_license(&question).await.unwrap().valid);
