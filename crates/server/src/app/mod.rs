@@ -32,14 +32,18 @@ pub mod mail_links;
 pub mod manual;
 pub mod operators;
 pub mod outbox;
+mod owners;
 pub mod passwords;
 pub mod plan_changes;
 pub mod queues;
 pub mod rate_limits;
+mod reasons;
 pub mod reconcile;
 pub mod revocation;
+mod saving;
 pub mod secrets;
 pub mod sessions;
+mod setbacks;
 pub mod settings;
 pub mod signing_keys;
 pub mod start;
@@ -62,6 +66,7 @@ use std::sync::Arc;
 
 use counterfoil_core::{Catalog, Timestamp};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::db::Db;
@@ -108,6 +113,8 @@ pub struct Signals {
     pub outbox: Notify,
     /// Something else that we owe is waiting.
     pub effects: Notify,
+    /// The service stops: no more rows are claimed, and what was begun comes to its end.
+    pub stopping: CancellationToken,
 }
 
 impl App {
