@@ -111,6 +111,7 @@ impl App {
         loop {
             let may_claim = failed.is_none() && !self.signals.stopping.is_cancelled();
             if may_claim && round.is_due && round.has_room() {
+                self.forget_signal().await;
                 failed = self.claim_more(&mut round).await.err();
             }
             let may_wait = may_claim && !round.is_due && !round.is_empty();
@@ -118,7 +119,9 @@ impl App {
                 biased;
                 Some(done) = round.looking.join_next() => {
                     let ready = round.take_ready(done);
-                    self.save_ready(&mut round, ready).await;
+                    if !ready.is_empty() {
+                        self.save_ready(&mut round, ready).await;
+                    }
                 }
                 Some(done) = round.aside.join_next() => {
                     if let Err(error) = done {
@@ -131,6 +134,15 @@ impl App {
             }
         }
         failed.map_or(Ok(round.count), Err)
+    }
+
+    /// Whatever was told until now is in the table, and is found by the claim that follows.
+    async fn forget_signal(&self) {
+        tokio::select! {
+            biased;
+            () = self.signals.inbox.notified() => {}
+            () = std::future::ready(()) => {}
+        }
     }
 
     async fn claim_more(&self, round: &mut Round) -> Result<(), Error> {

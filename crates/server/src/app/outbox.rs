@@ -91,15 +91,15 @@ impl App {
                 message_id: &mail.message_id,
             };
             if planted!("mail-marked-before-sending") {
-                self.settle_mail(mailer, mail, Ok(())).await?;
+                self.settle_mail(mail, Ok(())).await?;
             }
             let result = mailer.send(&letter).await;
-            self.settle_mail(mailer, mail, result).await?;
+            self.settle_mail(mail, result).await?;
         }
         Ok(claimed.len())
     }
 
-    async fn settle_mail(&self, mailer: &Mailer, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
+    async fn settle_mail(&self, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         match result {
