@@ -7,6 +7,7 @@ RUN apt-get update \
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY crates ./crates
+COPY bench ./bench
 RUN cargo build --release --locked --package counterfoil --bin counterfoil
 
 # For compose.yaml: carries connections to a service that listens on loopback only.

@@ -32,6 +32,12 @@ count_simulator() {
 }
 
 # count_chaos LOG prints the scenarios that went well on an engine, and those that did not.
+# scripts/hostile prints its attacks in the same form.
 count_chaos() {
+  awk '/^ok  / { p += 1 } /^FAIL / { f += 1 } END { print p + 0, f + 0, 0 }' "$1"
+}
+
+# count_fuzz LOG prints the fuzz targets that held, and those with a finding.
+count_fuzz() {
   awk '/^ok  / { p += 1 } /^FAIL / { f += 1 } END { print p + 0, f + 0, 0 }' "$1"
 }

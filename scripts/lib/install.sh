@@ -40,6 +40,11 @@ need_sqlite() {
   command -v sqlite3 >/dev/null 2>&1 || debian_packages sqlite3
 }
 
+# libFuzzer is C++.
+need_cxx() {
+  command -v c++ >/dev/null 2>&1 || debian_packages g++
+}
+
 need_chromium() {
   [ -x /usr/bin/chromium ] || debian_packages chromium fonts-liberation
   [ -x /usr/bin/chromium ] || die "there is no /usr/bin/chromium after installing Debian's chromium."
@@ -66,18 +71,21 @@ need_node() {
 }
 
 # need_python makes target/venv with the packages of tests/foreign/requirements.txt.
-need_python() {
+need_python() { need_venv target/venv tests/foreign/requirements.txt; }
+
+# need_venv FOLDER REQUIREMENTS makes a virtual environment with exactly these packages, both named from the root on.
+need_venv() {
   command -v python3 >/dev/null 2>&1 || debian_packages python3 python3-venv
   python3 -c 'import ensurepip, venv' 2>/dev/null || debian_packages python3-venv
-  local requirements="$ROOT/tests/foreign/requirements.txt" venv="$ROOT/target/venv" wanted
-  [ -f "$requirements" ] || die "tests/foreign/requirements.txt is missing."
+  local venv="$ROOT/$1" requirements="$ROOT/$2" wanted
+  [ -f "$requirements" ] || die "$2 is missing."
   wanted=$(sha256sum "$requirements" | cut -d' ' -f1)
   if [ "$(cat "$venv/.installed-requirements" 2>/dev/null || true)" != "$wanted" ]; then
-    step "making target/venv"
+    step "making $1"
     rm -rf "$venv"
     python3 -m venv "$venv" >&2 || die "python3 -m venv failed."
     timeout 600 "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" >&2 ||
-      die "pip could not install tests/foreign/requirements.txt."
+      die "pip could not install $2."
     printf '%s' "$wanted" >"$venv/.installed-requirements"
   fi
 }

@@ -8,7 +8,7 @@ step() { printf '\n== %s\n' "$*" >&2; }
 
 # Ends the run with one sentence that says what is wrong, and one that says what to do.
 die() {
-  printf '\nscripts/test cannot go on: %s\n' "$1" >&2
+  printf '\nscripts/%s cannot go on: %s\n' "${0##*/}" "$1" >&2
   if [ $# -gt 1 ]; then printf '%s\n' "$2" >&2; fi
   exit 1
 }

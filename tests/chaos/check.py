@@ -20,6 +20,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from evidence import Evidence, Row, gather, public_key
+from leaks import leaks
 
 # Not in the middle of a random token, where any letters may stand between two dashes.
 PROVIDER_ID = re.compile(
@@ -189,8 +190,7 @@ class Judge:
             for canary in canaries:
                 if canary in text:
                     self.wrong.append(f"{name} holds the canary {canary[:12]}…")
-            for leak in SECRET.findall(text):
-                self.wrong.append(f"{name} holds {leak[:12]}…")
+            self.wrong += [f"{name} holds {leak}" for leak in leaks(text)]
             for token in {str(row["token"]).rsplit(".", 1)[-1] for row in self._t("licenses")}:
                 if token in text:
                     self.wrong.append(f"{name} holds a license")

@@ -21,6 +21,7 @@ import scenarios_database as database
 import scenarios_files as files
 import scenarios_mail as mail
 import scenarios_maintenance as maintenance
+from leaks import leaks_in
 from processes import end_all
 from world import World
 
@@ -82,6 +83,8 @@ async def one(name: str, engine: str, folder: Path, args: argparse.Namespace) ->
         said = f"{type(error).__name__}: {error}"
     finally:
         await world.close()
+        if found := leaks_in(world.folder):
+            good, said = False, f"{said}; {len(found)} lines of logs hold what no log may hold: {found[:3]}"
         if entry.tmpfs:
             subprocess.run(["umount", str(world.folder / "data")], check=False)
     print(f"{'ok  ' if good else 'FAIL'} {name} on {engine} ({time.monotonic() - begun:.0f} s, seed {args.seed}): {said}", flush=True)

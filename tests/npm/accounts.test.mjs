@@ -178,4 +178,27 @@ test('the links work without scripts', { timeout: 60_000 }, async (t) => {
   await page.waitForSelector('#license-token');
 });
 
+test('where one is logged in is seen, and ended from another device', { timeout: 90_000 }, async (t) => {
+  const { page, complaints } = await newVisitor(t, browser, server);
+  await signUp(page, 'two-devices@example.com');
+  const phone = await newVisitor(t, browser, server);
+  await logIn(phone.page, 'two-devices@example.com', PASSWORD);
+  await page.goto('/account/settings');
+  assert.equal(await page.locator('#sessions li').count(), 2);
+  assert.match(await page.textContent('#sessions li >> nth=0'), /Chrome on Linux · this one/);
+  await inspect(page, 'settings-sessions');
+  await page.click('#sessions li >> nth=1 >> text=Log out');
+  await page.waitForURL('**/account/settings#sessions');
+  assert.equal(await page.locator('#sessions li').count(), 1);
+  await phone.page.goto('/account');
+  assert.equal(new URL(phone.page.url()).pathname, '/login');
+  await logIn(phone.page, 'two-devices@example.com', PASSWORD);
+  await page.goto('/account/settings');
+  await page.click('#end-others');
+  await page.waitForURL('**/account/settings?done=sessions#sessions');
+  await phone.page.goto('/account');
+  assert.equal(new URL(phone.page.url()).pathname, '/login');
+  assert.deepEqual([complaints, phone.complaints], [[], []]);
+});
+
 test('no page held a provider id or a secret', () => assertTight());

@@ -70,6 +70,11 @@ describe('a running server', () => {
     assert.deepEqual(await server.process.stop(), { code: 0, signal: null });
   });
 
+  test('forbids core dumps for itself', async (t) => {
+    const server = await startSandboxServer(t, { RUST_LOG: 'info,counterfoil::cli=debug' });
+    assert.ok(server.process.log.includes('no core dump is written of this process'), server.process.log);
+  });
+
   test('the API page loads nothing from elsewhere', async (t) => {
     const server = await startSandboxServer(t);
     let answer = await server.api.get('/api/docs');

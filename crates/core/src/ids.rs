@@ -107,6 +107,11 @@ own_id!(
     ActivationId,
     "act_"
 );
+own_id!(
+    /// One session, as its owner is told of it. It is not the token and nothing of it.
+    SessionId,
+    "ses_"
+);
 
 macro_rules! external_id {
     ($(#[$doc:meta])* $name:ident) => {

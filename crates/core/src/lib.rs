@@ -6,6 +6,7 @@
 
 pub mod checkout;
 pub mod comparison;
+pub mod device;
 pub mod email;
 pub mod entitlement;
 pub mod facts;
@@ -29,7 +30,7 @@ pub mod trial;
 pub use email::EmailAddress;
 pub use ids::{
     ActivationId, ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId,
-    ExternalSubscriptionId, IdempotencyKey, InstanceId, LicenseId, PriceId,
+    ExternalSubscriptionId, IdempotencyKey, InstanceId, LicenseId, PriceId, SessionId,
 };
 pub use password::Password;
 pub use plan::{Catalog, Interval, Plan, PlanCode, Price};

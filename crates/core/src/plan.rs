@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::PriceId;
 use crate::manual;
@@ -34,7 +35,7 @@ impl fmt::Display for PlanCode {
 }
 
 /// How often a price is charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interval {
     /// Charged each month.
@@ -70,6 +71,15 @@ impl Interval {
             "year" | "yearly" => Some(Self::Year),
             _ => None,
         }
+    }
+}
+
+/// The word as a text and as nothing else: what serde derives would take the object `{"month": null}` as well.
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let known = [Self::Month, Self::Year].into_iter().find(|interval| interval.as_str() == text);
+        known.ok_or_else(|| D::Error::unknown_variant(&text, &["month", "year"]))
     }
 }
 

@@ -57,11 +57,6 @@ pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Tim
 /// That a customer was deleted at one of them ends what there was there, and nothing elsewhere.
 #[must_use]
 pub fn reduce_all(current: &Subscription, looks: &[Facts], catalog: &Catalog, now: Timestamp) -> Subscription {
-    if let [only] = looks
-        && (!only.customer_deleted || governs_at(current, only))
-    {
-        return reduce(current, only, catalog, now);
-    }
     let ended = looks
         .iter()
         .filter(|facts| facts.customer_deleted && governs_at(current, facts))

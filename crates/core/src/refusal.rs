@@ -206,6 +206,9 @@ pub enum Refusal {
     /// No such activation, or not one of the caller's.
     #[error("There is no activation with this id. GET /api/licenses/activations lists them.")]
     ActivationUnknown,
+    /// No such session, or not one of the caller's.
+    #[error("There is no session with this id. GET /api/customers/sessions lists them.")]
+    SessionUnknown,
     /// No version has a place in a status list of this number.
     #[error("There is no status list of this number.")]
     StatusListUnknown,
@@ -318,6 +321,7 @@ impl Refusal {
             Self::LicenseNotValid { .. } => "license_not_valid",
             Self::ActivationLimitReached { .. } => "activation_limit_reached",
             Self::ActivationUnknown => "activation_not_found",
+            Self::SessionUnknown => "session_not_found",
             Self::StatusListUnknown => "status_list_not_found",
             Self::LicenseKeyCompromised => "key_compromised",
             Self::SigningKeyUnknown => "signing_key_not_found",
@@ -349,6 +353,7 @@ impl Refusal {
                 Some("token")
             }
             Self::ActivationUnknown => Some("activation_id"),
+            Self::SessionUnknown => Some("session_id"),
             Self::AlreadyRecorded => Some("reference"),
             Self::InvalidCredentials
             | Self::EmailNotVerified

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -103,6 +103,57 @@ pub trait World: Send + Sync {
     fn stripe(&self, call: StripeCall) -> Boxed<Result<StripeAnswer, String>>;
     /// Hands a mail over.
     fn mail(&self, letter: SentLetter) -> Boxed<Result<(), MailError>>;
+    /// A task has died that had come so far.
+    fn died(&self, at: &Progress);
+}
+
+/// How far a task has come: what it is doing, and what it has made to last since it began with that.
+#[derive(Debug)]
+pub struct Progress {
+    what: Mutex<&'static str>,
+    /// Transactions that were committed.
+    pub commits: AtomicU64,
+    /// Calls that Stripe has carried out.
+    pub calls: AtomicU64,
+    /// Mails that the mail server has taken.
+    pub mails: AtomicU64,
+    told: AtomicBool,
+}
+
+impl Progress {
+    /// At the beginning of this.
+    #[must_use]
+    pub fn of(what: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            what: Mutex::new(what),
+            commits: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            mails: AtomicU64::new(0),
+            told: AtomicBool::new(false),
+        })
+    }
+
+    /// The task begins with something else.
+    pub fn turn_to(&self, what: &'static str) {
+        *self.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        for counter in [&self.commits, &self.calls, &self.mails] {
+            counter.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+        let what = self.what.lock().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "{what}, {} commits", count(&self.commits))?;
+        for (counter, name) in [(&self.calls, "calls"), (&self.mails, "mails")] {
+            if count(counter) > 0 {
+                write!(f, ", {} {name}", count(counter))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 thread_local! {
@@ -110,6 +161,8 @@ thread_local! {
     static WORLD: RefCell<Option<Arc<dyn World>>> = const { RefCell::new(None) };
     // tidy: allow(global) because a simulated world belongs to one thread, and no release has it
     static LIFE: RefCell<Option<Arc<Life>>> = const { RefCell::new(None) };
+    // tidy: allow(global) because a simulated world belongs to one thread, and no release has it
+    static PROGRESS: RefCell<Option<Arc<Progress>>> = const { RefCell::new(None) };
 }
 
 /// Puts this thread into a world, or back into the real one.
@@ -127,6 +180,12 @@ pub fn world() -> Option<Arc<dyn World>> {
 #[must_use]
 pub fn life() -> Option<Arc<Life>> {
     LIFE.with(|current| current.borrow().clone())
+}
+
+/// How far the task has come that is running at this moment, where somebody wants to know.
+#[must_use]
+pub fn progress() -> Option<Arc<Progress>> {
+    PROGRESS.with(|current| current.borrow().clone())
 }
 
 /// One life of a replica, from its start to its end.
@@ -206,17 +265,32 @@ impl Life {
 /// A task of a replica. After the replica's end it does nothing and its parts are dropped.
 pub struct Owned<F> {
     life: Option<Arc<Life>>,
+    progress: Option<Arc<Progress>>,
     work: Option<Pin<Box<F>>>,
 }
 
-/// Makes a future part of the replica that is running.
+/// Makes a future part of the replica that is running, and of what it is doing.
 pub fn own<F: Future>(work: F) -> Owned<F> {
-    Owned { life: life(), work: Some(Box::pin(work)) }
+    Owned { life: life(), progress: progress(), work: Some(Box::pin(work)) }
 }
 
 /// Makes a future part of this replica.
-pub fn own_by<F: Future>(life: &Arc<Life>, work: F) -> Owned<F> {
-    Owned { life: Some(Arc::clone(life)), work: Some(Box::pin(work)) }
+pub fn own_by<F: Future>(life: &Arc<Life>, progress: Arc<Progress>, work: F) -> Owned<F> {
+    Owned { life: Some(Arc::clone(life)), progress: Some(progress), work: Some(Box::pin(work)) }
+}
+
+impl<F> Owned<F> {
+    /// The replica is dead, and this task with it.
+    fn end(&mut self) {
+        if self.work.take().is_none() {
+            return;
+        }
+        if let (Some(world), Some(progress)) = (world(), &self.progress)
+            && !progress.told.swap(true, Ordering::SeqCst)
+        {
+            world.died(progress);
+        }
+    }
 }
 
 impl<F: Future> Future for Owned<F> {
@@ -227,19 +301,22 @@ impl<F: Future> Future for Owned<F> {
         if let Some(life) = &life {
             life.remember(cx.waker());
             if life.is_dead() {
-                self.work = None;
+                self.end();
                 return Poll::Pending;
             }
             if life.is_stopped() {
                 return Poll::Pending;
             }
         }
+        let progress = self.progress.clone();
         let Some(work) = self.work.as_mut() else { return Poll::Pending };
         let before = LIFE.with(|current| current.replace(life.clone()));
+        let progress_before = PROGRESS.with(|current| current.replace(progress));
         let polled = work.as_mut().poll(cx);
         LIFE.with(|current| *current.borrow_mut() = before);
+        PROGRESS.with(|current| *current.borrow_mut() = progress_before);
         if life.is_some_and(|life| life.is_dead()) {
-            self.work = None;
+            self.end();
             return Poll::Pending;
         }
         polled

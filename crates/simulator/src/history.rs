@@ -66,6 +66,8 @@ pub struct History {
     pub breaches: Vec<String>,
     /// How often each thing happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// How often a task died at each place on its way.
+    pub deaths: BTreeMap<String, u64>,
     pub story: Story,
 }
 

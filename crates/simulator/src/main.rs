@@ -196,6 +196,7 @@ struct Totals {
     failures: u64,
     steps: u64,
     counts: BTreeMap<&'static str, u64>,
+    deaths: BTreeMap<String, u64>,
     hours: f64,
 }
 
@@ -240,6 +241,9 @@ impl Totals {
         for (what, count) in &outcome.history.counts {
             *self.counts.entry(what).or_default() += count;
         }
+        for (place, count) in &outcome.history.deaths {
+            *self.deaths.entry(place.clone()).or_default() += count;
+        }
         let last =
             outcome.history.story.lines.last().and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
         self.hours += last.unwrap_or(0.0) / 3_600.0;
@@ -268,6 +272,7 @@ impl Totals {
         for (what, count) in &self.counts {
             println!("  {count:>10}  {what}");
         }
+        self.report_deaths();
         let reached = faults::reached();
         let met: Vec<String> = ROWS
             .iter()
@@ -281,6 +286,23 @@ impl Totals {
             ROWS.len(),
             met.join(", ")
         );
+    }
+}
+
+impl Totals {
+    /// Where tasks died on their way: what had been committed, called and mailed by then.
+    fn report_deaths(&self) {
+        println!("places at which a task died: {}", self.deaths.len());
+        for what in
+            ["sign-up", "checkout", "webhook", "inbox", "outbox", "effects", "sweep", "start", "another request"]
+        {
+            let of_this = self.deaths.iter().filter_map(|(place, count)| Some((place.strip_prefix(what)?, count)));
+            let told: Vec<String> =
+                of_this.map(|(place, count)| format!("{} ({count})", place.trim_start_matches(", "))).collect();
+            if !told.is_empty() {
+                println!("  {what}: {}", told.join("; "));
+            }
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use counterfoil::clock::Clock;
 use counterfoil::config::Config;
 use counterfoil::db::Db;
 use counterfoil::mail::Mailer;
-use counterfoil::simulation::{Life, own_by};
+use counterfoil::simulation::{Life, Progress, own_by, progress};
 use counterfoil::telemetry;
 use counterfoil::web::{self, WebOptions, WebState};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::world::World;
@@ -38,14 +39,14 @@ pub struct Replicas {
     db: Db,
     config: Config,
     places: Mutex<Vec<Option<Running>>>,
-    /// Seconds between two rounds of a worker.
-    pace: Mutex<u64>,
+    /// Seconds between two rounds of a worker. Whoever rests hears of a change.
+    pace: watch::Sender<u64>,
 }
 
 impl Replicas {
     pub fn new(world: &Arc<World>, db: Db, config: Config) -> Arc<Self> {
         let places = (0..world.swarm.replicas).map(|_| None).collect();
-        Arc::new(Self { world: Arc::clone(world), db, config, places: Mutex::new(places), pace: Mutex::new(2) })
+        Arc::new(Self { world: Arc::clone(world), db, config, places: Mutex::new(places), pace: watch::Sender::new(2) })
     }
 
     /// Keeps every replica running: one that has died is started again after a while.
@@ -67,9 +68,9 @@ impl Replicas {
         let skew = self.world.swarm.skews.get(number).copied().unwrap_or(0);
         let life = Life::new(number, skew * 1_000_000);
         let (replicas, own) = (Arc::clone(self), Arc::clone(&life));
-        tokio::spawn(own_by(&life, async move { replicas.run(number, own).await }));
+        tokio::spawn(own_by(&life, Progress::of("start"), async move { replicas.run(number, own).await }));
         while !life.is_dead() {
-            tokio::time::sleep(Duration::from_millis(self.beat_millis() / 2)).await;
+            self.rest(Duration::from_millis(self.beat_millis() / 2)).await;
         }
         self.set(number, None);
     }
@@ -92,7 +93,7 @@ impl Replicas {
         let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
         self.set(number, Some(Running { life: Arc::clone(&life), app: app.clone(), router: web::router(state) }));
         let sweeping = (Arc::clone(&self), app.clone());
-        tokio::spawn(own_by(&life, async move { sweeping.0.sweep(sweeping.1).await }));
+        tokio::spawn(own_by(&life, Progress::of("sweep"), async move { sweeping.0.sweep(sweeping.1).await }));
         self.work(app).await;
     }
 
@@ -100,17 +101,21 @@ impl Replicas {
     async fn work(&self, app: App) {
         loop {
             // What a round cannot do comes back; what it says of that is in the rows.
-            let (inbox, effects) = (app.work_inbox().await, app.work_effects().await);
+            turn_to("inbox");
+            let inbox = app.work_inbox().await;
+            turn_to("effects");
+            let effects = app.work_effects().await;
+            turn_to("outbox");
             let mails = app.work_outbox(&Mailer::Simulated).await;
+            turn_to("nothing");
             let done = inbox.unwrap_or(0) + effects.unwrap_or(0) + mails.unwrap_or(0);
             if done == 0 {
-                let pause = self.pause(1_000);
                 tokio::select! {
                     biased;
                     () = app.signals.inbox.notified() => {}
                     () = app.signals.outbox.notified() => {}
                     () = app.signals.effects.notified() => {}
-                    () = tokio::time::sleep(pause) => {}
+                    () = self.pause(1_000) => {}
                 }
             }
         }
@@ -118,7 +123,7 @@ impl Replicas {
 
     async fn sweep(&self, app: App) {
         loop {
-            tokio::time::sleep(self.pause(60_000)).await;
+            self.pause(60_000).await;
             let older_than = app.now().plus_seconds(-SWEEP_AFTER_SECONDS);
             let results = [
                 app.sweep_open(older_than).await.err(),
@@ -137,19 +142,34 @@ impl Replicas {
     }
 
     /// A pause of the pace, spread, and at least `least` milliseconds long.
-    fn pause(&self, least: u64) -> Duration {
-        let millis = *self.pace.lock().unwrap_or_else(PoisonError::into_inner) * 1_000;
-        let millis = millis.max(least);
-        Duration::from_millis(self.world.draw(|dice| dice.between(millis / 2, millis * 3 / 2)))
+    async fn pause(&self, least: u64) {
+        let millis = (*self.pace.borrow() * 1_000).max(least);
+        let millis = self.world.draw(|dice| dice.between(millis / 2, millis * 3 / 2));
+        self.rest(Duration::from_millis(millis)).await;
+    }
+
+    /// Sleeps for so long, or until the pace changes.
+    async fn rest(&self, duration: Duration) {
+        let mut pace = self.pace.subscribe();
+        tokio::select! {
+            biased;
+            _changed = pace.changed() => {}
+            () = tokio::time::sleep(duration) => {}
+        }
+    }
+
+    /// Sleeps for so many beats of what surrounds the replicas.
+    pub async fn rest_beats(&self, beats: u64) {
+        self.rest(Duration::from_millis(self.beat_millis() * beats)).await;
     }
 
     pub fn set_pace(&self, seconds: u64) {
-        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = seconds;
+        self.pace.send_replace(seconds);
     }
 
     /// Milliseconds between two rounds of what surrounds the replicas.
     pub fn beat_millis(&self) -> u64 {
-        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) * 500
+        *self.pace.borrow() * 500
     }
 
     fn set(&self, number: usize, running: Option<Running>) {
@@ -182,7 +202,8 @@ impl Replicas {
         let chosen = alive[self.world.draw(|dice| dice.index(alive.len()))].clone();
         let (tell, told) = tokio::sync::oneshot::channel();
         let router = chosen.router.clone();
-        tokio::spawn(own_by(&chosen.life, async move {
+        let progress = Progress::of(name_of(request.uri().path()));
+        tokio::spawn(own_by(&chosen.life, progress, async move {
             let answer = router.oneshot(request).await.expect("a router never fails");
             let (parts, body) = answer.into_parts();
             let body = to_bytes(body, usize::MAX).await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -191,5 +212,22 @@ impl Replicas {
             let _gone = tell.send((parts.status.as_u16(), headers, body.unwrap_or_default()));
         }));
         tokio::time::timeout(PATIENCE, told).await.ok()?.ok()
+    }
+}
+
+/// Says what the running task does from now on.
+fn turn_to(what: &'static str) {
+    if let Some(progress) = progress() {
+        progress.turn_to(what);
+    }
+}
+
+/// What a request is for, as the list of deaths calls it.
+fn name_of(path: &str) -> &'static str {
+    match path {
+        "/api/webhooks/stripe" => "webhook",
+        "/api/subscriptions/checkout" => "checkout",
+        "/api/customers/signup" => "sign-up",
+        _ => "another request",
     }
 }

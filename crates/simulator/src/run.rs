@@ -32,6 +32,12 @@ const LIVES_MAX: Duration = Duration::from_secs(8 * 3_600);
 /// How long the mended world has until everything must be in order.
 const MENDED: Duration = Duration::from_secs(3 * 3_600);
 
+/// The least that it is given: an event that was lost for ever is found by the hourly reading of the log.
+const MENDED_LEAST: Duration = Duration::from_secs(75 * 60);
+
+/// How long it waits between two looks whether it is.
+const STEP: Duration = Duration::from_secs(600);
+
 /// What came of a seed.
 #[derive(Debug)]
 pub struct Outcome {
@@ -210,21 +216,19 @@ fn configure(folder: &std::path::Path) -> anyhow::Result<Config> {
 /// Everything that goes on beside the users.
 fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
     let pace = Arc::clone(replicas);
-    let beat: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || pace.beat_millis());
-    let pace = Arc::clone(replicas);
     let slow_down: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || (pace.beat_millis() / 1_000).max(1));
     let (w, r) = (|| Arc::clone(world), || Arc::clone(replicas));
-    tokio::spawn(trouble::deliver(w(), r(), Arc::clone(&beat)));
+    tokio::spawn(trouble::deliver(w(), r()));
     tokio::spawn(trouble::kill(w(), r(), Arc::clone(&slow_down)));
     tokio::spawn(trouble::stop(w(), r(), slow_down));
     tokio::spawn(trouble::forge(w(), r()));
-    tokio::spawn(trouble::observe(w(), r(), beat));
+    tokio::spawn(trouble::observe(w(), r()));
 }
 
 async fn live(seed: u64, world: &Arc<World>, replicas: &Arc<Replicas>) -> anyhow::Result<Vec<User>> {
     let lives: Vec<_> =
         (0..world.swarm.users).map(|number| tokio::spawn(User::new(seed, number, world, replicas).live())).collect();
-    if world.swarm.outage_hours > 0 {
+    if world.swarm.outage_hours > 0 && !world.swarm.outage_at_creation {
         let seconds = world.draw(|dice| dice.between(1, 120));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         world.begin_outage(world.swarm.outage_hours);
@@ -239,7 +243,7 @@ async fn live(seed: u64, world: &Arc<World>, replicas: &Arc<Replicas>) -> anyhow
 /// What follows by time alone: an outage ends, subscriptions are renewed, licences run out.
 async fn pass_time(world: &World, replicas: &Replicas) {
     if world.is_outage() {
-        replicas.set_pace(900);
+        replicas.set_pace(1_800);
         while world.is_outage() {
             tokio::time::sleep(Duration::from_secs(900)).await;
         }
@@ -248,7 +252,7 @@ async fn pass_time(world: &World, replicas: &Replicas) {
     }
     if world.swarm.days_after > 0 {
         world.tell(format_args!("{} days pass", world.swarm.days_after));
-        replicas.set_pace(8 * 3_600);
+        replicas.set_pace(20 * 3_600);
         tokio::time::sleep(Duration::from_secs(world.swarm.days_after * 86_400)).await;
         replicas.set_pace(2);
         tokio::time::sleep(Duration::from_secs(120)).await;
@@ -261,7 +265,12 @@ async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) ->
         life.go_on();
     }
     replicas.set_pace(240);
-    tokio::time::sleep(MENDED).await;
+    tokio::time::sleep(MENDED_LEAST).await;
+    let mut waited = MENDED_LEAST;
+    while waited < MENDED && !is_settled(world, replicas).await {
+        tokio::time::sleep(STEP).await;
+        waited += STEP;
+    }
     replicas.set_pace(2);
     let mut people = Vec::new();
     for user in users {
@@ -270,6 +279,15 @@ async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) ->
     // Whoever has just logged in may have caused a look.
     tokio::time::sleep(Duration::from_secs(120)).await;
     Ok(people)
+}
+
+/// Whether nothing is owed any more, so that waiting longer would show nothing else.
+async fn is_settled(world: &World, replicas: &Replicas) -> bool {
+    let Some(app) = replicas.any_app() else { return false };
+    let sql = "select (select count(*) from webhook_inbox where state = 'pending') \
+               + (select count(*) from outbox where state = 'pending') as owed";
+    let owed: Option<i64> = app.db.query(sql).one().await.ok().and_then(|row| row.get("owed").ok());
+    owed == Some(0) && world.sandbox().undelivered() == 0
 }
 
 /// The machine's clock, for how long a seed took; nothing in the story reads it.

@@ -66,6 +66,8 @@ pub struct Swarm {
     pub priorities: bool,
     /// Hours for which Stripe answers nobody, beginning in the middle; 0 for none.
     pub outage_hours: u64,
+    /// Whether that begins at the worst moment: a customer was made, and the answer is lost with everything that follows.
+    pub outage_at_creation: bool,
     /// Days that pass after the users' deeds, with renewals in them.
     pub days_after: u64,
 }
@@ -107,6 +109,7 @@ impl Swarm {
             delivery_shuffled: false,
             priorities: false,
             outage_hours: 0,
+            outage_at_creation: false,
             days_after: 0,
         };
         swarm.draw_rest(dice);
@@ -130,7 +133,8 @@ impl Swarm {
         self.late_seconds = [5, 60, 3_600, 259_000][dice.index(4)];
         self.delivery_shuffled = dice.percent(50);
         self.priorities = dice.percent(25);
-        self.outage_hours = if dice.percent(6) { dice.between(18, 30) } else { 0 };
+        self.outage_hours = if dice.percent(8) { dice.between(18, 30) } else { 0 };
+        self.outage_at_creation = self.outage_hours > 0 && dice.percent(70);
         self.days_after = if dice.percent(25) { dice.between(1, 70) } else { 0 };
     }
 

@@ -17,7 +17,7 @@ use crate::world::World;
 const ROUND: usize = 40;
 
 /// Delivers what Stripe wants to tell us, as badly as the world wants it.
-pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>, beat: Arc<dyn Fn() -> u64 + Send + Sync>) {
+pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>) {
     let mut late: BTreeMap<String, i64> = BTreeMap::new();
     loop {
         world.sandbox().catch_up();
@@ -28,7 +28,7 @@ pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>, beat: Arc<dyn F
         for event in due {
             send(&world, &replicas, &mut late, &event).await;
         }
-        tokio::time::sleep(Duration::from_millis(beat())).await;
+        replicas.rest_beats(1).await;
     }
 }
 
@@ -157,9 +157,9 @@ async fn pause(world: &World, mean_seconds: u64) {
 }
 
 /// Looks at the book of subscriptions from time to time.
-pub async fn observe(world: Arc<World>, replicas: Arc<Replicas>, beat: Arc<dyn Fn() -> u64 + Send + Sync>) {
+pub async fn observe(world: Arc<World>, replicas: Arc<Replicas>) {
     loop {
-        tokio::time::sleep(Duration::from_millis(beat() * 5)).await;
+        replicas.rest_beats(5).await;
         let Some(app) = replicas.any_app() else { continue };
         let sql = "select customer_id, stripe_subscription_id, status, \
                    cast(current_period_ends_at as text) as period_ends_at from subscriptions order by customer_id";

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use counterfoil::db::DbError;
 use counterfoil::mail::MailError;
-use counterfoil::simulation::{self as simulation, Boxed, Fate, SentLetter, Step, StripeAnswer, StripeCall};
+use counterfoil::simulation::{self as simulation, Boxed, Fate, Progress, SentLetter, Step, StripeAnswer, StripeCall};
 use counterfoil_stripe_sandbox::Sandbox;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -32,12 +33,14 @@ pub struct World {
     /// What goes wrong on the ways.
     faults: Mutex<Dice>,
     sandbox: OnceLock<Sandbox>,
+    /// The sandbox's way in, which is made once and cloned cheaply.
+    way_in: OnceLock<Router>,
     driver: Handle,
     begun: OnceLock<Instant>,
     healed: AtomicBool,
     outage_until: AtomicI64,
     held: AtomicI64,
-    /// Transactions until somebody dies in the middle of one; 0 where nobody does.
+    /// Uses of the database so far.
     pub steps: AtomicU64,
     /// Whether the story is told aloud while it happens.
     aloud: bool,
@@ -51,6 +54,7 @@ impl World {
             chance: Mutex::new(Dice::new(seed, "chance")),
             faults: Mutex::new(Dice::new(seed, "faults")),
             sandbox: OnceLock::new(),
+            way_in: OnceLock::new(),
             driver,
             begun: OnceLock::new(),
             healed: AtomicBool::new(false),
@@ -178,8 +182,13 @@ impl World {
             self.ask_sandbox("POST", "/_sandbox/faults", None, r#"{"store_error":{"times":1}}"#).await;
         }
         let answer = self.ask_sandbox(&call.method, &call.target, call.idempotency_key.as_deref(), &call.body).await;
+        get_on(|progress| &progress.calls);
         let path = call.target.split('?').next().unwrap_or_default();
         self.tell(format_args!("replica {who} calls Stripe: {} {path} -> {}", call.method, answer.status));
+        if self.is_worst_moment(&call, &answer) {
+            self.begin_outage(swarm.outage_hours);
+            tokio::time::sleep(NEVER).await;
+        }
         if self.strikes(swarm.dies_at_stripe) {
             self.kill_current("died after a call to Stripe");
             std::future::pending::<()>().await;
@@ -194,6 +203,13 @@ impl World {
             tokio::time::sleep(Duration::from_millis(slow)).await;
         }
         Ok(answer)
+    }
+
+    /// Whether the outage that this world has begins now.
+    fn is_worst_moment(&self, call: &StripeCall, answer: &StripeAnswer) -> bool {
+        let made = call.method == "POST" && call.target == "/v1/customers" && answer.status == 200;
+        let first = !self.is_healed() && self.outage_until.load(Ordering::SeqCst) == 0;
+        made && first && self.swarm.outage_at_creation
     }
 
     /// An answer that Stripe gives without doing anything.
@@ -231,7 +247,8 @@ impl World {
             request = request.header("idempotency-key", key);
         }
         let request = request.body(Body::from(body.to_owned())).expect("our calls are well formed");
-        let answer = self.sandbox().router().oneshot(request).await.expect("a router never fails");
+        let way_in = self.way_in.get_or_init(|| self.sandbox().router()).clone();
+        let answer = way_in.oneshot(request).await.expect("a router never fails");
         let (parts, body) = answer.into_parts();
         let headers = parts
             .headers
@@ -253,6 +270,7 @@ impl World {
         let SentLetter { recipient, subject, body_text, message_id } = letter;
         self.history().mails.push(Mail { recipient, subject, body_text, message_id });
         self.count("mails");
+        get_on(|progress| &progress.mails);
         if self.strikes(self.swarm.mail_taken_unsaid) {
             self.count("the mail server took a mail and did not say so");
             tokio::time::sleep(NEVER).await;
@@ -267,12 +285,19 @@ impl World {
     }
 }
 
+/// The task that runs has come one step further.
+fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
+    if let Some(progress) = simulation::progress() {
+        counter(&progress).fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 fn refusal(status: u16, body: &str) -> StripeAnswer {
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     StripeAnswer { status, headers, body: body.as_bytes().to_vec() }
 }
 
-/// What the application is given: the world, shared.
+/// What the application is given.
 pub struct Surroundings(pub Arc<World>);
 
 impl simulation::World for Surroundings {
@@ -308,14 +333,15 @@ impl simulation::World for Surroundings {
             return Fate::Die;
         }
         let swarm = &world.swarm;
-        if matches!(step, Step::Commit | Step::Single) && world.strikes(swarm.dies_at_database * 2) {
+        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
             world.count("died after a commit");
             world.tell(format_args!("replica {} dies (after a commit)", life.replica));
+            get_on(|progress| &progress.commits);
             return Fate::DieAfter;
         }
         if world.strikes(swarm.dies_at_database) {
             let why = match step {
-                Step::Begin | Step::Single => "died before a transaction",
+                Step::Begin | Step::Single | Step::Write => "died before a transaction",
                 Step::Statement => "died inside a transaction",
                 Step::Commit => "died before a commit",
             };
@@ -330,11 +356,18 @@ impl simulation::World for Surroundings {
             world.count("the database was not available");
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
-        if matches!(step, Step::Commit | Step::Single) && world.strikes(swarm.commit_answer_lost) {
+        if matches!(step, Step::Commit | Step::Single | Step::Write) {
+            get_on(|progress| &progress.commits);
+        }
+        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
             world.count("the answer to a commit was lost");
             return Fate::LoseAnswer;
         }
         Fate::Go
+    }
+
+    fn died(&self, at: &Progress) {
+        *self.0.history().deaths.entry(at.to_string()).or_default() += 1;
     }
 
     fn hold(&self, change: i64) {

@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { guardPasswords } from './logs.mjs';
 import { ROOT } from './processes.mjs';
 import { watch } from './tap.mjs';
 
@@ -41,6 +42,7 @@ export async function newVisitor(t, browser, server, { scripts = true } = {}) {
   });
   context.on('request', (request) => {
     const { hostname, protocol } = new URL(request.url());
+    if (request.method() === 'POST') guardPasswords(Object.fromEntries(new URLSearchParams(request.postData() ?? '')));
     if (protocol !== 'data:' && !['127.0.0.1', 'localhost'].includes(hostname)) complaints.push(`a request to ${hostname}`);
   });
   page.on('response', async (response) => {

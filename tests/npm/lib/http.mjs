@@ -1,5 +1,6 @@
 // A small HTTP client for our own API. Every answer it sees goes through the tap.
 
+import { guardPasswords } from './logs.mjs';
 import { watch } from './tap.mjs';
 
 export class Answer {
@@ -45,6 +46,7 @@ export class Api {
     const all = { ...headers };
     if (this.token) all.authorization = `Bearer ${this.token}`;
     if (json !== undefined) all['content-type'] = 'application/json';
+    guardPasswords(json);
     const response = await fetch(new URL(path, this.base), {
       method,
       headers: all,

@@ -8,13 +8,15 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { keepLog } from './logs.mjs';
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 export const BINARY = process.env.COUNTERFOIL_TEST_BINARY ?? join(ROOT, 'target/debug/counterfoil');
 
 const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 10_000;
-const LOG_CHARS_MAX = 200_000;
+// Commands whose output is a log; what others print is meant for an operator's eyes.
+const SERVICES = new Set([undefined, 'serve', 'sandbox']);
 
 /** A port that was free a moment ago, on loopback. */
 export function freePort() {
@@ -72,9 +74,10 @@ export class Process {
     this.name = name;
     this.log = '';
     this.exit = null;
+    if (SERVICES.has(args[0])) keepLog(this);
     this.child = spawn(BINARY, args, { env: cleanEnvironment(env), cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text) => { this.log = (this.log + text).slice(-LOG_CHARS_MAX); });
+      stream.setEncoding('utf8').on('data', (text) => { this.log += text; });
     }
     /** All that it printed has arrived in `log`. */
     this.closed = new Promise((done) => this.child.once('close', done));

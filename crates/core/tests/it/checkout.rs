@@ -40,6 +40,20 @@ fn what_cannot_be_bought_is_refused_with_what_can() {
 }
 
 #[test]
+fn what_there_is_instead_is_named_once_each_in_the_order_of_the_catalog() {
+    let refused = |interval, asked| {
+        let currency = Currency { asked: Some(asked), locked: None };
+        choose_price(&in_three_currencies(), &PlanCode::new("professional"), interval, currency).unwrap_err()
+    };
+    let known = |codes: &[&str]| codes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (interval, expected) in [(None, known(&["EUR", "USD", "GBP"])), (Some(Interval::Year), known(&["USD", "EUR"]))]
+    {
+        let Refusal::CurrencyUnavailable { known, .. } = refused(interval, "chf") else { panic!("{interval:?}") };
+        assert_eq!(known, expected);
+    }
+}
+
+#[test]
 fn a_refusal_repeats_only_the_beginning_of_what_was_asked() {
     let Err(Refusal::PlanUnknown { asked, .. }) = choose(&"é".repeat(10_000), None) else { panic!("it passed") };
     assert_eq!(asked, "é".repeat(64));
@@ -61,7 +75,7 @@ fn only_a_live_subscription_is_in_the_way_of_another() {
 type Row = (&'static str, Option<Interval>, Option<&'static str>, Option<&'static str>, String);
 
 /// `professional` in three currencies, the yearly one not in pounds; `abroad` in dollars only.
-fn choose_in(plan_code: &str, interval: Option<Interval>, asked: Option<&str>, locked: Option<&str>) -> String {
+fn in_three_currencies() -> Catalog {
     let price = |id: &str, interval, currency: &str| Price {
         interval,
         currency: currency.to_owned(),
@@ -77,8 +91,11 @@ fn choose_in(plan_code: &str, interval: Option<Interval>, asked: Option<&str>, l
     ];
     let abroad = vec![price("a_usd", Interval::Month, "usd")];
     let plans = vec![plan("trial", 14, 0, vec![]), plan("professional", 0, 7, prices), plan("abroad", 0, 7, abroad)];
-    let catalog = Catalog::new(plans).expect("a catalogue");
-    match choose_price(&catalog, &PlanCode::new(plan_code), interval, Currency { asked, locked }) {
+    Catalog::new(plans).expect("a catalogue")
+}
+
+fn choose_in(plan_code: &str, interval: Option<Interval>, asked: Option<&str>, locked: Option<&str>) -> String {
+    match choose_price(&in_three_currencies(), &PlanCode::new(plan_code), interval, Currency { asked, locked }) {
         Ok((_, price)) => price.stripe_price.clone(),
         Err(refusal) => refusal.to_string(),
     }
@@ -179,6 +196,7 @@ fn an_open_session_is_as_good_while_it_gives_the_customers_trial() {
     assert!(fits(Some(rounded), 15, day(15).plus_seconds(-1)), "and is not rounded up anew");
     assert!(!fits(Some(rounded), 15, day(15)), "the trial is over, and none is given any more");
     assert!(!fits(Some(day(15)), 22, day(5)), "it was extended");
+    assert!(!fits(Some(day(15).plus_seconds(-1)), 15, day(5)), "a second short of what is left");
     assert!(!fits(None, 15, day(5)), "one without a trial");
     assert!(fits(None, 15, day(15)), "which is right once it is over");
     let far = carried_trial(CheckoutTrial::Carry, &trial_until(3000), day(1));

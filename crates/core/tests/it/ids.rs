@@ -1,5 +1,5 @@
 use counterfoil_core::{
-    ActivationId, ApiKeyId, AttemptId, CustomerId, EffectId, IdempotencyKey, InstanceId, LicenseId,
+    ActivationId, ApiKeyId, AttemptId, CustomerId, EffectId, IdempotencyKey, InstanceId, LicenseId, SessionId,
 };
 use proptest::prelude::*;
 
@@ -45,8 +45,9 @@ fn each_kind_of_id_has_its_own_prefix_and_refuses_the_others() {
         EffectId::PREFIX,
         ApiKeyId::PREFIX,
         ActivationId::PREFIX,
+        SessionId::PREFIX,
     ];
-    assert_eq!(prefixes, ["cust_", "lic_", "att_", "inst_", "eff_", "key_", "act_"]);
+    assert_eq!(prefixes, ["cust_", "lic_", "att_", "inst_", "eff_", "key_", "act_", "ses_"]);
     for prefix in prefixes {
         let text = format!("{prefix}{DIGITS}");
         assert_eq!(text.parse::<CustomerId>().is_ok(), prefix == "cust_");

@@ -51,6 +51,11 @@ fn the_table_of_next_steps() {
 }
 
 #[test]
+fn within_the_window_an_outage_of_half_a_day_needs_no_search() {
+    const { assert!(WINDOW_SECONDS >= 12 * 3600) };
+}
+
+#[test]
 fn the_window_ends_well_before_the_provider_forgets_a_key() {
     const { assert!(WINDOW_SECONDS + SETTLE_SECONDS < 24 * 3600 - 3 * 3600) };
 }

@@ -2,6 +2,7 @@
 
 mod checkout;
 mod comparison;
+mod device;
 mod email;
 mod entitlement;
 mod ids;

@@ -73,6 +73,32 @@ fn periods_are_counted_from_the_first_day() {
 }
 
 #[test]
+fn periods_become_longer_with_the_month_for_which_that_is_planned() {
+    let mut account = agreed("2026-01-31", Interval::Month).pay(1);
+    let plan = PlanCode::new("professional");
+    account.agreement.planned = Some(Planned { from_month: 3, plan, interval: Interval::Year });
+    assert_eq!(account.next_months(2), Some((1, 3)));
+    assert_eq!(account.next_months(4), Some((1, 3 + 24)));
+    assert_eq!(account.running_months(at("2026-03-01")), 2);
+    assert_eq!(account.running_months(at("2026-05-01")), 3 + 12);
+}
+
+#[test]
+fn an_agreement_is_paid_for_a_hundred_years_ahead_and_no_further() {
+    let (months, years) = (agreed("2026-01-31", Interval::Month), agreed("2026-01-31", Interval::Year));
+    assert_eq!(months.next_months(MONTHS_MAX), Some((0, MONTHS_MAX)));
+    assert_eq!(years.next_months(MONTHS_MAX / 12), Some((0, MONTHS_MAX)));
+    let uneven = months.clone().pay(1);
+    let planned = Planned { from_month: 1, plan: PlanCode::new("professional"), interval: Interval::Year };
+    let uneven = Account { agreement: Agreement { planned: Some(planned), ..uneven.agreement }, ..uneven };
+    assert_eq!(uneven.next_months(MONTHS_MAX / 12 - 1), Some((1, MONTHS_MAX - 11)));
+    assert_eq!(uneven.next_months(MONTHS_MAX / 12), None, "a year that reaches a month too far");
+    let full = months.pay(MONTHS_MAX);
+    assert_eq!(full.next_months(1), None);
+    assert_eq!(full.running_months(at("2126-06-01")), MONTHS_MAX, "no period runs beyond it");
+}
+
+#[test]
 fn it_is_active_while_it_is_paid_and_overdue_afterwards() {
     let account = agreed("2026-01-31", Interval::Month);
     assert_eq!(account.facts(at("2026-01-30")), None, "before its first day there is nothing");
@@ -227,6 +253,16 @@ fn a_live_subscription_anywhere_beats_an_ended_one_elsewhere() {
     let over = provided("manual_1", Standing::Canceled { ended_at: day(5) });
     let next = judged(&over, &[stripe(false, vec![live("sub_2")]), by_hand(false, vec![ended("manual_1")])]);
     assert_eq!((governing_id(&next), next.attention), ("sub_2", None));
+}
+
+#[test]
+fn what_a_deleted_customer_had_is_over_from_now_on_and_what_was_over_stays_as_it_was() {
+    let before = [ended("sub_1"), facts_of("sub_2", ProviderStatus::IncompleteExpired)];
+    let after =
+        |deleted| merge(&[stripe(deleted, [before.to_vec(), vec![live("sub_3")]].concat())], day(10)).subscriptions;
+    let closed = SubscriptionFacts { status: ProviderStatus::Canceled, ended_at: Some(day(10)), ..live("sub_3") };
+    assert_eq!(after(true), [before.to_vec(), vec![closed]].concat());
+    assert_eq!(after(false), [before.to_vec(), vec![live("sub_3")]].concat());
 }
 
 #[test]

@@ -19,9 +19,15 @@ fn lengths_count_characters_and_nothing_is_cut() {
 
 #[test]
 fn there_are_no_rules_of_composition() {
-    for text in
-        ["SecurePass123", "three random words", "        a b c", "пароль-длинный", "1qaz7 2wsx", "ab\u{0}cdefgh"]
-    {
+    for text in [
+        "SecurePass123",
+        "three random words",
+        "        a b c",
+        "пароль-длинный",
+        "1qaz7 2wsx",
+        "ab\u{0}cdefgh",
+        "xqzxqzxq",
+    ] {
         assert_eq!(choose(text).unwrap().expose(), text, "spaces and all");
     }
 }

@@ -62,6 +62,20 @@ fn intervals_are_read_as_people_write_them() {
 }
 
 #[test]
+fn an_interval_in_json_is_a_word_and_nothing_else() {
+    for interval in [Interval::Month, Interval::Year] {
+        let text = serde_json::to_string(&interval).unwrap();
+        assert_eq!(text, format!("\"{}\"", interval.as_str()));
+        assert_eq!(serde_json::from_str::<Interval>(&text).unwrap(), interval);
+    }
+    for text in [r#"{"month":null}"#, r#""monthly""#, r#""Month""#, "0", "null", "[\"month\"]"] {
+        assert!(serde_json::from_str::<Interval>(text).is_err(), "{text}");
+    }
+    let error = serde_json::from_str::<Interval>("\"week\"").unwrap_err().to_string();
+    assert!(error.contains("`week`") && error.contains("`month` or `year`"), "{error}");
+}
+
+#[test]
 fn codes_are_short_plain_words() {
     for code in ["", "Starter", "star ter", "stärter", "starter\n", &"x".repeat(65)] {
         let said = refusal(|plan| plan.code = PlanCode::new(code));
@@ -109,6 +123,21 @@ fn a_catalogue_says_which_plan_breaks_which_rule() {
     for text in ["", "EUR", "euro", "e1r", "é€"] {
         assert_eq!(refusal(currency(text)), format!("`{text}` in the plan `starter` is no currency: write `eur`"));
     }
+}
+
+#[test]
+fn what_stands_at_a_bound_is_allowed() {
+    let of = |n: u8| Price {
+        currency: format!("e{}{}", char::from(b'a' + n / 2 / 26), char::from(b'a' + n / 2 % 26)),
+        amount: 0,
+        ..price(&format!("{n:p>255}"), if n % 2 == 0 { Interval::Month } else { Interval::Year })
+    };
+    let largest = Plan {
+        features: vec!["x".into(); 200],
+        limits: (0..200).map(|n| (n.to_string(), n)).collect(),
+        ..plan("largest", 0, 3650, (0..50).map(of).collect())
+    };
+    assert_eq!(Catalog::new(vec![plan("trial", 3650, 0, vec![]), largest]).err(), None);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use counterfoil_core::{Catalog, ExternalSubscriptionId, Interval, PlanCode, Pric
 
 use crate::support::{ACTIVE, day, facts_of, listed, plan, provided, trial_until};
 
-/// `starter` 19 or 190, `professional` 49 or 490, `team` yearly only, `abroad` in another currency.
+/// `starter` 19 or 190, `professional` 49 or 490, `team` yearly only, `studio` 60 or 500 and
+/// next to nothing in another currency, `abroad` in another currency.
 fn shop() -> Catalog {
     let price = |id: &str, interval, currency: &str, amount| Price {
         interval,
@@ -32,6 +33,16 @@ fn shop() -> Catalog {
             ],
         ),
         plan("team", 0, 7, vec![price("t_y", Interval::Year, "eur", 99_000)]),
+        plan(
+            "studio",
+            0,
+            7,
+            vec![
+                price("st_m_usd", Interval::Month, "usd", 100),
+                price("st_m", Interval::Month, "eur", 6000),
+                price("st_y", Interval::Year, "eur", 50_000),
+            ],
+        ),
         plan("abroad", 0, 7, vec![price("a_m", Interval::Month, "usd", 9900)]),
     ])
     .expect("a catalogue")
@@ -68,6 +79,9 @@ fn more_comes_now_and_less_at_the_end_of_the_period() {
         ("s_y", "professional", Some(Month), "now p_m"),
         ("p_m", "starter", Some(Year), "later s_y"),
         ("p_y", "starter", Some(Month), "later s_m"),
+        // A year of the better plan costs less than twelve months of this one, and is more all the same.
+        ("p_m", "studio", Some(Year), "now st_y"),
+        ("st_y", "professional", Some(Month), "later p_m"),
         // The plan has no such interval, and none was asked for.
         ("p_m", "team", None, "now t_y"),
         ("t_y", "starter", None, "later s_y"),

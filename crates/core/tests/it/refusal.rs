@@ -59,6 +59,7 @@ fn all() -> Vec<Refusal> {
         Refusal::LicenseNotValid { why: "expired" },
         Refusal::ActivationLimitReached { limit: 3 },
         Refusal::ActivationUnknown,
+        Refusal::SessionUnknown,
         Refusal::LicenseKeyCompromised,
         Refusal::SigningKeyUnknown,
         Refusal::SigningKeyState { state: "retired", advice: "nothing brings a key back; generate another one" },
@@ -129,10 +130,11 @@ const fn place(refusal: &Refusal) -> usize {
         Refusal::LicenseNotValid { .. } => 50,
         Refusal::ActivationLimitReached { .. } => 51,
         Refusal::ActivationUnknown => 52,
+        Refusal::SessionUnknown => 53,
     }
 }
 
-const VARIANTS: usize = 53;
+const VARIANTS: usize = 54;
 
 #[test]
 fn codes_are_unique_plain_words() {

@@ -126,3 +126,20 @@ fn words_and_liveness_of_all_standings() {
     }
     assert!(!trial_until(15).is_live_at_provider());
 }
+
+#[test]
+fn what_governs_says_who_is_paid_and_what_became_of_the_money() {
+    let table = [
+        (trial_until(15), false, Money::Kept),
+        (provided("sub_1", ACTIVE), false, Money::Kept),
+        (provided("manual_subscription_1", ACTIVE), true, Money::Kept),
+    ];
+    for (subscription, is_manual, money) in table {
+        assert_eq!((subscription.is_manual(), subscription.money()), (is_manual, money), "{subscription:?}");
+    }
+    let mut refunded = provided("sub_1", ACTIVE);
+    if let State::Provided(provided) = &mut refunded.state {
+        provided.money = Money::Refunded;
+    }
+    assert_eq!(refunded.money(), Money::Refunded);
+}

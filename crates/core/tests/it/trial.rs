@@ -99,6 +99,14 @@ fn an_extension_counts_from_the_end_or_from_now() {
         assert_eq!(field(of(15, Extension::Until(until))), Some("until"), "{until}");
     }
     assert_eq!(field(of(5, Extension::Until(day(10)))), Some("until"), "now is no later than now");
+    for days in [0, 366] {
+        let refused = of(15, Extension::Days(days)).unwrap_err();
+        assert_eq!(
+            refused,
+            Refusal::InvalidField { field: "days", reason: "give 1 to 365 days" },
+            "it says what may be given"
+        );
+    }
 }
 
 #[test]
@@ -117,6 +125,8 @@ fn what_was_paid_for_is_not_made_a_trial_again() {
         for by in [Extension::Days(7), Extension::Until(day(30))] {
             let refused = extend(&provided("x", standing), by, day(10)).unwrap_err();
             assert_eq!(refused.code(), "trial_not_extendable", "{standing:?}");
+            let told = refused.to_string();
+            assert_eq!(told.contains("subscription runs"), standing.is_live(), "{standing:?}: {told}");
         }
     }
 }

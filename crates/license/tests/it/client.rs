@@ -20,6 +20,8 @@ use crate::forge::{DAY, ISSUED, PRODUCT, claims, key};
 struct Site {
     pages: BTreeMap<String, (u16, String)>,
     asked: Vec<String>,
+    /// Of those, the ones that came with an entity tag.
+    shown: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -64,7 +66,11 @@ impl Server {
                     "\"{:x}\"",
                     Sha256::digest(&body)[0..8].iter().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte))
                 );
-                let known = header("if-none-match").is_some_and(|known| known == etag);
+                let tag = header("if-none-match");
+                if tag.is_some() {
+                    site.shown.push(path.to_owned());
+                }
+                let known = tag.is_some_and(|tag| tag == etag);
                 let (status, body) = if known { (304, String::new()) } else { (status, body) };
                 let answer = format!(
                     "HTTP/1.1 {status} X\r\netag: {etag}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
@@ -85,16 +91,25 @@ impl Server {
         std::mem::take(&mut self.site.lock().unwrap().asked)
     }
 
+    /// What was asked for with an entity tag since the last time.
+    fn shown(&self) -> Vec<String> {
+        std::mem::take(&mut self.site.lock().unwrap().shown)
+    }
+
     fn put_license(&self, claims: &Claims) {
         self.put("/api/licenses/refresh", 200, json!({"token": key().sign(claims)}).to_string());
     }
 
     fn put_list(&self, status: Status, issued_at: i64) {
+        self.put_list_at("/status/1", status, issued_at);
+    }
+
+    fn put_list_at(&self, path: &str, status: Status, issued_at: i64) {
         let mut entries = StatusEntries::new(4);
         entries.set(1, status);
-        let uri = format!("{}/status/1", self.url);
+        let uri = format!("{}{path}", self.url);
         let list = StatusList { uri, issued_at, expires_at: issued_at + DAY, ttl_seconds: Some(3600), entries };
-        self.put("/status/1", 200, key().sign_status_list(&list));
+        self.put(path, 200, key().sign_status_list(&list));
     }
 
     fn claims(&self, ver: i64) -> Claims {
@@ -150,13 +165,45 @@ fn an_upgrade_and_a_refund_reach_the_product() {
 }
 
 #[test]
-fn an_outage_changes_nothing_and_is_asked_less_and_less() {
+fn what_has_not_changed_is_not_sent_again_and_a_tag_is_shown_only_where_it_is_from() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let mut client = server.client(folder.path());
+    server.put_list(Status::Valid, ISSUED);
+    server.put_list_at("/status/2", Status::Valid, ISSUED);
     _ = client.install(&key().sign(&server.claims(1)), ISSUED).unwrap();
+    assert_eq!(client.refresh_if_due(ISSUED).unwrap(), Refreshed::UpToDate);
+    assert_eq!(server.shown(), Vec::<String>::new(), "nothing is known yet");
+    assert_eq!(client.refresh_if_due(ISSUED + DAY / 2).unwrap(), Refreshed::UpToDate);
+    assert_eq!(server.shown(), ["/.well-known/jwks.json", "/status/1"]);
+
+    let status_list = Some(StatusReference { idx: 1, uri: format!("{}/status/2", server.url) });
+    let elsewhere = key().sign(&Claims { status_list, ..server.claims(2) });
+    _ = client.install(&elsewhere, ISSUED + DAY / 2).unwrap();
+    _ = server.asked();
+    assert_eq!(client.refresh_if_due(ISSUED + DAY / 2).unwrap(), Refreshed::UpToDate);
+    assert_eq!(server.asked(), ["/.well-known/jwks.json", "/status/2"]);
+    assert_eq!(server.shown(), ["/.well-known/jwks.json"], "the tag of one list says nothing about another");
+}
+
+#[test]
+fn a_clock_that_was_ahead_is_forgiven_when_the_user_says_so() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let mut client = server.client(folder.path());
+    server.put_list(Status::Valid, ISSUED);
+    _ = client.install(&key().sign(&server.claims(1)), ISSUED).unwrap();
+    _ = client.refresh_if_due(ISSUED + 20 * DAY);
+    assert_eq!(client.current(ISSUED + DAY).state, State::ClockBehind);
+    client.forget_time_seen(ISSUED + DAY).unwrap();
+    assert_ne!(client.current(ISSUED + DAY).state, State::ClockBehind);
+    let again = server.client(folder.path());
+    assert_ne!(again.current(ISSUED + DAY).state, State::ClockBehind, "and stays so after a restart");
+}
+
+/// How long a product waits after each of so many failures, in steps of half a minute.
+fn waits(client: &mut Client, failures: usize) -> Vec<i64> {
     let mut now = ISSUED + 25 * DAY;
     let mut waits = Vec::new();
-    for _ in 0..14 {
+    for _ in 0..failures {
         assert!(matches!(client.refresh_if_due(now), Err(ClientError::Unreachable(_))), "the list is not there");
         let failed = now;
         while client.refresh_if_due(now).is_ok_and(|answer| answer == Refreshed::NotDue) {
@@ -166,10 +213,84 @@ fn an_outage_changes_nothing_and_is_asked_less_and_less() {
         assert_eq!(client.current(ISSUED + 25 * DAY).claims.unwrap().ver, 1);
         now += 2 * DAY;
     }
+    waits
+}
+
+#[test]
+fn a_long_license_is_fetched_like_a_short_one() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let mut client = server.client(folder.path());
+    let late = ISSUED + 25 * DAY;
+    server.put_list(Status::Valid, late);
+    let features: Vec<String> = (0..200).map(|number| format!("a_feature_with_a_long_name_{number}")).collect();
+    server.put_license(&Claims { features: features.clone(), ..server.claims(2) });
+    _ = client.install(&key().sign(&server.claims(1)), late).unwrap();
+    assert_eq!(client.refresh_if_due(late).unwrap(), Refreshed::NewLicense);
+    assert_eq!(client.current(late).claims.unwrap().features, features);
+}
+
+#[test]
+fn an_outage_changes_nothing_and_is_asked_less_and_less() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let mut client = server.client(folder.path());
+    _ = client.install(&key().sign(&server.claims(1)), ISSUED).unwrap();
+    let waits = waits(&mut client, 14);
     assert!(
         waits[0] <= 90 && *waits.last().unwrap() >= DAY / 2 && waits.iter().all(|wait| *wait <= DAY + 30),
         "{waits:?}"
     );
+}
+
+#[test]
+fn lists_are_asked_for_within_six_minutes_of_their_time_and_not_by_all_at_once() {
+    let server = Server::start();
+    server.put_list(Status::Valid, ISSUED);
+    let asked_after = |plan: u8| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = server.client(folder.path());
+        _ = client.install(&key().sign(&Claims { plan: plan.to_string(), ..server.claims(1) }), ISSUED).unwrap();
+        assert_eq!(client.refresh_if_due(ISSUED).unwrap(), Refreshed::UpToDate);
+        let not_due = |at: &i64| client.refresh_if_due(ISSUED + at).unwrap() == Refreshed::NotDue;
+        (3600 - 5..).step_by(5).take(100).take_while(not_due).last().expect("not before the hour")
+    };
+    let asked: Vec<i64> = (0..8).map(asked_after).collect();
+    assert!(asked.iter().all(|after| *after <= 3600 + 360), "{asked:?}");
+    assert!(asked.iter().any(|after| *after != asked[0]), "{asked:?}");
+}
+
+#[test]
+fn a_license_that_was_asked_for_is_not_asked_for_again_before_its_time() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let mut client = server.client(folder.path());
+    let late = ISSUED + 25 * DAY;
+    server.put_list(Status::Valid, late);
+    server.put_license(&server.claims(1));
+    _ = client.install(&key().sign(&server.claims(1)), late).unwrap();
+    assert_eq!(client.refresh_if_due(late).unwrap(), Refreshed::UpToDate, "the server has nothing newer");
+    assert!(server.asked().contains(&"/api/licenses/refresh".to_owned()));
+    let cache = std::fs::read_to_string(folder.path().join("counterfoil-license.json")).unwrap();
+    let cache: serde_json::Value = serde_json::from_str(&cache).unwrap();
+    let due_at = cache["license_due_at"].as_i64().unwrap();
+    assert!((late + DAY..=late + DAY + 3600).contains(&due_at));
+    for (now, expected) in [(late + DAY / 2, false), (due_at - 1, false), (due_at, true)] {
+        _ = client.refresh_if_due(now).unwrap();
+        let asked = server.asked();
+        assert_eq!(asked.contains(&"/api/licenses/refresh".to_owned()), expected, "{now}: {asked:?}");
+    }
+}
+
+#[test]
+fn after_an_outage_not_all_products_ask_in_the_same_minute() {
+    let server = Server::start();
+    let of = |plan: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = server.client(folder.path());
+        let token = key().sign(&Claims { plan: plan.to_owned(), ..server.claims(1) });
+        _ = client.install(&token, ISSUED).unwrap();
+        waits(&mut client, 8)
+    };
+    // Eight times the same draw, the last ones out of a hundred and more, does not happen.
+    assert_ne!(of("professional"), of("starter"));
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What a person sees of a license: its file, and its life as a list of phases.
 
-use counterfoil_license::{Claims, LicenseFile, Phase, State, state_at, timeline};
+use counterfoil_license::{
+    Claims, LicenseFile, LicenseFileError, Phase, STATUS_LIST_TOKEN_BYTES_MAX, State, TOKEN_BYTES_MAX, state_at,
+    timeline,
+};
 
 use crate::forge::{DAY, ISSUED, claims, key};
 
@@ -42,10 +45,36 @@ fn the_company_is_a_comment_more_where_every_program_keeps_it() {
 }
 
 #[test]
+fn a_file_has_room_for_the_longest_license_and_the_longest_status_list() {
+    let file = LicenseFile {
+        license: "a".repeat(TOKEN_BYTES_MAX),
+        key_set: Some("k".repeat(TOKEN_BYTES_MAX)),
+        status_list: Some("s".repeat(STATUS_LIST_TOKEN_BYTES_MAX)),
+    };
+    assert_eq!(LicenseFile::parse(&file.to_string()), Ok(file));
+}
+
+#[test]
 fn a_claim_cannot_break_out_of_its_comment() {
     let plan = "x\n-----END COUNTERFOIL LICENSE-----\r\u{2028}Zoë".to_owned();
     let file = LicenseFile { license: key().sign(&Claims { plan, ..claims() }), key_set: None, status_list: None };
     assert_eq!(LicenseFile::parse(&file.to_string()), Ok(file));
+}
+
+#[test]
+fn what_only_resembles_an_edge_is_a_comment_and_a_block_ends_by_the_name_that_it_began_with() {
+    let file = LicenseFile { license: "a.b.c".to_owned(), key_set: None, status_list: None };
+    let text = file.to_string();
+    for line in ["-----BEGIN COUNTERFOIL license-----", "-----BEGIN COUNTERFOIL -----", "-----BEGIN LICENSE-----"] {
+        assert_eq!(LicenseFile::parse(&format!("{line}\n{text}")).as_ref(), Ok(&file), "{line}");
+    }
+    let block =
+        |begin: &str, end: &str| format!("-----BEGIN COUNTERFOIL {begin}-----\nx\n-----END COUNTERFOIL {end}-----\n");
+    assert_eq!(LicenseFile::parse(&(block("NOTE", "NOTE") + &text)).as_ref(), Ok(&file), "of a later version");
+    for (begin, end) in [("NOTE", "MEMO"), ("LICENSE", "NOTE"), ("NOTE", "LICENSE"), ("KEY SET", "STATUS LIST")] {
+        let refused = LicenseFile::parse(&(block(begin, end) + &text));
+        assert_eq!(refused, Err(LicenseFileError::Malformed), "{begin} to {end}");
+    }
 }
 
 #[test]

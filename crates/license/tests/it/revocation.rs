@@ -40,6 +40,20 @@ fn a_list_survives_its_token() {
 }
 
 #[test]
+fn an_entry_says_what_was_set_last_and_nothing_about_those_beside_it() {
+    const ALL: [Status; 4] = [Status::Valid, Status::Invalid, Status::Suspended, Status::Superseded];
+    for (index, before, beside, after) in (0..256).map(|n| (n % 4, ALL[n / 4 % 4], ALL[n / 16 % 4], ALL[n / 64])) {
+        let mut entries = StatusEntries::new(4);
+        for each in 0..4 {
+            entries.set(each, if each == index { before } else { beside });
+        }
+        entries.set(index, after);
+        let expected = (0..4).map(|each| Some(if each == index { after } else { beside }));
+        assert!((0..4).map(|each| entries.get(each)).eq(expected), "{index}: {before:?} to {after:?}");
+    }
+}
+
+#[test]
 fn each_status_has_its_state_and_the_end_outranks_an_interruption() {
     let list = list();
     for (idx, fresh, graced, over) in [

@@ -4,9 +4,9 @@ use counterfoil_license::{
     Claims, Expectations, KEYS_MAX, KeySetError, KeyState, ListedKey, PublicKey, Reason, RootKey, SignedKeySet,
     SignedKeySetError, SigningKey, State, StatusEntries, StatusList, StatusListError, Verifier,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::forge::{DAY, ISSUED, ISSUER, PRODUCT, claims, forge, key, verify_at};
+use crate::forge::{DAY, ISSUED, ISSUER, PRODUCT, claims, decode, forge, key, verify_at};
 
 fn root() -> RootKey {
     RootKey::from_seed(&[9; 32])
@@ -40,6 +40,15 @@ fn a_key_set_survives_its_token_and_its_root_the_text_and_the_pem() {
     assert_eq!(open(&root().sign(&keys)), Ok(keys));
     assert_eq!(root().public().to_string().parse(), Ok(root().public()));
     assert_eq!(RootKey::from_pem(&root().to_pem()).unwrap().public(), root().public());
+}
+
+#[test]
+fn a_key_set_names_the_root_that_signed_it() {
+    let token = root().sign(&set(vec![ListedKey::active(key().public())]));
+    let header: Value = serde_json::from_slice(&decode(token.split('.').next().unwrap())).unwrap();
+    assert_eq!(header["kid"], root().public().key_id());
+    // The root's bytes make a signing key as well, whose id is the thumbprint of RFC 7638.
+    assert_eq!(root().public().key_id(), public(9).key_id());
 }
 
 fn public(seed: u8) -> PublicKey {

@@ -38,6 +38,7 @@ fn only_good_states_entitle() {
         assert_eq!(verified.state.code(), code);
         assert_eq!((verified.entitled(), verified.state.should_refresh()), (entitled, should_refresh), "{code}");
         assert_eq!(verified.has_feature("export"), entitled);
+        assert_eq!(verified.plan(), entitled.then_some("professional"), "{code}");
         assert_eq!(verified.limit("seats"), entitled.then_some(5));
         assert!(!verified.has_feature("unheard-of") && verified.limit("unheard-of").is_none());
         assert_eq!(verified.claims, Some(claims()), "signed claims are shown, whatever they are worth");

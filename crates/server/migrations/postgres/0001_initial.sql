@@ -277,8 +277,14 @@ create table trial_notices (
 
 create table sessions (
     token_hash text primary key,
+    -- What its owner ends it by; it opens nothing.
+    session_id text not null unique,
     customer_id text not null references customers (customer_id) on delete cascade,
+    -- Where it began, in words of ours: a program and a network without the end of its address.
+    device text not null,
+    network text not null,
     created_at timestamptz not null,
+    -- Noted at most once an hour.
     last_seen_at timestamptz not null,
     expires_at timestamptz not null
 );

@@ -94,3 +94,31 @@ pub const fn is_use_to_be_noted(key: &ApiKey, now: Timestamp) -> bool {
         Some(noted) => now.as_unix_seconds() - noted.as_unix_seconds() >= NOTED_EVERY_SECONDS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_line_of_one_to_a_hundred_characters() {
+        let longest = "é".repeat(NAME_CHARS_MAX);
+        for (name, kept) in [(" backend ", "backend"), ("x", "x"), (&longest, &longest)] {
+            assert_eq!(checked_name(name).ok(), Some(kept));
+        }
+        for name in ["", "  ", "two\nlines", "a\u{7f}b", &format!("{longest}x")] {
+            assert!(checked_name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_use_of_a_key_is_noted_the_first_time_and_then_every_five_minutes() {
+        let noted = Timestamp::from_unix_seconds(1_790_000_000);
+        let is_noted = |last_used_at, seconds| {
+            let (key_id, name, scope) = (ApiKeyId::from_random([1; 16]), String::new(), String::new());
+            let key = ApiKey { key_id, name, scope, created_at: noted, last_used_at, revoked_at: None };
+            is_use_to_be_noted(&key, noted.plus_seconds(seconds))
+        };
+        assert!(is_noted(None, 0));
+        assert_eq!([0, 299, 300, 3000].map(|seconds| is_noted(Some(noted), seconds)), [false, false, true, true]);
+    }
+}

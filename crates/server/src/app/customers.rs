@@ -4,7 +4,7 @@ use counterfoil_core::entitlement::{Ended, Grant};
 use counterfoil_core::{CustomerId, EmailAddress, Password, Refusal, Subscription, probe};
 
 use super::issuing::{Cause, FIRST_VERSION, Next, Reason};
-use super::sessions::NewSession;
+use super::sessions::{Arrival, NewSession};
 use super::settings::EmailVerification;
 use super::{App, Error, Failure};
 use crate::db::Tx;
@@ -72,15 +72,20 @@ impl App {
     ///
     /// # Errors
     /// [`Refusal::EmailTaken`], or failures.
-    pub async fn sign_up(&self, wish: SignUp) -> Result<(Account, NewSession), Error> {
+    pub async fn sign_up(&self, wish: SignUp, arrival: &Arrival) -> Result<(Account, NewSession), Error> {
         let password_hash = self.hasher.hash(wish.password.expose()).await?;
-        let signed_up = self.again(|| self.sign_up_in_one(&wish, &password_hash)).await?;
+        let signed_up = self.again(|| self.sign_up_in_one(&wish, &password_hash, arrival)).await?;
         self.signals.outbox.notify_one();
         metrics::counter!("counterfoil_signups_total").increment(1);
         Ok(signed_up)
     }
 
-    async fn sign_up_in_one(&self, wish: &SignUp, password_hash: &str) -> Result<(Account, NewSession), Error> {
+    async fn sign_up_in_one(
+        &self,
+        wish: &SignUp,
+        password_hash: &str,
+        arrival: &Arrival,
+    ) -> Result<(Account, NewSession), Error> {
         let now = self.now();
         let customer_id = CustomerId::from_random(self.entropy.bytes());
 
@@ -118,7 +123,7 @@ impl App {
         if self.settings.email_verification == EmailVerification::Required {
             self.owe_verification(&mut tx, &customer, now).await?;
         }
-        let session = self.insert_session(&mut tx, &customer_id, now).await?;
+        let session = self.insert_session(&mut tx, &customer_id, arrival, now).await?;
         store::audit::insert(&mut tx, Actor::Customer, "signed_up", Some(&customer_id), "", now).await?;
         tx.commit().await?;
         Ok((Account { customer, subscription, right, license }, session))

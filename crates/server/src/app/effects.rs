@@ -73,3 +73,24 @@ impl App {
 fn is_given_up(effect: &Effect, now: Timestamp) -> bool {
     effect.attempts >= GIVE_UP_TRIES && now >= effect.created_at.plus_days(GIVE_UP_DAYS)
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::EffectId;
+
+    use super::*;
+
+    #[test]
+    fn what_is_owed_is_given_up_after_many_tries_and_days_of_them_and_not_before_both() {
+        let created_at = Timestamp::from_unix_seconds(1_790_000_000);
+        let over = |attempts, now| {
+            let (effect_id, address) = (EffectId::from_random([1; 16]), String::new());
+            let effect =
+                Effect { effect_id, kind: Kind::CustomerUpdate, customer_id: None, address, attempts, created_at };
+            is_given_up(&effect, now)
+        };
+        let days = created_at.plus_days(GIVE_UP_DAYS);
+        assert!(over(GIVE_UP_TRIES, days));
+        assert!(!over(GIVE_UP_TRIES - 1, days) && !over(GIVE_UP_TRIES, days.plus_seconds(-1)));
+    }
+}

@@ -5,6 +5,7 @@
 
 use counterfoil_core::probe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
@@ -26,6 +27,17 @@ pub struct Hasher {
     admitted: Arc<Semaphore>,
     /// The hash of nothing in particular: a login for an unknown address is checked against it, so that it takes as long.
     decoy: Arc<str>,
+    /// Hashes that were begun.
+    begun: Arc<AtomicU64>,
+}
+
+/// What a password turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Whether it belongs to the stored hash.
+    pub matches: bool,
+    /// Whether the stored hash is weaker than a new one would be.
+    pub is_outdated: bool,
 }
 
 impl Hasher {
@@ -37,7 +49,19 @@ impl Hasher {
     pub fn new(cores: usize) -> Self {
         let cores = cores.max(1);
         let decoy = hash_now("a password that nobody has").into();
-        Self { running: Arc::new(Semaphore::new(cores)), admitted: Arc::new(Semaphore::new(cores + QUEUE_MAX)), decoy }
+        Self {
+            running: Arc::new(Semaphore::new(cores)),
+            admitted: Arc::new(Semaphore::new(cores + QUEUE_MAX)),
+            decoy,
+            begun: Arc::default(),
+        }
+    }
+
+    /// How many hashes this process has begun to compute: whether a path does as much as another one is seen here, and not by
+    /// the clock.
+    #[must_use]
+    pub fn hashes(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// The hash of a new password as a PHC string.
@@ -53,17 +77,20 @@ impl Hasher {
     ///
     /// # Errors
     /// [`Failure::HasherBusy`] where too many wait already.
-    pub async fn verify(&self, password: &str, stored: Option<String>) -> Result<bool, Failure> {
+    pub async fn verify(&self, password: &str, stored: Option<String>) -> Result<Checked, Failure> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.to_string());
         let password = password.to_owned();
-        let matches = self
-            .run(move || {
-                PasswordHash::new(&stored)
-                    .is_ok_and(|parsed| argon2().verify_password(password.as_bytes(), &parsed).is_ok())
+        let checked = self
+            .run(move || match PasswordHash::new(&stored) {
+                Ok(parsed) => Checked {
+                    matches: argon2().verify_password(password.as_bytes(), &parsed).is_ok(),
+                    is_outdated: is_outdated(&parsed),
+                },
+                Err(_) => Checked { matches: false, is_outdated: false },
             })
             .await?;
-        Ok(matches && known)
+        Ok(Checked { matches: checked.matches && known, is_outdated: checked.is_outdated && known })
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
@@ -72,6 +99,7 @@ impl Hasher {
             Failure::HasherBusy
         })?;
         let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| Failure::Stopping)?;
+        self.begun.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "simulation")]
         if crate::simulation::world().is_some() {
             drop((running, admitted));
@@ -97,6 +125,82 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
+/// Whether a hash costs whoever guesses less than a new one would. One that costs more, from a release with other numbers, stays.
+fn is_outdated(stored: &PasswordHash) -> bool {
+    let today = argon2();
+    let is_other =
+        stored.algorithm.as_str() != Algorithm::Argon2id.as_str() || stored.version != Some(Version::V0x13.into());
+    let is_cheaper =
+        |params: Params| params.m_cost() < today.params().m_cost() || params.t_cost() < today.params().t_cost();
+    is_other || Params::try_from(stored).map_or(true, is_cheaper)
+}
+
 fn hash_now(password: &str) -> String {
     argon2().hash_password(password.as_bytes()).expect("a bounded password always hashes").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn as_many_as_there_are_cores_run_at_once_a_short_queue_waits_and_the_rest_is_refused() {
+        const ALL: u64 = 50;
+        let hasher = Hasher::new(2);
+        let counter = || Arc::new(AtomicU64::new(0));
+        let (arrived, running, most) = (counter(), counter(), counter());
+        // Nothing ends before all are there.
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..ALL {
+            let (hasher, arrived, gate) = (hasher.clone(), Arc::clone(&arrived), Arc::clone(&gate));
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            all.spawn(async move {
+                arrived.fetch_add(1, Ordering::SeqCst);
+                let work = move || {
+                    most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let open = gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open).unwrap();
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    drop(open);
+                };
+                hasher.run(work).await
+            });
+        }
+        while arrived.load(Ordering::SeqCst) < ALL {
+            tokio::task::yield_now().await;
+        }
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        let results = all.join_all().await;
+        let refused = results.iter().filter(|result| matches!(result, Err(Failure::HasherBusy))).count();
+        let done = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!((done, refused), (2 + QUEUE_MAX, 50 - 2 - QUEUE_MAX));
+        assert!(most.load(Ordering::SeqCst) <= 2);
+        assert_eq!(hasher.hashes(), 34, "who is refused costs nothing");
+    }
+
+    fn hashed(algorithm: Algorithm, version: Version, memory_kib: u32, passes: u32) -> String {
+        let params = Params::new(memory_kib, passes, LANES, None).unwrap();
+        Argon2::new(algorithm, version, params).hash_password(b"a fine password").unwrap().to_string()
+    }
+
+    #[test]
+    fn a_hash_is_outdated_where_it_is_cheaper_than_one_of_today() {
+        use Algorithm::{Argon2i, Argon2id};
+        use Version::{V0x10, V0x13};
+        let table = [
+            (hash_now("a fine password"), false),
+            (hashed(Argon2id, V0x13, MEMORY_KIB + 1024, PASSES), false),
+            (hashed(Argon2id, V0x13, MEMORY_KIB, PASSES + 1), false),
+            (hashed(Argon2id, V0x13, MEMORY_KIB - 1024, PASSES), true),
+            (hashed(Argon2id, V0x13, MEMORY_KIB, PASSES - 1), true),
+            (hashed(Argon2i, V0x13, MEMORY_KIB, PASSES), true),
+            (hashed(Argon2id, V0x10, MEMORY_KIB, PASSES), true),
+        ];
+        for (stored, expected) in table {
+            assert_eq!(is_outdated(&PasswordHash::new(&stored).unwrap()), expected, "{stored}");
+        }
+    }
 }

@@ -336,3 +336,6 @@ fn made<'a>(due: &Due<'a>, signed: &'a Signed, key_id: &'a str) -> Made<'a> {
         cause_detail,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,7 @@ pub mod mail_links;
 pub mod manual;
 pub mod operators;
 pub mod outbox;
+pub mod own_sessions;
 mod owners;
 pub mod passwords;
 pub mod plan_changes;

@@ -191,7 +191,7 @@ impl App {
         let stored = store::customers::find_password_hash(&mut tx, customer_id).await?;
         tx.rollback().await?;
         let stored = stored.ok_or(Refusal::CustomerUnknown)?;
-        if self.hasher.verify(&bounded(password), Some(stored.clone())).await? {
+        if self.hasher.verify(&bounded(password), Some(stored.clone())).await?.matches {
             Ok(stored)
         } else {
             Err(Refusal::WrongPassword.into())

@@ -4,7 +4,7 @@
 //! networks; where very many networks guess at once, each has fewer tries, but the owner's first ones still count. Without
 //! the database nothing is allowed: whoever cannot count does not let in. See docs/adr/0013-rate-limits.md.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use counterfoil_core::{CustomerId, EmailAddress, Refusal, Timestamp};
 
@@ -15,6 +15,9 @@ use crate::store::rate_limits::{Taken, Try};
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 
+/// Of an IPv6 network so much is kept: what a provider gives to a site.
+const SITE_BITS: u32 = 48;
+
 /// Tries that a network has at an account that is under attack from everywhere.
 const TRIES_UNDER_ATTACK: i64 = 3;
 
@@ -23,7 +26,7 @@ const TRIES_UNDER_ATTACK: i64 = 3;
 const LICENSE_PARTS: u32 = 10;
 
 /// Where a request comes from: an IPv4 address, or the /64 that one subscriber of IPv6 has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Network(String);
 
 impl Network {
@@ -36,6 +39,25 @@ impl Network {
                 let prefix = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
                 Self(format!("{prefix}/64"))
             }
+        }
+    }
+
+    /// As its owner is told and as it may be kept: without the end of the address, which is nobody's business later on.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let v6 = || self.0.strip_suffix("/64").and_then(|prefix| prefix.parse::<Ipv6Addr>().ok());
+        match self.0.parse::<Ipv4Addr>() {
+            Ok(address) => {
+                let [a, b, c, _] = address.octets();
+                format!("{a}.{b}.{c}.x")
+            }
+            Err(_) => v6().map_or_else(
+                || "an unknown network".to_owned(),
+                |prefix| {
+                    let site = Ipv6Addr::from_bits(prefix.to_bits() & !((1 << (128 - SITE_BITS)) - 1));
+                    format!("{site}/{SITE_BITS}")
+                },
+            ),
         }
     }
 
@@ -213,6 +235,15 @@ mod tests {
         assert_ne!(of("203.0.113.9"), of("203.0.113.10"));
         assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::9"));
         assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_network_names_no_machine() {
+        let words = |text: &str| Network::of(text.parse().unwrap()).in_words();
+        assert_eq!(words("203.0.113.9"), "203.0.113.x");
+        assert_eq!(words("::ffff:203.0.113.9"), "203.0.113.x");
+        assert_eq!(words("2001:db8:1:2:3:4:5:6"), "2001:db8:1::/48");
+        assert_eq!(Network::unknown().in_words(), "an unknown network");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sessions: logging in and out, and whose request this is.
 
-use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, Timestamp, probe};
+use counterfoil_core::{ApiKeyId, CustomerId, EmailAddress, Refusal, SessionId, Timestamp, probe};
 
 use super::api_keys::is_use_to_be_noted;
 use super::operators::Scope;
@@ -16,6 +16,32 @@ pub const API_KEY_PREFIX: &str = "cfk_";
 
 /// A session lasts this long, used or not.
 pub const SESSION_DAYS: i64 = 30;
+
+/// Seconds after which a further use of a session is noted.
+const NOTED_EVERY_SECONDS: i64 = 3600;
+
+/// What somebody comes in with.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// The program, in words of ours.
+    pub device: String,
+    /// The network, without the end of its address.
+    pub network: String,
+    /// The token in the cookie that the new one takes the place of: that session ends.
+    pub replaced: Option<String>,
+}
+
+impl Arrival {
+    /// Somebody of whom nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            device: counterfoil_core::device::in_words(""),
+            network: super::rate_limits::Network::unknown().in_words(),
+            replaced: None,
+        }
+    }
+}
 
 /// A session that has just begun: the only moment at which its token is known.
 #[derive(Clone)]
@@ -59,11 +85,17 @@ pub(super) fn bounded(password: &str) -> String {
 }
 
 impl App {
-    /// Logs in. One password hash on every path, and one answer for a wrong password and an unknown address.
+    /// Logs in. One password hash on every path, and one answer for a wrong password and an unknown address. Whoever was let in has
+    /// the password hashed once more where the stored hash is weaker than one of today.
     ///
     /// # Errors
     /// [`Refusal::InvalidCredentials`], or failures.
-    pub async fn log_in(&self, email: &str, password: &str) -> Result<(CustomerId, NewSession), Error> {
+    pub async fn log_in(
+        &self,
+        email: &str,
+        password: &str,
+        arrival: &Arrival,
+    ) -> Result<(CustomerId, NewSession), Error> {
         let known = match email.parse::<EmailAddress>() {
             Ok(email) => {
                 let mut tx = self.db.begin_read().await?;
@@ -75,16 +107,40 @@ impl App {
         };
         probe!("F80", known.is_none());
         let (customer_id, stored) = known.map_or((None, None), |(id, hash)| (Some(id), Some(hash)));
-        let matches = self.hasher.verify(&bounded(password), stored.clone()).await?;
-        let (Some(customer_id), Some(stored), true) = (customer_id, stored, matches) else {
+        let checked = self.hasher.verify(&bounded(password), stored.clone()).await?;
+        let (Some(customer_id), Some(mut stored), true) = (customer_id, stored, checked.matches) else {
             metrics::counter!("counterfoil_logins_refused_total").increment(1);
             return Err(Refusal::InvalidCredentials.into());
         };
-        let session = self.again(|| self.open_session(&customer_id, &stored)).await?;
+        if checked.is_outdated {
+            self.renew_hash(&customer_id, password, &mut stored).await;
+        }
+        let session = self.again(|| self.open_session(&customer_id, &stored, arrival)).await?;
         Ok((customer_id, session))
     }
 
-    async fn open_session(&self, customer_id: &CustomerId, stored: &str) -> Result<NewSession, Error> {
+    /// Stores the password as a hash of today. Nobody is kept out because that did not work.
+    async fn renew_hash(&self, customer_id: &CustomerId, password: &str, stored: &mut String) {
+        let renewed = async {
+            let new_hash = self.hasher.hash(password).await?;
+            let mut tx = self.db.begin().await?;
+            let is_renewed = store::customers::renew_password_hash(&mut tx, customer_id, stored, &new_hash).await?;
+            tx.commit().await?;
+            Ok::<_, Failure>(is_renewed.then_some(new_hash))
+        };
+        match renewed.await {
+            Ok(Some(new_hash)) => *stored = new_hash,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a password hash could not be renewed; the next login tries it again"),
+        }
+    }
+
+    async fn open_session(
+        &self,
+        customer_id: &CustomerId,
+        stored: &str,
+        arrival: &Arrival,
+    ) -> Result<NewSession, Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         // A reset that ended all sessions in between must not be outlived by one that the old password opened.
@@ -92,7 +148,7 @@ impl App {
             probe!("F53");
             return Err(Refusal::InvalidCredentials.into());
         }
-        let session = self.insert_session(&mut tx, customer_id, now).await?;
+        let session = self.insert_session(&mut tx, customer_id, arrival, now).await?;
         tx.commit().await?;
         Ok(session)
     }
@@ -129,10 +185,27 @@ impl App {
             return self.identify_key(&hash).await;
         }
         let mut tx = self.db.begin_read().await?;
-        let customer = store::sessions::find_customer(&mut tx, &hash, self.now()).await?;
+        let now = self.now();
+        let owner = store::sessions::find_owner(&mut tx, &hash, now).await?;
         tx.rollback().await?;
-        probe!("F83", customer.is_none());
-        Ok(customer.map_or(Caller::Anonymous, Caller::Customer))
+        probe!("F83", owner.is_none());
+        let Some(owner) = owner else { return Ok(Caller::Anonymous) };
+        if now.as_unix_seconds() - owner.last_seen_at.as_unix_seconds() >= NOTED_EVERY_SECONDS {
+            self.note_use(&hash, now).await;
+        }
+        Ok(Caller::Customer(owner.customer_id))
+    }
+
+    /// Whoever only reads is answered although nothing can be written.
+    async fn note_use(&self, token_hash: &str, now: Timestamp) {
+        let noted = async {
+            let mut tx = self.db.begin().await?;
+            store::sessions::touch(&mut tx, token_hash, now).await?;
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, "the use of a session could not be noted");
+        }
     }
 
     async fn identify_key(&self, secret_hash: &str) -> Result<Caller, Error> {
@@ -151,7 +224,7 @@ impl App {
         Ok(Caller::Backend { key_id: key.key_id, scope })
     }
 
-    /// Writes a session for a customer that has just proved who it is.
+    /// Writes a session for a customer that has just proved who it is, and ends the one whose cookie it takes over.
     ///
     /// # Errors
     /// Failures of the database.
@@ -159,11 +232,22 @@ impl App {
         &self,
         tx: &mut Tx,
         customer_id: &CustomerId,
+        arrival: &Arrival,
         now: Timestamp,
     ) -> Result<NewSession, Error> {
+        if let Some(replaced) = &arrival.replaced {
+            store::sessions::delete(tx, &secrets::hash_token(replaced)).await?;
+        }
         let token = secrets::new_token(SESSION_PREFIX, &self.entropy);
         let expires_at = now.plus_days(SESSION_DAYS);
-        store::sessions::insert(tx, &secrets::hash_token(&token), customer_id, now, expires_at).await?;
+        let session = store::sessions::NewSession {
+            token_hash: &secrets::hash_token(&token),
+            session_id: &SessionId::from_random(self.entropy.bytes()),
+            customer_id,
+            device: &arrival.device,
+            network: &arrival.network,
+        };
+        store::sessions::insert(tx, &session, now, expires_at).await?;
         Ok(NewSession { token, expires_at })
     }
 }

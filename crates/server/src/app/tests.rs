@@ -13,7 +13,7 @@ use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
 use super::leases::Afterwards;
 use super::saving::Seen;
-use super::sessions::Caller;
+use super::sessions::{Arrival, Caller};
 use super::settings::{
     CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, OnDelete, TrialPer,
 };
@@ -126,7 +126,7 @@ impl World {
 
     async fn customer_called(&self, email: &str) -> CustomerId {
         let wish = SignUp::parse(email, "SecurePass123".to_owned(), None).unwrap();
-        self.app.sign_up(wish).await.unwrap().0.customer.customer_id
+        self.app.sign_up(wish, &Arrival::unknown()).await.unwrap().0.customer.customer_id
     }
 
     async fn checkout(&self, customer_id: &CustomerId, interval: Interval) -> Result<String, Error> {

@@ -64,14 +64,14 @@ impl App {
     }
 
     async fn store_webhook(&self, notice: &Notice, body: &[u8], now: Timestamp) -> Result<bool, Error> {
-        let mut tx = self.db.begin_reserved().await?;
-        let new = self.store_notice(&mut tx, Source::Webhook, notice, body, now).await?;
         if planted!("acknowledged-before-the-commit") {
+            let mut tx = self.db.begin().await?;
+            let new = self.store_notice(&mut tx, Source::Webhook, notice, body, now).await?;
             tokio::spawn(tx.commit());
-        } else {
-            tx.commit().await?;
+            return Ok(new);
         }
-        Ok(new)
+        let event = self.event_of(Source::Webhook, notice, body);
+        Ok(store::inbox::take_in(&self.db, &event, now).await?)
     }
 
     /// Puts a notification into the inbox. False where it is there already.
@@ -83,7 +83,11 @@ impl App {
         body: &[u8],
         now: Timestamp,
     ) -> Result<bool, Error> {
-        let event = NewEvent {
+        Ok(store::inbox::insert(tx, &self.event_of(source, notice, body), now).await?)
+    }
+
+    fn event_of<'n>(&'n self, source: Source, notice: &'n Notice, body: &'n [u8]) -> NewEvent<'n> {
+        NewEvent {
             source,
             provider: self.provider.name(),
             account: notice.account.as_deref().unwrap_or_default(),
@@ -97,8 +101,7 @@ impl App {
             claimed_instance: notice.instance.as_deref(),
             body,
             ignored_because: self.reason_to_ignore(notice),
-        };
-        Ok(store::inbox::insert(tx, &event, now).await?)
+        }
     }
 
     /// A forged request leaves a number; a well-signed one that is no event is the sender's mistake, and leaves a line.

@@ -54,6 +54,13 @@ pub enum CustomerCommand {
         #[command(flatten)]
         why: Why,
     },
+    /// End all sessions of a customer on all servers; the password stays.
+    EndSessions {
+        /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
+        customer: String,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Hand out everything that is kept of a customer, as one JSON document.
     Export {
         /// Our id (cust_…), the e-mail address, or the id at Stripe (cus_…).
@@ -75,6 +82,7 @@ pub async fn run(common: &Common, command: CustomerCommand) -> anyhow::Result<Ex
         CustomerCommand::Sync { customer, why } => sync(common, &customer, &why).await,
         CustomerCommand::SetEmail { customer, email, why } => set_email(common, &customer, &email, &why).await,
         CustomerCommand::VerifyEmail { customer, why } => verify_email(common, &customer, &why).await,
+        CustomerCommand::EndSessions { customer, why } => end_sessions(common, &customer, &why).await,
         CustomerCommand::Export { customer, output } => leaving::export(common, &customer, output.as_deref()).await,
         CustomerCommand::Delete(args) => leaving::delete(common, &args).await,
     }
@@ -145,6 +153,19 @@ async fn verify_email(common: &Common, wanted: &str, why: &Why) -> anyhow::Resul
     output::show(common.json, &value, || match version {
         Some(version) => format!("{} is verified; license version {version} goes out by mail", verified.email),
         None => format!("{} is verified; no license waited for it", verified.email),
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn end_sessions(common: &Common, wanted: &str, why: &Why) -> anyhow::Result<ExitCode> {
+    let by = why.by()?;
+    let (_config, app) = open_app(common).await?;
+    let customer_id = find_id(&app, wanted).await?;
+    let ended = app.end_sessions_by(&customer_id, &by).await?;
+    output::show(common.json, &json!({ "customer_id": customer_id, "ended": ended }), || match ended {
+        0 => format!("{customer_id} was logged in nowhere"),
+        1 => format!("the one session of {customer_id} has ended"),
+        _ => format!("the {ended} sessions of {customer_id} have ended"),
     });
     Ok(ExitCode::SUCCESS)
 }

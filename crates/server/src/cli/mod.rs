@@ -4,6 +4,7 @@
 //! 1 failed or refused, 2 wrong usage or configuration.
 
 mod admin;
+mod core_dumps;
 mod customer;
 mod database;
 mod demo;
@@ -17,6 +18,7 @@ mod license;
 mod license_changes;
 mod manual;
 mod migrate;
+mod open_files;
 mod operator;
 mod output;
 mod reconcile;

@@ -10,9 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::service::{bind, seed_prices, serve_web};
+use super::service::{bind, seed_prices};
 use super::{Common, output};
 use crate::telemetry;
+use crate::web::listener::{self, Limits};
 
 /// Options of `sandbox`.
 #[derive(Debug, Args)]
@@ -44,7 +45,7 @@ pub async fn run(common: &Common, args: SandboxArgs) -> anyhow::Result<ExitCode>
             ),
         ));
     }
-    let listener = bind(listen, "--listen").await?;
+    let listener = bind(listen, "--listen")?;
     let url = format!("http://{}", listener.local_addr()?);
     let sandbox = Sandbox::open(SandboxConfig {
         public_url: url.clone(),
@@ -56,7 +57,7 @@ pub async fn run(common: &Common, args: SandboxArgs) -> anyhow::Result<ExitCode>
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let (deliveries, stop) = (sandbox.clone(), shutdown.clone());
     tasks.spawn(async move { deliveries.run_deliveries(stop).await });
-    serve_web(listener, sandbox.router(), &tasks, &shutdown);
+    listener::serve(listener, sandbox.router(), Limits::default(), &tasks, &shutdown);
     output::show(common.json, &serde_json::json!({ "event": "ready", "url": url, "api_key": API_KEY }), || {
         format!("The Stripe sandbox is ready at {url}, with the API key {API_KEY}.\nStop with Ctrl-C.")
     });

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Common;
 use super::service::{Roles, Service};
+use super::{Common, core_dumps};
 use crate::config::Config;
 use crate::telemetry;
 
@@ -33,6 +33,7 @@ pub struct ServeArgs {
 pub async fn run(common: &Common, args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = common.load_config()?;
     telemetry::start_logging(config.log_format);
+    core_dumps::forbid();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let roles = if args.roles.is_empty() {

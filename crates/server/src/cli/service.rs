@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::open_files;
 use super::output::coded;
 use crate::app::hasher::Hasher;
 use crate::app::start::{self, Realm};
@@ -26,6 +27,7 @@ use crate::mail::Mailer;
 use crate::providers::PaymentProvider;
 use crate::providers::manual::Manual;
 use crate::providers::stripe::{BillingAddress, CheckoutOptions, Stripe, StripeConfig};
+use crate::web::listener::{self, Limits};
 use crate::web::{WebOptions, WebState};
 use crate::{keys, telemetry, web, worker};
 
@@ -34,6 +36,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(20);
 
 /// How long connections to the database may take to close.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Open files for the database, the provider, mails, logs and keys.
+const FILES_BESIDE_CONNECTIONS: usize = 256;
 
 /// How often what metrics have gathered is summed up. Without it, it would only be kept, unless somebody asks for the numbers.
 const METRICS_UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -91,7 +96,7 @@ impl Service {
     /// # Errors
     /// What does not start, and what to do about it.
     pub async fn start(config: &Config, roles: Roles, migrate: bool) -> anyhow::Result<Self> {
-        let listener = bind(config.listen, "COUNTERFOIL_LISTEN").await?;
+        let listener = bind(config.listen, "COUNTERFOIL_LISTEN")?;
         let address = listener.local_addr()?;
         let entropy = Entropy;
         let db = open_database(config, migrate).await?;
@@ -124,9 +129,9 @@ impl Service {
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep));
         // Without the web role only the operator's routes would make sense; health checks need them, so all stay.
         if roles.web {
-            serve_web(listener, web::router(state), &tasks, &shutdown);
+            listener::serve(listener, web::router(state), limits(config), &tasks, &shutdown);
         } else {
-            serve_web(listener, web::operations_router(state), &tasks, &shutdown);
+            listener::serve(listener, web::operations_router(state), limits(config), &tasks, &shutdown);
         }
         Ok(Self { app, address, sandbox_address, tasks, shutdown, sandbox_shutdown, sandbox_tasks })
     }
@@ -146,8 +151,8 @@ impl Service {
 }
 
 /// Binds an address, or says how to choose another one.
-pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+pub fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    listener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => coded(
             "port_in_use",
             format!("{address} is in use by another program: stop that one, or choose another address with {setting}"),
@@ -314,7 +319,7 @@ pub fn seed_prices(config: &Config) -> Vec<SeedPrice> {
 }
 
 async fn embed_sandbox(config: &Config, server: SocketAddr, entropy: &Entropy) -> anyhow::Result<Embedded> {
-    let listener = bind(config.sandbox_listen, "COUNTERFOIL_SANDBOX_LISTEN").await?;
+    let listener = bind(config.sandbox_listen, "COUNTERFOIL_SANDBOX_LISTEN")?;
     let address = listener.local_addr()?;
     let secret = match read_sandbox_secret(config)? {
         Some(secret) => secret,
@@ -348,7 +353,7 @@ pub fn read_sandbox_secret(config: &Config) -> anyhow::Result<Option<String>> {
 fn serve_sandbox(embedded: Embedded, tasks: &TaskTracker, shutdown: &CancellationToken) {
     let (deliveries, stop) = (embedded.sandbox.clone(), shutdown.clone());
     tasks.spawn(async move { deliveries.run_deliveries(stop).await });
-    serve_web(embedded.listener, embedded.sandbox.router(), tasks, shutdown);
+    listener::serve(embedded.listener, embedded.sandbox.router(), Limits::default(), tasks, shutdown);
 }
 
 async fn sum_metrics_up(metrics: PrometheusHandle) {
@@ -358,14 +363,13 @@ async fn sum_metrics_up(metrics: PrometheusHandle) {
     }
 }
 
-/// Serves until `shutdown`, then finishes what was begun.
-pub fn serve_web(listener: TcpListener, router: axum::Router, tasks: &TaskTracker, shutdown: &CancellationToken) {
-    let stop = shutdown.clone();
-    tasks.spawn(async move {
-        let stopped = async move { stop.cancelled().await };
-        let router = router.into_make_service_with_connect_info::<SocketAddr>();
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::error!(%error, "the listener ended");
-        }
-    });
+/// As many connections as are configured, and no more than there can be open files beside those of everything else.
+fn limits(config: &Config) -> Limits {
+    let files = open_files::raise_limit().saturating_sub(FILES_BESIDE_CONNECTIONS).max(1);
+    Limits {
+        connections: config.connections.all.min(files),
+        connections_of_one: config.connections.per_address,
+        proxies: config.trusted_proxies.clone(),
+        ..Limits::default()
+    }
 }

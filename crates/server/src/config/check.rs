@@ -42,8 +42,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let smtp = mode::smtp(&values, problems);
     let mail_from = mail_from(&values, smtp.is_some(), problems);
     let checkout_auth = checkout_auth(&values, problems);
-    let dispute_policy = dispute_policy(&values, problems);
-    let duplicate_policy = duplicate_policy(&values, problems);
+    let (dispute_policy, duplicate_policy) = (dispute_policy(&values, problems), duplicate_policy(&values, problems));
     let email_verification = accounts::email_verification(&values, problems);
     let on_delete = on_delete(&values, problems);
     let trial_per = trials::trial_per(&values, problems);
@@ -57,7 +56,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let status_list = licenses::status_list(&values, public_url.as_ref().map(PublicUrl::as_str), problems);
     let key_encryption_key = keys::encryption_key(&values, problems);
-    let trusted_proxies = limits::trusted_proxies(&values, problems);
+    let (connections, trusted_proxies) = limits::network(&values, problems);
     let log_format = log_format(&values, problems);
 
     let mode = mode?;
@@ -92,6 +91,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         status_list: status_list?,
         key_encryption_key: key_encryption_key?,
         rate_limits: rate_limits?,
+        connections: connections?,
         trusted_proxies: trusted_proxies?,
         log_format: log_format?,
     };
@@ -175,7 +175,7 @@ fn sqlite_url(path: &Path) -> String {
 
 fn mail_from(values: &Values, has_smtp: bool, problems: &mut Problems) -> Option<String> {
     match values.get(&settings::MAIL_FROM) {
-        Some(given) if given.text.contains('@') && !given.text.contains(['\r', '\n']) => Some(given.text.clone()),
+        Some(given) if is_sender(&given.text) => Some(given.text.clone()),
         Some(given) => {
             let message = format!("`{}` is no sender: write `Name <address@example.com>`", given.text);
             problems.add("invalid_mail_from", &given.name, message);
@@ -188,6 +188,11 @@ fn mail_from(values: &Values, has_smtp: bool, problems: &mut Problems) -> Option
         }
         None => Some(MAIL_FROM_DEFAULT.to_owned()),
     }
+}
+
+/// Read as it will be when a mail is written: what fails there would be found out by the first customer.
+fn is_sender(text: &str) -> bool {
+    text.parse::<lettre::message::Mailbox>().is_ok() && !text.contains(char::is_control)
 }
 
 fn checkout_auth(values: &Values, problems: &mut Problems) -> Option<CheckoutAuth> {

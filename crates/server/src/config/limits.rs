@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::error::Problems;
-use super::settings;
+use super::settings::{self, Setting};
 use super::source::Values;
 
 /// What is limited.
@@ -143,6 +143,46 @@ pub(super) fn rate_limits(values: &Values, sandbox: bool, problems: &mut Problem
     Some(limits)
 }
 
+/// How many connections there may be at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// In all.
+    pub all: usize,
+    /// From one address, or one IPv6 network of 64 bits. Trusted proxies are not counted so.
+    pub per_address: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { all: 10_000, per_address: 1_000 }
+    }
+}
+
+/// More than any system lets one process have open is a slip of the keyboard.
+const CONNECTIONS_MAX: usize = 1_000_000;
+
+/// How many connections there may be, and whose word is taken.
+pub(super) fn network(values: &Values, problems: &mut Problems) -> (Option<Connections>, Option<TrustedProxies>) {
+    (connections(values, problems), trusted_proxies(values, problems))
+}
+
+fn connections(values: &Values, problems: &mut Problems) -> Option<Connections> {
+    let default = Connections::default();
+    let all = number_of_connections(values, &settings::CONNECTIONS, default.all, problems);
+    let per_address = number_of_connections(values, &settings::CONNECTIONS_PER_ADDRESS, default.per_address, problems);
+    Some(Connections { all: all?, per_address: per_address? })
+}
+
+fn number_of_connections(values: &Values, setting: &Setting, default: usize, problems: &mut Problems) -> Option<usize> {
+    let Some(given) = values.get(setting) else { return Some(default) };
+    let number = given.text.parse().ok().filter(|number| (1..=CONNECTIONS_MAX).contains(number));
+    if number.is_none() {
+        let message = format!("`{}` is not accepted: write a number from 1 to {CONNECTIONS_MAX}", given.text);
+        problems.add("invalid_connections", &given.name, message);
+    }
+    number
+}
+
 /// Proxies in front of us. Only they are believed when they say on whose behalf they ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<(IpAddr, u8)>);
@@ -156,12 +196,12 @@ impl TrustedProxies {
 
     fn parse(text: &str) -> Result<Self, &str> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts.map(|part| network(part).ok_or(part)).collect::<Result<_, _>>().map(Self)
+        parts.map(|part| parse_network(part).ok_or(part)).collect::<Result<_, _>>().map(Self)
     }
 }
 
 /// `10.0.0.0/8`, or one address.
-fn network(text: &str) -> Option<(IpAddr, u8)> {
+fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
@@ -183,7 +223,7 @@ fn is_in(address: IpAddr, network: IpAddr, bits: u8) -> bool {
     }
 }
 
-pub(super) fn trusted_proxies(values: &Values, problems: &mut Problems) -> Option<TrustedProxies> {
+fn trusted_proxies(values: &Values, problems: &mut Problems) -> Option<TrustedProxies> {
     let Some(given) = values.get(&settings::TRUSTED_PROXIES) else { return Some(TrustedProxies::default()) };
     match TrustedProxies::parse(&given.text) {
         Ok(proxies) => Some(proxies),

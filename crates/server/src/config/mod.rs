@@ -29,7 +29,7 @@ use secrecy::SecretString;
 
 pub use error::{ConfigError, Problem};
 pub use licenses::StatusListSettings;
-pub use limits::{Limit, Rate, RateLimits, TrustedProxies};
+pub use limits::{Connections, Limit, Rate, RateLimits, TrustedProxies};
 pub use source::Environment;
 
 /// The file that is read where none is asked for.
@@ -95,6 +95,8 @@ pub struct Config {
     pub key_encryption_key: Option<SecretString>,
     /// How often strangers and customers may try.
     pub rate_limits: RateLimits,
+    /// How many connections there may be.
+    pub connections: Connections,
     /// Proxies in front of us.
     pub trusted_proxies: TrustedProxies,
     /// How log lines look.

@@ -1,5 +1,7 @@
 //! Sandbox, test or live: decided by the Stripe key alone, and what each of them demands of the other settings.
 
+use lettre::Tokio1Executor;
+use lettre::transport::smtp::AsyncSmtpTransport;
 use reqwest::Url;
 use secrecy::SecretString;
 
@@ -45,6 +47,11 @@ fn key_mode(key: &Given, problems: &mut Problems) -> Option<bool> {
             placeholder(&key.name, "copy the secret key from Stripe's dashboard under Developers, API keys", problems);
             None
         }
+        Some(_) if !key.text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            let message = "has a space or a sign in it that no key has: copy it once more";
+            problems.add("invalid_stripe_key", &key.name, message);
+            None
+        }
         Some((_, live)) => Some(live),
         None => {
             let message = match key.text.starts_with("pk_") {
@@ -77,6 +84,10 @@ fn webhook_secrets(values: &Values, problems: &mut Problems) -> Option<Vec<Secre
                 problems.add("webhook_secret_missing", &given.name, message);
             }
             Some(rest) if is_placeholder(rest) => placeholder(&given.name, ADVICE, problems),
+            // With white space in it nothing would ever match.
+            Some(rest) if rest.contains(char::is_whitespace) => {
+                problems.add("invalid_webhook_secret", &given.name, "has white space in it: copy it once more");
+            }
             Some(_) => continue,
             None if is_placeholder(text) => placeholder(&given.name, ADVICE, problems),
             None => problems.add("invalid_webhook_secret", &given.name, "is no signing secret: it begins with whsec_"),
@@ -151,10 +162,13 @@ pub(super) fn calls_per_second(values: &Values, problems: &mut Problems) -> Opti
 
 pub(super) fn smtp(values: &Values, problems: &mut Problems) -> Option<SecretString> {
     let given = values.get(&settings::SMTP_URL)?;
-    let url = Url::parse(&given.text).ok().filter(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
+    let is_usable = |_: &Url| AsyncSmtpTransport::<Tokio1Executor>::from_url(&given.text).is_ok();
+    let is_smtp = |url: &Url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host();
+    let url = Url::parse(&given.text).ok().filter(is_smtp).filter(is_usable);
     match url {
         None => {
-            let message = "is no mail server: write smtp://user:password@host:587, or smtps:// for TLS from the start";
+            let message = "is no mail server: write smtp://user:password@host:587, or smtps:// for TLS from the start; \
+                           `?tls=` takes `required` or `opportunistic`";
             problems.add("invalid_smtp_url", &given.name, message);
         }
         Some(url) if url.password().is_some_and(is_placeholder) => {

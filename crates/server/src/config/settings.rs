@@ -62,10 +62,13 @@ pub(super) static STATUS_LIST_LIFE: Setting = plain("status_list_life_hours", "C
 pub(super) static LICENSE_KEY_STORE: Setting = plain("license_key_store", "COUNTERFOIL_LICENSE_KEY_STORE");
 pub(super) static KEY_ENCRYPTION_KEY: Setting = secret("key_encryption_key", "COUNTERFOIL_KEY_ENCRYPTION_KEY");
 pub(super) static RATE_LIMITS: Setting = plain("rate_limits", "COUNTERFOIL_RATE_LIMITS");
+pub(super) static CONNECTIONS: Setting = plain("connections", "COUNTERFOIL_CONNECTIONS");
+pub(super) static CONNECTIONS_PER_ADDRESS: Setting =
+    plain("connections_per_address", "COUNTERFOIL_CONNECTIONS_PER_ADDRESS");
 pub(super) static TRUSTED_PROXIES: Setting = plain("trusted_proxies", "COUNTERFOIL_TRUSTED_PROXIES");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 37] = [
+pub(super) static ALL: [&Setting; 39] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
@@ -101,6 +104,8 @@ pub(super) static ALL: [&Setting; 37] = [
     &LICENSE_KEY_STORE,
     &KEY_ENCRYPTION_KEY,
     &RATE_LIMITS,
+    &CONNECTIONS,
+    &CONNECTIONS_PER_ADDRESS,
     &TRUSTED_PROXIES,
     &LOG_FORMAT,
 ];

@@ -154,7 +154,9 @@ fn a_missing_or_empty_webhook_secret_is_refused() {
     for secret in ["", "   ", "whsec_4b4b4b4b0123456789,"] {
         assert_eq!(refused(stripe(&[("STRIPE_WEBHOOK_SECRET", secret)])).0, "webhook_secret_missing");
     }
-    assert_eq!(refused(stripe(&[("STRIPE_WEBHOOK_SECRET", TEST_KEY)])).0, "invalid_webhook_secret");
+    for secret in [TEST_KEY, "whsec_4b4b\t4b4b", "whsec_4b4b\u{a0}4b4b"] {
+        assert_eq!(refused(stripe(&[("STRIPE_WEBHOOK_SECRET", secret)])).0, "invalid_webhook_secret", "{secret:?}");
+    }
 }
 
 #[test]
@@ -196,7 +198,14 @@ fn placeholders_are_refused() {
 
 #[test]
 fn keys_of_another_kind_are_refused_and_not_repeated() {
-    for key in ["pk_test_51Habcdef", "sk_51Habcdef", "whsec_51Habcdef", "51Habcdef"] {
+    for key in [
+        "pk_test_51Habcdef",
+        "sk_51Habcdef",
+        "whsec_51Habcdef",
+        "51Habcdef",
+        "sk_test_51Habcdef\u{e9}",
+        "sk_test_51H\tabcdef",
+    ] {
         let (code, text) = refused(stripe(&[("STRIPE_SECRET_KEY", key)]));
         assert_eq!(code, "invalid_stripe_key");
         assert!(!text.contains("51Habcdef"), "{text}");
@@ -274,7 +283,11 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_ALLOWED_RETURN_ORIGINS", "https://ok.example,https://x.example/path", "invalid_origin"),
         ("DATABASE_URL", "mysql://root:hunter2@db/billing", "invalid_database_url"),
         ("SMTP_URL", "mail.example.com:587", "invalid_smtp_url"),
+        ("SMTP_URL", "smtp://mail.example.com?tls=perhaps", "invalid_smtp_url"),
+        ("SMTP_URL", "smtp://user:%ff@mail.example.com", "invalid_smtp_url"),
         ("COUNTERFOIL_MAIL_FROM", "nobody", "invalid_mail_from"),
+        ("COUNTERFOIL_MAIL_FROM", "@", "invalid_mail_from"),
+        ("COUNTERFOIL_MAIL_FROM", "Billing billing@example.com", "invalid_mail_from"),
         ("COUNTERFOIL_CHECKOUT_AUTH", "none", "invalid_checkout_auth"),
         ("COUNTERFOIL_DISPUTE_POLICY", "maybe", "invalid_dispute_policy"),
         ("COUNTERFOIL_DUPLICATE_POLICY", "refund", "invalid_duplicate_policy"),
@@ -508,10 +521,15 @@ fn limits_are_lifted_in_the_sandbox_and_changed_by_name() {
     let limits = from_file("rate_limits = \"on, login=20/60, license=off\"").unwrap().rate_limits;
     assert_eq!(limits.of(Limit::Login), Some(Rate { burst: 20, per_hour: 60 }));
     assert!(limits.of(Limit::License).is_none() && limits.of(Limit::Password).is_some());
+    let connections = from_env(&[("COUNTERFOIL_CONNECTIONS_PER_ADDRESS", "7")]).unwrap().connections;
+    assert_eq!(connections, Connections { per_address: 7, ..Connections::default() });
     for (file, code) in [
         ("rate_limits = \"logins=1/1\"", "invalid_rate_limit"),
         ("rate_limits = \"login=0/1\"", "invalid_rate_limit"),
         ("trusted_proxies = \"proxy.example.com\"", "invalid_trusted_proxies"),
+        ("connections = \"0\"", "invalid_connections"),
+        ("connections_per_address = \"many\"", "invalid_connections"),
+        ("connections_per_address = \"1000001\"", "invalid_connections"),
     ] {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
     }

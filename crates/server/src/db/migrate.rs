@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use sqlx::migrate::Migrator;
 
 use super::error::DbError;
-use super::open::{POSTGRES_BEGIN_MIGRATION, Pools, SQLITE_BEGIN};
-use super::{Db, Engine, Tx, TxInner, passage};
+use super::open::Pools;
+use super::{Connection, Db, Engine, Tx, passage};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -57,7 +57,7 @@ impl Db {
     /// [`DbError::NewerSchema`] or [`DbError::SchemaMismatch`] where the database is not ours to migrate.
     pub async fn migrate(&self) -> Result<MigrationReport, DbError> {
         let migrator = migrator(self.engine());
-        let mut tx = self.begin_with(SQLITE_BEGIN, POSTGRES_BEGIN_MIGRATION).await?;
+        let mut tx = self.begin_migration().await?;
         if self.engine() == Engine::Postgres {
             tx.query(POSTGRES_LOCK_SQL).execute().await?;
         }
@@ -67,8 +67,12 @@ impl Db {
         let in_our_transaction =
             Migrator { migrations: migrator.migrations.clone(), locking: false, ..Migrator::DEFAULT };
         match tx.open()? {
-            TxInner::Sqlite(tx) => passage::drive(in_our_transaction.run_direct(None, &mut **tx, false)).await?,
-            TxInner::Postgres(tx) => passage::drive(in_our_transaction.run_direct(None, &mut **tx, false)).await?,
+            Connection::Sqlite(connection) => {
+                passage::drive(in_our_transaction.run_direct(None, connection, false)).await?
+            }
+            Connection::Postgres(connection) => {
+                passage::drive(in_our_transaction.run_direct(None, connection, false)).await?;
+            }
         }
         let after = applied_versions(&mut tx).await?;
         tx.commit().await?;
@@ -150,8 +154,8 @@ fn refuse_newer(state: SchemaState) -> Result<SchemaState, DbError> {
 async fn applied_versions(tx: &mut Tx) -> Result<BTreeSet<i64>, DbError> {
     // The engines keep their catalogue in different places.
     let table = match tx.open()? {
-        TxInner::Sqlite(_) => "select name from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
-        TxInner::Postgres(_) => {
+        Connection::Sqlite(_) => "select name from sqlite_master where type = 'table' and name = '_sqlx_migrations'",
+        Connection::Postgres(_) => {
             "select to_regclass('_sqlx_migrations')::text as name where to_regclass('_sqlx_migrations') is not null"
         }
     };

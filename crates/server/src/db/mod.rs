@@ -9,8 +9,14 @@
 //! - A transaction in which a statement failed cannot be committed. PostgreSQL answers such a `COMMIT` with a silent
 //!   rollback and SQLite would keep the half that went well; neither is what a caller means.
 //! - Our own tasks never see `SQLITE_BUSY`: one connection writes, and every transaction takes the write lock at its start.
+//! - On SQLite transactions that wait for each other share a commit, and each hears of success only after it ([`writer`]).
 
+mod batch;
+mod beside;
 mod error;
+mod group;
+#[cfg(test)]
+mod group_tests;
 mod inspect;
 mod migrate;
 mod open;
@@ -22,12 +28,13 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod value;
+mod writer;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::{PgPool, Postgres, Sqlite, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, Transaction};
 
 pub use error::DbError;
 pub use inspect::EngineFacts;
@@ -36,8 +43,10 @@ pub use passage::Step;
 pub use query::Query;
 pub use row::{FromColumn, Row};
 pub use value::{IntoValue, Value};
+pub use writer::CommitCounts;
 
 use open::{Access, Pools};
+use writer::Lease;
 
 /// The database engine behind a [`Db`]. For reports; store code never asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +76,13 @@ pub struct Db {
 
 struct Inner {
     pools: Pools,
-    /// Connections for what has to be taken in while everything else waits; SQLite has one writer, who serves in order.
+    /// Connections for what has to be taken in while everything else waits.
     reserved: Option<PgPool>,
     /// Transactions that have begun and are not over.
     open: AtomicUsize,
     access: Access,
+    /// Whether prepared statements outlive their transaction; see [`open`].
+    keeps_statements: bool,
     place: String,
 }
 
@@ -108,21 +119,19 @@ impl Db {
     /// [`DbError::Unavailable`] where no connection is to be had in time, [`DbError::Conflict`] where another process holds
     /// SQLite's write lock for too long.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        let (sqlite_begin, postgres_begin) = match self.inner.access {
-            Access::Server | Access::Shared => (open::SQLITE_BEGIN, open::POSTGRES_BEGIN),
-            Access::ReadOnly => ("begin", open::POSTGRES_BEGIN_READ_ONLY),
-        };
-        self.begin_with(sqlite_begin, postgres_begin).await
-    }
-
-    /// The same over connections that nothing else uses, for what must be taken in while all others are held.
-    ///
-    /// # Errors
-    /// As [`Db::begin`].
-    pub async fn begin_reserved(&self) -> Result<Tx, DbError> {
-        let Some(reserved) = self.inner.reserved.clone() else { return self.begin().await };
-        let begin = async move { Ok(TxInner::Postgres(reserved.begin_with(open::POSTGRES_BEGIN).await?)) };
-        self.begin_in_task(begin).await
+        match &self.inner.pools {
+            Pools::Sqlite(pools) => match &pools.writer {
+                Some(writer) => self.begin_on_sqlite(async { Ok(TxInner::Writer(writer.begin().await?)) }).await,
+                None => self.begin_read().await,
+            },
+            Pools::Postgres(pool) => {
+                let begin = match self.inner.access {
+                    Access::Server | Access::Shared => open::POSTGRES_BEGIN,
+                    Access::ReadOnly => open::POSTGRES_BEGIN_READ_ONLY,
+                };
+                self.begin_on_postgres(pool, begin).await
+            }
+        }
     }
 
     /// Begins a transaction that only reads: on SQLite it holds up no writer and sees one moment of the database.
@@ -130,39 +139,49 @@ impl Db {
     /// # Errors
     /// [`DbError::Unavailable`] where no connection is to be had in time.
     pub async fn begin_read(&self) -> Result<Tx, DbError> {
-        let db = self.clone();
-        self.begin_in_task(async move {
-            Ok(match &db.inner.pools {
-                Pools::Sqlite(pools) => TxInner::Sqlite(pools.reader.begin_with("begin").await?),
-                Pools::Postgres(pool) => TxInner::Postgres(pool.begin_with(open::POSTGRES_BEGIN_READ_ONLY).await?),
-            })
-        })
-        .await
+        match &self.inner.pools {
+            Pools::Sqlite(pools) => {
+                self.begin_on_sqlite(async { Ok(TxInner::Reader(pools.reader.begin_with("begin").await?)) }).await
+            }
+            Pools::Postgres(pool) => self.begin_on_postgres(pool, open::POSTGRES_BEGIN_READ_ONLY).await,
+        }
     }
 
-    async fn begin_with(&self, sqlite_begin: &'static str, postgres_begin: &'static str) -> Result<Tx, DbError> {
-        let db = self.clone();
-        self.begin_in_task(async move {
-            Ok(match &db.inner.pools {
-                Pools::Sqlite(pools) => TxInner::Sqlite(pools.writer.begin_with(sqlite_begin).await?),
-                Pools::Postgres(pool) => TxInner::Postgres(pool.begin_with(postgres_begin).await?),
-            })
-        })
-        .await
+    /// Begins a transaction that may take its time, and in which the migrator begins its own.
+    async fn begin_migration(&self) -> Result<Tx, DbError> {
+        match &self.inner.pools {
+            Pools::Sqlite(pools) => {
+                let writer = pools.writer.as_ref().ok_or(DbError::ReadOnly)?;
+                self.begin_on_sqlite(async { Ok(TxInner::Writer(writer.begin_alone().await?)) }).await
+            }
+            Pools::Postgres(pool) if self.inner.keeps_statements => {
+                self.begin_on_postgres(pool, open::POSTGRES_BEGIN_MIGRATION).await
+            }
+            Pools::Postgres(pool) => self.begin_on_postgres(pool, open::POSTGRES_BEGIN_MIGRATION_POOLED).await,
+        }
     }
 
-    /// In a task of its own: a PostgreSQL connection whose `BEGIN` was sent but not awaited would go back to the pool inside
-    /// a transaction that nobody ends. A cancelled caller leaves the task to finish, and the dropped `Tx` rolls back.
-    async fn begin_in_task(
-        &self,
-        begin: impl Future<Output = Result<TxInner, sqlx::Error>> + Send + 'static,
-    ) -> Result<Tx, DbError> {
+    /// A caller may be cancelled here: the connection is cleaned up behind it.
+    async fn begin_on_sqlite(&self, begin: impl Future<Output = Result<TxInner, DbError>>) -> Result<Tx, DbError> {
         passage::before(Step::Begin).await?;
-        let begun = passage::drive(async move { tokio::spawn(begin).await }).await;
+        Ok(self.begun(passage::drive(Box::pin(begin)).await?))
+    }
+
+    /// In a task of its own: a connection whose `BEGIN` was sent but not awaited would go back to the pool inside a transaction
+    /// that nobody ends. A cancelled caller leaves the task to finish, and the dropped `Tx` rolls back.
+    async fn begin_on_postgres(&self, pool: &PgPool, begin: &'static str) -> Result<Tx, DbError> {
+        passage::before(Step::Begin).await?;
+        let pool = pool.clone();
+        let begun =
+            passage::drive(async move { tokio::spawn(async move { pool.begin_with(begin).await }).await }).await;
         let inner = begun.map_err(|_| DbError::unavailable("the runtime is shutting down"))??;
+        Ok(self.begun(TxInner::Postgres(inner)))
+    }
+
+    fn begun(&self, inner: TxInner) -> Tx {
         self.inner.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(Arc::clone(&self.inner));
-        Ok(Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), _open: open })
+        Tx { inner: Some(inner), spoiled: false, held: passage::Held::begin(), counted: open }
     }
 
     /// A statement outside a transaction: one read, or one write that stands alone.
@@ -170,6 +189,12 @@ impl Db {
     /// Never await a write through `Db` while holding a [`Tx`]: on SQLite both want the one writing connection.
     pub fn query(&self, sql: &'static str) -> Query<'_> {
         Query::on_db(self, sql)
+    }
+
+    /// A write that stands alone and has to be taken in while everything else waits: there are connections that only such
+    /// writes use. SQLite has one writer, who serves in order.
+    pub fn urgent(&self, sql: &'static str) -> Query<'_> {
+        Query::urgent(self, sql)
     }
 
     /// Which engine this is.
@@ -191,6 +216,16 @@ impl Db {
     #[must_use]
     pub fn open_transactions(&self) -> usize {
         self.inner.open.load(Ordering::Relaxed)
+    }
+
+    /// How many transactions SQLite's commits have made last through this handle and its clones; zero on PostgreSQL, which groups
+    /// commits by itself.
+    #[must_use]
+    pub fn commit_counts(&self) -> CommitCounts {
+        match &self.inner.pools {
+            Pools::Sqlite(pools) => pools.writer.as_ref().map(writer::Writer::counts).unwrap_or_default(),
+            Pools::Postgres(_) => CommitCounts::default(),
+        }
     }
 
     /// Asks the database for an answer, and whether it takes writes where we have some.
@@ -233,7 +268,7 @@ pub struct Tx {
     inner: Option<TxInner>,
     spoiled: bool,
     held: passage::Held,
-    _open: Open,
+    counted: Open,
 }
 
 /// Counts a transaction for as long as it is there.
@@ -246,8 +281,15 @@ impl Drop for Open {
 }
 
 enum TxInner {
-    Sqlite(Transaction<'static, Sqlite>),
+    Writer(Lease),
+    Reader(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
+}
+
+/// The driver's connection inside a transaction.
+enum Connection<'t> {
+    Sqlite(&'t mut SqliteConnection),
+    Postgres(&'t mut PgConnection),
 }
 
 impl Tx {
@@ -268,7 +310,8 @@ impl Tx {
         }
         let way_back = passage::before(Step::Commit).await?;
         match self.inner.take() {
-            Some(TxInner::Sqlite(tx)) => passage::drive(tx.commit()).await?,
+            Some(TxInner::Writer(lease)) => passage::drive(Box::pin(lease.commit())).await?,
+            Some(TxInner::Reader(tx)) => passage::drive(tx.commit()).await?,
             Some(TxInner::Postgres(tx)) => passage::drive(tx.commit()).await?,
             None => {}
         }
@@ -283,16 +326,21 @@ impl Tx {
     /// Where the connection is gone; the database rolls back by itself then.
     pub async fn rollback(mut self) -> Result<(), DbError> {
         match self.inner.take() {
-            Some(TxInner::Sqlite(tx)) => passage::drive(tx.rollback()).await?,
+            Some(TxInner::Writer(lease)) => passage::drive(Box::pin(lease.rollback())).await?,
+            Some(TxInner::Reader(tx)) => passage::drive(tx.rollback()).await?,
             Some(TxInner::Postgres(tx)) => passage::drive(tx.rollback()).await?,
             None => {}
         }
         Ok(())
     }
 
-    /// The driver's transaction.
-    fn open(&mut self) -> Result<&mut TxInner, DbError> {
-        self.inner.as_mut().ok_or(DbError::Spoiled)
+    /// The driver's connection.
+    fn open(&mut self) -> Result<Connection<'_>, DbError> {
+        Ok(match self.inner.as_mut().ok_or(DbError::Spoiled)? {
+            TxInner::Writer(lease) => Connection::Sqlite(lease.connection()?),
+            TxInner::Reader(tx) => Connection::Sqlite(tx),
+            TxInner::Postgres(tx) => Connection::Postgres(tx),
+        })
     }
 }
 

@@ -1,9 +1,10 @@
 //! Opening: from a URL to pools with the settings that durability and fairness need.
 //!
 //! SQLite gets one connection that writes and a few that read: writers queue in our pool, in order, instead of racing for
-//! the file's lock. A file lock beside the database keeps a second server process out, because its memory of leases and
+//! the file's lock, and share commits ([`super::writer`]). A file lock beside the database keeps a second server process out, because its memory of leases and
 //! wake-ups would be another one. PostgreSQL settings are sent with each transaction and never as session state, so that a
-//! pooler in transaction mode may sit in between.
+//! pooler in transaction mode may sit in between. Prepared statements are session state as well: a URL with
+//! `statement-cache-capacity=0` says that none is to outlive its transaction.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
@@ -15,9 +16,11 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Row as _, SqlitePool};
 
+use super::beside::Beside;
 use super::error::DbError;
+use super::writer::Writer;
 use super::{Db, Inner};
 
 /// How long a task waits for a connection before the request is answered with "try again".
@@ -30,6 +33,9 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of one process. PostgreSQL's own default allows 100 in total, which leaves room for several replicas.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 const SQLITE_READERS_MAX: u32 = 4;
+
+/// Statements that a connection keeps prepared: more than the program has.
+const STATEMENTS_KEPT: usize = 512;
 
 /// Connections beside them that only take in what a sender would otherwise have to send again.
 const POSTGRES_RESERVED: u32 = 2;
@@ -45,6 +51,9 @@ pub(super) const POSTGRES_BEGIN_READ_ONLY: &str =
 
 /// Migrations may take their time; the next replica waits for them.
 pub(super) const POSTGRES_BEGIN_MIGRATION: &str = "begin isolation level read committed";
+
+/// The migrator names its statements whatever the URL says. In the session that a pooler gives us, an earlier run's may be left.
+pub(super) const POSTGRES_BEGIN_MIGRATION_POOLED: &str = "begin isolation level read committed; deallocate all";
 
 /// Who opens the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +72,8 @@ pub(super) enum Pools {
 }
 
 pub(super) struct SqlitePools {
-    pub(super) writer: SqlitePool,
+    /// `None` where the file was opened to read only.
+    pub(super) writer: Option<Writer>,
     pub(super) reader: SqlitePool,
     lock: Option<File>,
     /// What stands beside the file since it was first used.
@@ -90,7 +100,9 @@ impl SqlitePools {
 
     pub(super) async fn close(&self) {
         self.reader.close().await;
-        self.writer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
         if let Some(lock) = &self.lock {
             // Dropping the file would do, but clones of the handle may live on. Nothing is left to do where it fails.
             let _ = lock.unlock();
@@ -105,7 +117,23 @@ pub(super) async fn open(url: &str, access: Access) -> Result<Db, DbError> {
         "postgres" | "postgresql" => open_postgres(url, access).await?,
         _ => return Err(bad_url("it must begin with sqlite:// or postgres://")),
     };
-    Ok(Db { inner: Arc::new(Inner { pools, reserved, open: AtomicUsize::new(0), access, place }) })
+    let keeps_statements = keeps_statements(url);
+    Ok(Db { inner: Arc::new(Inner { pools, reserved, open: AtomicUsize::new(0), access, keeps_statements, place }) })
+}
+
+/// Whether a prepared statement is still there when the next transaction begins. Behind a pooler in transaction mode that one
+/// meets another session. The driver then goes on giving statements names that several of its connections share, so `Query`
+/// uses none.
+fn keeps_statements(url: &str) -> bool {
+    !parameters(url).any(|parameter| parameter == "statement-cache-capacity=0")
+}
+
+fn names_statement_cache(url: &str) -> bool {
+    parameters(url).any(|parameter| parameter.starts_with("statement-cache-capacity="))
+}
+
+fn parameters(url: &str) -> impl Iterator<Item = &str> {
+    url.split_once('?').map_or("", |(_, parameters)| parameters).split('&')
 }
 
 fn bad_url(detail: impl Into<String>) -> DbError {
@@ -116,6 +144,8 @@ async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPoo
     let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
     let options =
         if options.get_application_name().is_some() { options } else { options.application_name("counterfoil") };
+    // Only for numbers with a point, of which we have none, and a pooler refuses what it does not know.
+    let options = options.extra_float_digits(None);
     let address = match options.get_socket() {
         Some(socket) => socket.display().to_string(),
         None => format!("{}:{}", options.get_host(), options.get_port()),
@@ -136,18 +166,22 @@ async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPoo
         Ok(Err(error)) => return Err(explain(DbError::from(error), &place)),
         Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
     }
-    let pool = |connections_max: u32| {
-        PgPoolOptions::new().max_connections(connections_max).acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
-    };
-    let reserved = (access == Access::Server).then(|| pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
-    let pool = pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
+    let options = if names_statement_cache(url) { options } else { options.statement_cache_capacity(STATEMENTS_KEPT) };
+    let reserved =
+        (access == Access::Server).then(|| postgres_pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
+    let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
     Ok((Pools::Postgres(pool), reserved, place))
+}
+
+fn postgres_pool(connections_max: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(connections_max).acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
 }
 
 /// A standby, or an old primary that was demoted, answers every question and takes no write: nothing that begins there ends well.
 async fn refuse_read_only(connection: &mut PgConnection) -> Result<(), DbError> {
-    let read_only: String =
-        sqlx::query_scalar("select current_setting('transaction_read_only')").fetch_one(connection).await?;
+    // Not prepared, since it stands outside of a transaction.
+    let row = connection.fetch_one("select current_setting('transaction_read_only')").await?;
+    let read_only: String = row.try_get(0)?;
     if read_only == "on" { Err(takes_no_writes()) } else { Ok(()) }
 }
 
@@ -179,32 +213,43 @@ async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbErr
         Access::ReadOnly => path.canonicalize().map_err(unavailable)?,
     };
     let lock = match access {
-        Access::Server => Some(lock_file(&beside(&path), &path, &place)?),
+        Access::Server => Some(lock_file(&with_ending(&path, ".lock"), &path, &place)?),
         Access::Shared | Access::ReadOnly => None,
     };
-    let options = options.filename(&path).create_if_missing(false).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
+    let options = options
+        .filename(&path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS_KEPT);
     // Readers are held to their word by SQLite itself.
-    let reader = sqlite_pool(SQLITE_READERS_MAX).connect_lazy_with(options.clone().pragma("query_only", "on"));
+    let reader = sqlite_readers().connect_lazy_with(options.clone().pragma("query_only", "on"));
     let writer = match access {
         Access::Server | Access::Shared => {
-            // `full`: a commit that was acknowledged survives a power cut, not only a crash.
+            // `full`: a commit that was acknowledged survives a power cut, not only a crash. What a savepoint would go back to
+            // stays in memory.
             let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-            sqlite_pool(1).connect_with(options).await.map_err(|error| explain(error.into(), &place))?
+            let options = options.pragma("temp_store", "memory");
+            // Without the file nobody stands back for anybody, which is how it is on a folder that takes no new files.
+            let turns = private_file(&with_ending(&path, ".turn")).ok();
+            let beside = turns.map(if access == Access::Server { Beside::server } else { Beside::command });
+            Some(Writer::open(options, beside).await.map_err(|error| explain(error, &place))?)
         }
-        Access::ReadOnly => reader.clone(),
+        Access::ReadOnly => None,
     };
-    let beside = beside(&path);
+    let beside = with_ending(&path, ".lock");
     Ok((Pools::Sqlite(SqlitePools { writer, reader, lock, beside }), place))
 }
 
-fn sqlite_pool(connections_max: u32) -> SqlitePoolOptions {
+fn sqlite_readers() -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        .max_connections(connections_max)
+        .max_connections(SQLITE_READERS_MAX)
         .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        // Where the disk is full, SQLite itself ends the transaction, and sqlx goes on counting it as open: nothing could begin on
-        // this connection ever again. The pool has pinged it before, so a rollback that was under way is done.
+        // The pool asks a connection for a sign of life when it comes back, and a rollback that was under way is done then. A file
+        // does not hang up in between.
+        .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
 
@@ -229,9 +274,9 @@ fn private_file(path: &Path) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn beside(path: &Path) -> PathBuf {
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(ending);
     name.into()
 }
 

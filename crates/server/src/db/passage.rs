@@ -13,8 +13,10 @@ pub enum Step {
     Begin,
     /// A statement within a transaction.
     Statement,
-    /// A statement of its own.
+    /// A read of its own.
     Single,
+    /// A write of its own.
+    Write,
     /// A transaction is made to last.
     Commit,
 }
@@ -72,18 +74,18 @@ mod simulated {
     /// Time passes where no transaction is held, and the fate of the step is decided.
     pub(in crate::db) async fn before(step: Step) -> Result<WayBack, DbError> {
         let Some(world) = simulation::world() else { return Ok(WayBack::Open) };
-        if matches!(step, Step::Begin | Step::Single) {
+        if matches!(step, Step::Begin | Step::Single | Step::Write) {
             let pause = world.pause(step);
             if !pause.is_zero() && world.held() == 0 {
                 tokio::time::sleep(pause).await;
             }
             // A process that died in the middle of a transaction lets go of it a moment later.
-            while world.held() > 0 && matches!(step, Step::Begin) {
+            while world.held() > 0 && matches!(step, Step::Begin | Step::Write) {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
         match world.fate(step) {
-            Fate::Go if step == Step::Commit => Ok(WayBack::Long(world.pause(step))),
+            Fate::Go if matches!(step, Step::Commit | Step::Write) => Ok(WayBack::Long(world.pause(step))),
             Fate::Go => Ok(WayBack::Open),
             Fate::LoseAnswer => Ok(WayBack::Lost),
             Fate::DieAfter => Ok(WayBack::Dead),

@@ -1,15 +1,19 @@
 //! A statement with its values, executed on whichever engine is there.
 
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Postgres, Sqlite};
+use sqlx::{Arguments as _, Executor, PgPool, Postgres, Sqlite};
 
 use super::error::DbError;
-use super::open::{Access, Pools};
+use super::open::{self, Access, Pools, SqlitePools};
 use super::passage::{self, Step};
 use super::row::Row;
 use super::value::{IntoValue, PgTime, Value};
-use super::{Db, Tx, TxInner};
+use super::writer::Writer;
+use super::{Connection, Db, Tx};
 
 /// A statement that is being put together. Placeholders are `$1`, `$2` … in the order of the binds.
 #[must_use = "a statement does nothing until it is executed"]
@@ -21,12 +25,17 @@ pub struct Query<'q> {
 
 enum Target<'q> {
     Db(&'q Db),
+    Urgent(&'q Db),
     Tx(&'q mut Tx),
 }
 
 impl<'q> Query<'q> {
     pub(super) fn on_db(db: &'q Db, sql: &'static str) -> Self {
         Self { target: Target::Db(db), sql, values: Vec::new() }
+    }
+
+    pub(super) fn urgent(db: &'q Db, sql: &'static str) -> Self {
+        Self { target: Target::Urgent(db), sql, values: Vec::new() }
     }
 
     pub(super) fn on_tx(tx: &'q mut Tx, sql: &'static str) -> Self {
@@ -53,18 +62,27 @@ impl<'q> Query<'q> {
     async fn execute_now(self) -> Result<u64, DbError> {
         let Self { target, sql, values } = self;
         match target {
-            Target::Db(db) => {
-                let changed = match writing(db)? {
-                    Pools::Sqlite(pools) => sqlite(sql, values).execute(&pools.writer).await?.rows_affected(),
-                    Pools::Postgres(pool) => postgres(sql, values).execute(pool).await?.rows_affected(),
-                };
-                Ok(changed)
-            }
+            Target::Db(db) => match writing(db)? {
+                Pools::Sqlite(pools) => Box::pin(writer(pools)?.execute(sql, values)).await,
+                Pools::Postgres(pool) if db.inner.keeps_statements => {
+                    Ok(postgres(sql, values, true).execute(pool).await?.rows_affected())
+                }
+                Pools::Postgres(pool) => Box::pin(executed_in_tx(db, pool, sql, values)).await,
+            },
+            Target::Urgent(db) => match (writing(db)?, &db.inner.reserved) {
+                (Pools::Postgres(pool), Some(reserved)) => Box::pin(urgent(db, pool, reserved, sql, values)).await,
+                (Pools::Postgres(_), None) | (Pools::Sqlite(_), _) => {
+                    Box::pin(Query { target: Target::Db(db), sql, values }.execute_now()).await
+                }
+            },
             Target::Tx(tx) => {
                 tx.enter()?;
+                let keeps_statements = tx.counted.0.keeps_statements;
                 let changed = match tx.open()? {
-                    TxInner::Sqlite(tx) => sqlite(sql, values).execute(&mut **tx).await?.rows_affected(),
-                    TxInner::Postgres(tx) => postgres(sql, values).execute(&mut **tx).await?.rows_affected(),
+                    Connection::Sqlite(connection) => sqlite(sql, values).execute(connection).await?.rows_affected(),
+                    Connection::Postgres(connection) => {
+                        postgres(sql, values, keeps_statements).execute(connection).await?.rows_affected()
+                    }
                 };
                 tx.leave();
                 Ok(changed)
@@ -86,7 +104,8 @@ impl<'q> Query<'q> {
     /// What lies between the caller and the driver.
     async fn pass(&mut self) -> Result<passage::WayBack, DbError> {
         match &mut self.target {
-            Target::Db(_) => passage::before(Step::Single).await,
+            Target::Db(_) if is_select(self.sql) => passage::before(Step::Single).await,
+            Target::Db(_) | Target::Urgent(_) => passage::before(Step::Write).await,
             Target::Tx(tx) => {
                 let passed = passage::before(Step::Statement).await;
                 tx.spoiled |= passed.is_err();
@@ -98,23 +117,19 @@ impl<'q> Query<'q> {
     async fn all_now(self) -> Result<Vec<Row>, DbError> {
         let Self { target, sql, values } = self;
         match target {
-            Target::Db(db) => match reading(db, sql)? {
-                Pools::Sqlite(pools) => {
-                    let pool = if is_select(sql) { &pools.reader } else { &pools.writer };
-                    Ok(sqlite(sql, values).fetch_all(pool).await?.into_iter().map(Row::sqlite).collect())
-                }
-                Pools::Postgres(pool) => {
-                    Ok(postgres(sql, values).fetch_all(pool).await?.into_iter().map(Row::postgres).collect())
-                }
+            Target::Db(db) | Target::Urgent(db) => match reading(db, sql)? {
+                Pools::Sqlite(pools) if is_select(sql) => sqlite_rows(&pools.reader, sql, values).await,
+                Pools::Sqlite(pools) => Box::pin(written_rows(writer(pools)?, sql, values)).await,
+                Pools::Postgres(pool) if db.inner.keeps_statements => postgres_rows(pool, sql, values, true).await,
+                Pools::Postgres(_) => Box::pin(rows_in_tx(db, sql, values)).await,
             },
             Target::Tx(tx) => {
                 tx.enter()?;
+                let keeps_statements = tx.counted.0.keeps_statements;
                 let rows = match tx.open()? {
-                    TxInner::Sqlite(tx) => {
-                        sqlite(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::sqlite).collect()
-                    }
-                    TxInner::Postgres(tx) => {
-                        postgres(sql, values).fetch_all(&mut **tx).await?.into_iter().map(Row::postgres).collect()
+                    Connection::Sqlite(connection) => sqlite_rows(connection, sql, values).await?,
+                    Connection::Postgres(connection) => {
+                        postgres_rows(connection, sql, values, keeps_statements).await?
                     }
                 };
                 tx.leave();
@@ -157,11 +172,68 @@ impl Tx {
     }
 }
 
+/// A statement of its own where a pooler wants it in a transaction.
+async fn executed_in_tx(db: &Db, pool: &PgPool, sql: &'static str, values: Vec<Value>) -> Result<u64, DbError> {
+    let mut tx = db.begin_on_postgres(pool, open::POSTGRES_BEGIN).await?;
+    let changed = Query { target: Target::Tx(&mut tx), sql, values }.execute_now().await?;
+    tx.commit().await?;
+    Ok(changed)
+}
+
+async fn rows_in_tx(db: &Db, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+    let mut tx = db.begin().await?;
+    let rows = Query { target: Target::Tx(&mut tx), sql, values }.all_now().await?;
+    tx.commit().await?;
+    Ok(rows)
+}
+
+/// How long a connection may take to show a sign of life where one seemed to be free.
+const HEAD_START: Duration = Duration::from_millis(200);
+
+/// Over a connection of the pool that everybody uses, or one that is kept for this where all of those are held.
+async fn urgent(
+    db: &Db,
+    pool: &PgPool,
+    reserved: &PgPool,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<u64, DbError> {
+    let seems_free = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
+    if !db.inner.keeps_statements {
+        return executed_in_tx(db, if seems_free { pool } else { reserved }, sql, values).await;
+    }
+    let mut connection = either(pool, reserved, seems_free).await?;
+    Ok(postgres(sql, values, true).execute(&mut *connection).await?.rows_affected())
+}
+
+async fn either(pool: &PgPool, reserved: &PgPool, seems_free: bool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    if seems_free && let Ok(connection) = tokio::time::timeout(HEAD_START, pool.acquire()).await {
+        return connection;
+    }
+    tokio::select! {
+        biased;
+        connection = pool.acquire() => connection,
+        connection = reserved.acquire() => connection,
+    }
+}
+
+/// What a write of its own hands out.
+async fn written_rows(writer: &Writer, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
+    let mut lease = writer.begin().await?;
+    let rows = sqlite_rows(lease.connection()?, sql, values).await?;
+    lease.commit().await?;
+    Ok(rows)
+}
+
 fn writing(db: &Db) -> Result<&Pools, DbError> {
     match db.inner.access {
         Access::Server | Access::Shared => Ok(&db.inner.pools),
         Access::ReadOnly => Err(DbError::ReadOnly),
     }
+}
+
+fn writer(pools: &SqlitePools) -> Result<&Writer, DbError> {
+    pools.writer.as_ref().ok_or(DbError::ReadOnly)
 }
 
 fn reading<'q>(db: &'q Db, sql: &str) -> Result<&'q Pools, DbError> {
@@ -173,14 +245,40 @@ fn is_select(sql: &str) -> bool {
     sql.trim_start().get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"))
 }
 
-fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-    values.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Text(text) => query.bind(text),
-        Value::Int(number) => query.bind(number),
-        Value::Bool(flag) => query.bind(flag),
-        Value::Time(time) => query.bind(time.map(|time| time.to_string())),
-        Value::Bytes(bytes) => query.bind(bytes),
-    })
+async fn sqlite_rows<'c>(
+    on: impl Executor<'c, Database = Sqlite>,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, DbError> {
+    Ok(sqlite(sql, values).fetch_all(on).await?.into_iter().map(Row::sqlite).collect())
+}
+
+async fn postgres_rows<'c>(
+    on: impl Executor<'c, Database = Postgres>,
+    sql: &'static str,
+    values: Vec<Value>,
+    keeps_statements: bool,
+) -> Result<Vec<Row>, DbError> {
+    Ok(postgres(sql, values, keeps_statements).fetch_all(on).await?.into_iter().map(Row::postgres).collect())
+}
+
+pub(super) fn sqlite(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
+    sqlx::query_with(sql, sqlite_arguments(values.into_iter()))
+}
+
+pub(super) fn sqlite_arguments(values: impl Iterator<Item = Value>) -> SqliteArguments {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        // Only what is too long for SQLite is refused here, and then the statement is for its missing value.
+        let _ = match value {
+            Value::Text(text) => arguments.add(text),
+            Value::Int(number) => arguments.add(number),
+            Value::Bool(flag) => arguments.add(flag),
+            Value::Time(time) => arguments.add(time.map(|time| time.to_string())),
+            Value::Bytes(bytes) => arguments.add(bytes),
+        };
+    }
+    arguments
 }
 
 /// What PostgreSQL reads in a statement, and SQLite takes for a comment: there one writer holds the whole database, so that no row
@@ -192,13 +290,19 @@ pub(super) fn for_postgres(sql: &str) -> Option<String> {
     sql.contains(SKIP_LOCKED).then(|| sql.replace(SKIP_LOCKED, "for update skip locked"))
 }
 
-fn postgres(sql: &'static str, values: Vec<Value>) -> sqlx::query::Query<'static, Postgres, PgArguments> {
+/// Where statements are not kept, this one has no name, and is gone with the next one. Preparing and running it are two messages, so
+/// it has to stand in a transaction: only there a pooler leaves both to the same session.
+fn postgres(
+    sql: &'static str,
+    values: Vec<Value>,
+    keeps_statements: bool,
+) -> sqlx::query::Query<'static, Postgres, PgArguments> {
     let query = match for_postgres(sql) {
         // tidy: allow(sql) because one constant was put for another in a text of the program
         Some(sql) => sqlx::query(sqlx::AssertSqlSafe(sql)),
         None => sqlx::query(sql),
     };
-    values.into_iter().fold(query, |query, value| match value {
+    values.into_iter().fold(query.persistent(keeps_statements), |query, value| match value {
         Value::Text(text) => query.bind(text),
         Value::Int(number) => query.bind(number),
         Value::Bool(flag) => query.bind(flag),

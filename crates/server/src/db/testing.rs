@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqlSafeStr as _};
 
-use super::open::Pools;
+use super::open::{Pools, SqlitePools};
+use super::writer::Writer;
 use super::{Db, DbError, Engine};
 
 /// The variable that names the PostgreSQL server for tests.
@@ -105,7 +106,10 @@ impl TestDb {
     pub async fn prepare(&self, sql: &str) -> Result<(), DbError> {
         let own = |sql: String| AssertSqlSafe(sql).into_sql_str();
         match &self.db.inner.pools {
-            Pools::Sqlite(pools) => drop(pools.writer.prepare(own(sql.to_owned())).await?),
+            Pools::Sqlite(pools) => {
+                let mut lease = writer(pools).turn_alone().await?;
+                drop(lease.connection()?.prepare(own(sql.to_owned())).await?);
+            }
             Pools::Postgres(pool) => {
                 let sql = super::query::for_postgres(sql).unwrap_or_else(|| sql.to_owned());
                 drop(pool.prepare(own(sql)).await?);
@@ -121,11 +125,18 @@ impl TestDb {
     pub async fn raw(&self, sql: &str) -> Result<(), DbError> {
         let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
         let _rows_changed = match &self.db.inner.pools {
-            Pools::Sqlite(pools) => pools.writer.execute(sql).await?.rows_affected(),
+            Pools::Sqlite(pools) => {
+                let mut lease = writer(pools).turn_alone().await?;
+                lease.connection()?.execute(sql).await?.rows_affected()
+            }
             Pools::Postgres(pool) => pool.execute(sql).await?.rows_affected(),
         };
         Ok(())
     }
+}
+
+fn writer(pools: &SqlitePools) -> &Writer {
+    pools.writer.as_ref().expect("a database of a test takes writes")
 }
 
 impl std::ops::Deref for TestDb {

@@ -190,8 +190,8 @@ async fn one_current_billing_link_a_customer_and_provider() {
 async fn foreign_keys_hold_and_cascade() {
     for engine in engines() {
         let db = fresh(engine).await;
-        let insert = "insert into sessions (token_hash, customer_id, created_at, last_seen_at, expires_at) \
-             values ('t', $1, $2, $2, $2)";
+        let insert = "insert into sessions (token_hash, session_id, customer_id, device, network, created_at, \
+             last_seen_at, expires_at) values ('t', 's', $1, 'd', 'n', $2, $2, $2)";
         let orphan = db.query(insert).bind("nobody").bind(NOON).execute().await;
         assert_eq!(orphan, Err(DbError::ForeignKey), "{engine:?}");
         let mut tx = db.begin().await.unwrap();
@@ -599,4 +599,39 @@ async fn nobody_begins_anew_in_a_file_that_has_lost_its_database() {
     let anew = Db::open(db.url()).await.unwrap();
     anew.migrate().await.unwrap();
     anew.close().await;
+}
+
+/// What a pooler in transaction mode forgets must not be needed: statements that were prepared before.
+#[tokio::test]
+async fn no_prepared_statement_outlives_its_transaction_where_the_url_says_so() {
+    for engine in engines().into_iter().filter(|engine| *engine == Engine::Postgres) {
+        let direct = fresh(engine).await;
+        assert!(kept_statements(&direct).await > 0, "what is counted can be there");
+
+        let mark = if direct.url().contains('?') { '&' } else { '?' };
+        let pooled = Db::open(&format!("{}{mark}statement-cache-capacity=0", direct.url())).await.unwrap();
+        assert_eq!(kept_statements(&pooled).await, 0);
+        let mut tx = pooled.begin().await.unwrap();
+        assert_eq!(insert_customer(&mut tx, "cust_1", "ada@example.com").await.unwrap(), 1);
+        assert_eq!(insert_customer(&mut tx, "cust_2", "bob@example.com").await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        assert_eq!(count_customers(&pooled).await, 2);
+        assert_eq!(
+            pooled.query("delete from customers where customer_id = $1").bind("cust_1").execute().await.unwrap(),
+            1
+        );
+        pooled.ping().await.unwrap();
+        assert_eq!(kept_statements(&pooled).await, 0);
+        assert_eq!(pooled.migrate().await.unwrap().applied, Vec::<i64>::new());
+        pooled.close().await;
+    }
+}
+
+/// How many the session of one transaction holds, after two statements in it.
+async fn kept_statements(db: &Db) -> i64 {
+    let mut tx = db.begin().await.unwrap();
+    tx.query("select count(*) as n from customers").one().await.unwrap();
+    let row = tx.query("select count(*) as n from pg_prepared_statements").one().await.unwrap();
+    tx.rollback().await.unwrap();
+    row.get("n").unwrap()
 }

@@ -154,16 +154,17 @@ async fn simulated(limit: Duration, letter: &Letter<'_>) -> Result<(), MailError
 }
 
 /// `smtp://` alone would send password and mails in the clear. To another machine STARTTLS is required, unless the operator
-/// has written `?tls=…` himself.
+/// has written `?tls=…` himself. Host and query are told apart as the transport tells them: a password may have anything in it.
 fn with_tls(url: &str) -> String {
-    let rest = url.strip_prefix("smtp://").unwrap_or_default();
-    let host = rest.rsplit('@').next().unwrap_or_default();
-    let local = ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name));
-    if rest.is_empty() || local || url.contains("tls=") {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
+    let host = parsed.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_told = parsed.query_pairs().any(|(name, _)| name == "tls");
+    if parsed.scheme() != "smtp" || is_local || is_told {
         return url.to_owned();
     }
-    let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}tls=required")
+    parsed.query_pairs_mut().append_pair("tls", "required");
+    parsed.into()
 }
 
 fn compose(letter: &Letter<'_>, from: &Mailbox) -> Result<Message, MailError> {
@@ -225,6 +226,32 @@ mod tests {
         };
         let mailer = Mailer::smtp(&url.into(), "Billing <billing@example.com>").unwrap();
         mailer.send_within(Duration::from_millis(300), &letter).await.unwrap_err()
+    }
+
+    #[test]
+    fn another_machine_is_asked_for_tls_whatever_the_password_says() {
+        let required = [
+            "smtp://mail.example.com:587",
+            "smtp://user:p%40ss@mail.example.com",
+            "smtp://user:xtls=y@mail.example.com:587",
+            "smtp://user:password@localhost.example.com:587",
+            "smtp://127.example.com:587",
+            "smtp://mail.example.com:587#tls=none",
+        ];
+        for url in required {
+            let asked = with_tls(url);
+            let query = asked.split_once('?').map(|(_, rest)| rest.split('#').next().unwrap_or_default());
+            assert_eq!(query, Some("tls=required"), "{url} became {asked}");
+        }
+        for url in [
+            "smtps://mail.example.com",
+            "smtp://localhost:25",
+            "smtp://user:password@127.0.0.1:25",
+            "smtp://[::1]:25",
+            "smtp://mail.example.com?tls=opportunistic",
+        ] {
+            assert_eq!(with_tls(url), url);
+        }
     }
 
     #[tokio::test]

@@ -126,6 +126,26 @@ pub async fn hold_password(tx: &mut Tx, customer_id: &CustomerId, password_hash:
     Ok(held == 1)
 }
 
+/// Writes the same password in another form; says whether it was still the one of `old_hash`.
+pub async fn renew_password_hash(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    old_hash: &str,
+    new_hash: &str,
+) -> Result<bool, DbError> {
+    let changed = tx
+        .query(
+            "update customers set password_hash = $3 \
+             where customer_id = $1 and password_hash = $2 and deleted_at is null",
+        )
+        .bind(customer_id)
+        .bind(old_hash)
+        .bind(new_hash)
+        .execute()
+        .await?;
+    Ok(changed == 1)
+}
+
 /// Notes that the address was shown to be the customer's; says whether that is new.
 pub async fn set_verified(tx: &mut Tx, customer_id: &CustomerId, now: Timestamp) -> Result<bool, DbError> {
     let changed = tx

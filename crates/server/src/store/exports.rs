@@ -42,6 +42,8 @@ pub struct MailRow {
 /// One session, without anything that opens it.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
+    pub device: String,
+    pub network: String,
     pub created_at: Timestamp,
     pub last_seen_at: Timestamp,
     pub expires_at: Timestamp,
@@ -134,7 +136,7 @@ pub async fn list_mails(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Re
 pub async fn list_sessions(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<Vec<SessionRow>, DbError> {
     let rows = tx
         .query(
-            "select created_at, last_seen_at, expires_at from sessions where customer_id = $1 \
+            "select device, network, created_at, last_seen_at, expires_at from sessions where customer_id = $1 \
              order by created_at desc limit $2",
         )
         .bind(customer_id)
@@ -143,6 +145,8 @@ pub async fn list_sessions(tx: &mut Tx, customer_id: &CustomerId, limit: i64) ->
         .await?;
     let read = |row: &Row| {
         Ok(SessionRow {
+            device: row.get("device")?,
+            network: row.get("network")?,
             created_at: row.get("created_at")?,
             last_seen_at: row.get("last_seen_at")?,
             expires_at: row.get("expires_at")?,

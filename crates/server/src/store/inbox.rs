@@ -10,7 +10,7 @@ use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 use super::Queue;
 use super::batch::{Batch, nothing};
 use super::leases::Held;
-use crate::db::{DbError, Row, Tx};
+use crate::db::{Db, DbError, Query, Row, Tx};
 
 /// How an event came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,18 +90,26 @@ fn from_row(row: &Row) -> Result<Claimed, DbError> {
 
 /// Stores a notification. False where it is there already; the row is then left as it is, whatever its state.
 pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
+    filled(tx.query(INSERT), event, now).execute().await.map(|inserted| inserted == 1)
+}
+
+/// The same as a statement of its own, which gets a connection also where all others are held.
+pub async fn take_in(db: &Db, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
+    filled(db.urgent(INSERT), event, now).execute().await.map(|inserted| inserted == 1)
+}
+
+const INSERT: &str = "insert into webhook_inbox (source, provider, account, event_id, event_type, livemode, api_version, external_customer, \
+     external_payment, claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, \
+     received_at, processed_at) \
+     values ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $14, $15) \
+     on conflict (provider, account, event_id) do nothing";
+
+fn filled<'q>(query: Query<'q>, event: &NewEvent<'_>, now: Timestamp) -> Query<'q> {
     let (state, processed_at) = match event.ignored_because {
         Some(_) => ("ignored", Some(now)),
         None => ("pending", None),
     };
-    let inserted = tx
-        .query(
-            "insert into webhook_inbox (source, provider, account, event_id, event_type, livemode, api_version, external_customer, \
-             external_payment, claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, \
-             received_at, processed_at) \
-             values ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $14, $15) \
-             on conflict (provider, account, event_id) do nothing",
-        )
+    query
         .bind(event.provider)
         .bind(event.account)
         .bind(event.event_id)
@@ -118,9 +126,6 @@ pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result
         .bind(now)
         .bind(processed_at)
         .bind(event.source.word())
-        .execute()
-        .await?;
-    Ok(inserted == 1)
 }
 
 /// The newest notification that a provider sent, found by no sweep: when it came, and its type.

@@ -1,10 +1,15 @@
 //! Bodies as they come in: bounded, JSON, and nothing in them that we do not know.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use counterfoil_core::probe;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
 
@@ -13,6 +18,9 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The largest body of a webhook: Stripe's events stay far below it.
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much of serde's reason is passed on.
+const REASON_CHARS_MAX: usize = 200;
 
 /// A JSON body of the shape `T`.
 #[derive(Debug)]
@@ -31,6 +39,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         }
         let bytes = read_body(request, state, BODY_BYTES_MAX).await?;
         parse(&bytes).map(Self)
+    }
+}
+
+/// An object inside a body, where there is one: for `deserialize_with`. What serde derives would take a list for an object whose names
+/// were left out.
+///
+/// # Errors
+/// What is neither an object of this shape nor null.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    deserializer.deserialize_any(ObjectVisitor(PhantomData))
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object with named fields")
+    }
+
+    fn visit_unit<E>(self) -> Result<Option<T>, E> {
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Option<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Some)
     }
 }
 
@@ -86,12 +121,68 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_request",
-                format!("The body is JSON, but not what is expected here: {error}."),
+                format!("The body is JSON, but not what is expected here: {}.", shortened(&error)),
             )
         }
         serde_json::error::Category::Syntax | serde_json::error::Category::Eof | serde_json::error::Category::Io => {
             probe!("F71");
-            Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("The body is not valid JSON: {error}."))
+            let detail = format!("The body is not valid JSON: {}.", shortened(&error));
+            Problem::new(StatusCode::BAD_REQUEST, "malformed_json", detail)
         }
     })
+}
+
+/// serde repeats the name or the text that it met, and a stranger's may be as long as the body.
+fn shortened(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.char_indices().nth(REASON_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        amount: i64,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[serde(default, deserialize_with = "object")]
+        inner: Option<Inner>,
+    }
+
+    #[test]
+    fn an_object_inside_a_body_is_an_object() {
+        let read = |text: &str| parse::<Outer>(text.as_bytes()).map(|outer| outer.inner);
+        assert_eq!(read(r#"{"inner":{"amount":5}}"#).unwrap(), Some(Inner { amount: 5 }));
+        assert_eq!(read(r#"{"inner":null}"#).unwrap(), None);
+        assert_eq!(read("{}").unwrap(), None);
+        let refused = [
+            r#"{"inner":[5]}"#,
+            r#"{"inner":{"amount":5,"amount":6}}"#,
+            r#"{"inner":{"amount":5,"more":6}}"#,
+            r#"{"inner":{}}"#,
+            r#"{"inner":5}"#,
+            r#"{"inner":"5"}"#,
+        ];
+        for text in refused {
+            assert_eq!(read(text).unwrap_err().code, "invalid_request", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_short_whatever_was_sent() {
+        for text in [format!("{{\"{}\":1}}", "ä".repeat(9_000)), format!("{{\"inner\":\"{}\"}}", "x".repeat(9_000))] {
+            let problem = parse::<Outer>(text.as_bytes()).unwrap_err();
+            assert_eq!(problem.code, "invalid_request");
+            assert!(problem.detail.chars().count() < 300, "{}", problem.detail);
+        }
+    }
 }

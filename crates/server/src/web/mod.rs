@@ -7,10 +7,12 @@ pub mod caller;
 pub mod etag;
 pub mod json;
 pub mod layers;
+pub mod listener;
 pub mod network;
 pub mod portal;
 pub mod problem;
 pub mod views;
+pub mod way_back;
 
 use std::sync::Arc;
 

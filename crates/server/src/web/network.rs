@@ -28,7 +28,9 @@ impl FromRequestParts<WebState> for CameFrom {
     }
 }
 
-fn client(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> IpAddr {
+/// The client behind this peer. Only what trusted proxies wrote is believed.
+#[must_use]
+pub fn client(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> IpAddr {
     let mut client = peer;
     let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     let hops = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));

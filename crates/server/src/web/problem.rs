@@ -175,6 +175,7 @@ impl From<Refusal> for Problem {
             | Refusal::JobUnknown
             | Refusal::ApiKeyUnknown
             | Refusal::ActivationUnknown
+            | Refusal::SessionUnknown
             | Refusal::StatusListUnknown
             | Refusal::SigningKeyUnknown
             | Refusal::NoKeySet

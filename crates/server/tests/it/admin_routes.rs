@@ -15,20 +15,21 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Http, form};
+use crate::logs;
 use crate::tap::OPERATOR;
 use crate::world::World;
 
 /// A call as it is described.
 #[derive(Debug)]
-struct Call {
-    method: Method,
+pub(crate) struct Call {
+    pub(crate) method: Method,
     /// With braces.
-    path: String,
-    scope: Scope,
+    pub(crate) path: String,
+    pub(crate) scope: Scope,
     /// Parameters that have an example, as a query.
-    query: Vec<(String, String)>,
+    pub(crate) query: Vec<(String, String)>,
     /// The examples of all fields that are needed.
-    body: Option<Value>,
+    pub(crate) body: Option<Value>,
 }
 
 impl Call {
@@ -52,7 +53,7 @@ impl Call {
 }
 
 /// All calls below `/api/admin/`.
-async fn described(world: &World) -> Vec<Call> {
+pub(crate) async fn described(world: &World) -> Vec<Call> {
     let document = world.http.get("/api/openapi.json").await.accepted();
     let mut calls = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
@@ -192,7 +193,7 @@ async fn place(world: &World, call: &Call) -> (String, BTreeMap<String, String>)
     (place, parts)
 }
 
-async fn new_key(world: &World, scope: Scope) -> NewApiKey {
+pub(crate) async fn new_key(world: &World, scope: Scope) -> NewApiKey {
     let (app, by) = (&world.app, By::command_line("for a test").unwrap());
     let key = create_api_key(&app.db, &app.clock, &app.entropy, scope.word(), scope, &by).await.unwrap();
     world.http.tap().guard_secret(&key.secret);
@@ -221,6 +222,7 @@ async fn every_call_of_operators_is_closed_to_everybody_else(world: &World) {
     for scope in Scope::ALL {
         keys.push((scope, new_key(world, scope).await));
     }
+    let mut refused = 0;
     for call in described(world).await {
         let ((place, _), body, name) = (place(world, &call).await, call.body.as_ref(), call.name());
         println!("{name} as anybody else");
@@ -232,6 +234,9 @@ async fn every_call_of_operators_is_closed_to_everybody_else(world: &World) {
         for (_, key) in keys.iter().filter(|(scope, _)| !scope.allows(call.scope)) {
             call.send(&with_key(world, key), &place, body).await.refused(403, "scope_missing");
             assert_eq!(audited(world, key, "").await.0, 0, "{name} left a line although it was refused");
+            refused += 1;
+            let told: usize = keys.iter().map(|(_, key)| logs::refusals_of(key.key_id.as_str())).sum();
+            assert_eq!(told, refused, "{name}: a line of the log says which key was refused");
         }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn error_of(answer: &Answer) -> Value {
     error["error"].clone()
 }
 
-const COMMANDS: [&[&str]; 56] = [
+const COMMANDS: [&[&str]; 57] = [
     &[],
     &["serve"],
     &["demo"],
@@ -93,6 +93,7 @@ const COMMANDS: [&[&str]; 56] = [
     &["customer", "sync"],
     &["customer", "set-email"],
     &["customer", "verify-email"],
+    &["customer", "end-sessions"],
     &["customer", "export"],
     &["customer", "delete"],
     &["trial"],

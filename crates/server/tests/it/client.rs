@@ -66,6 +66,11 @@ impl Http {
         &self.tap
     }
 
+    /// The tap itself, for a further server of the same story.
+    pub fn tap_of_all(&self) -> Arc<Tap> {
+        Arc::clone(&self.tap)
+    }
+
     /// A request with this reader's token, to be completed and given to [`Http::send`].
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));

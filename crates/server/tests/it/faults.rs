@@ -78,8 +78,20 @@ fn the_catalogue_has_each_row_once_and_names_tests_that_are_there() {
 fn is_proof(text: &str) -> bool {
     // Long-running proofs that are programs of their own.
     const LAYERS: [&str; 3] = ["simulator", "scripts/chaos", "scripts/fuzz"];
-    let is_layer = LAYERS.iter().any(|layer| text == *layer || text.starts_with(&format!("{layer} ")));
+    let is_layer = match text.split_once(' ') {
+        Some(("scripts/chaos", scenario)) => names("tests/chaos/run.py", scenario),
+        Some(("scripts/hostile", tool)) => names("tests/hostile/run.py", tool),
+        Some(("scripts/fuzz", target)) => crate::fuzz_seeds::targets::find(target).is_some(),
+        Some((layer, _)) => LAYERS.contains(&layer),
+        None => LAYERS.contains(&text),
+    };
     is_layer || is_test(text) || text.contains('/') && crate::tidy::root().join(text).exists()
+}
+
+/// Whether a program has something that goes by this name.
+fn names(program: &str, name: &str) -> bool {
+    let text = std::fs::read_to_string(crate::tidy::root().join(program)).expect("the program");
+    text.contains(&format!("\"{name}\""))
 }
 
 /// `it::module::name`, `core::file::name`, `counterfoil::…::name` (of the library), `stripe_sandbox::…`, `license::…`, `npm::file`.
@@ -101,7 +113,7 @@ fn is_test(text: &str) -> bool {
     tree().iter().any(|source| is_there(&source.path) && has_function(&source.text, name))
 }
 
-fn has_function(text: &str, name: &str) -> bool {
+pub(crate) fn has_function(text: &str, name: &str) -> bool {
     text.contains(&format!("fn {name}("))
         || text.contains(&format!("\n    {name} => "))
         || text.contains(&format!("\n    {name},"))

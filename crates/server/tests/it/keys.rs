@@ -10,6 +10,7 @@ use counterfoil::app::customers::SignUp;
 use counterfoil::app::key_sets::to_be_signed;
 use counterfoil::app::operators::By;
 use counterfoil::app::revocation::Reissue;
+use counterfoil::app::sessions::Arrival;
 use counterfoil::app::signing_keys::{Rotated, Rotation};
 use counterfoil::app::{App, Error, Failure};
 use counterfoil::cli::service::{Roles, SandboxAccess, Service, assemble};
@@ -121,7 +122,7 @@ async fn keys_rotate_under_load_and_no_verification_fails(world: &World) {
             while !done.load(Ordering::Relaxed) {
                 let email = format!("load{}@example.com", customers.fetch_add(1, Ordering::Relaxed));
                 let wish = SignUp::parse(&email, "canary load 7Q".to_owned(), None).unwrap();
-                let signed_up = app.sign_up(wish).await.expect("a sign-up").0;
+                let signed_up = app.sign_up(wish, &Arrival::unknown()).await.expect("a sign-up").0;
                 let license = app.current_license(&signed_up.customer.customer_id).await.unwrap();
                 tokens.push((app.now(), license.token.clone()));
                 let oldest = &tokens[0].1;
@@ -297,7 +298,7 @@ async fn a_process_without_the_private_half_refuses_to_sign(world: &World) {
     let error = active(&other).await.unwrap_err();
     assert!(matches!(&error, Error::Failed(failure @ Failure::SigningKey(_)) if failure.is_transient()), "{error}");
     let wish = SignUp::parse("ada@example.com", "canary ada 7Q".to_owned(), None).unwrap();
-    assert!(other.sign_up(wish).await.is_err(), "no license without a key");
+    assert!(other.sign_up(wish, &Arrival::unknown()).await.is_err(), "no license without a key");
     assert_eq!(world.counts().await[0], 0, "and nothing half");
     // With the folder in common it signs, and goes over to a new key by itself.
     let shared = replica(world, world.data_dir()).await;

@@ -106,6 +106,17 @@ async fn a_lost_answer_makes_no_second_customer(world: &World) {
     has_one_counterpart(world, &ada).await;
 }
 
+async fn a_session_that_cannot_be_read_is_neither_given_up_nor_doubled(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let url = ada.checkout_url("professional").await;
+    let reading = json!({ "fail": 1000, "status": 500, "path": "/v1/checkout/sessions/*", "method": "GET" });
+    world.sandbox().faults(json!({ "calls": reading })).await;
+    ada.checkout("starter").await.refused(503, "payment_provider_unavailable");
+    world.sandbox().clear_faults().await;
+    assert_eq!(ada.checkout_url("professional").await, url, "it was still ours");
+    assert_eq!(world.sandbox().open_sessions().await.len(), 1);
+}
+
 async fn a_lost_session_is_found_again(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let lose = json!({ "lose_answer": { "times": TRIES, "path": "/v1/checkout/sessions", "method": "POST" } });
@@ -252,6 +263,7 @@ both_engines!(
     while_stripe_is_down_checkout_asks_to_come_back_and_the_rest_works,
     one_failure_is_not_noticed,
     a_lost_answer_makes_no_second_customer,
+    a_session_that_cannot_be_read_is_neither_given_up_nor_doubled,
     a_lost_session_is_found_again,
     scenario_6_a_poisoned_key_is_waited_out_and_the_list_is_asked,
     after_twenty_hours_the_list_is_asked_before_anything_is_sent,

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use counterfoil::app::sessions::Caller;
+use counterfoil::app::sessions::{Arrival, Caller};
 use counterfoil::app::{App, Error, Failure};
 use counterfoil::clock::Clock;
 use counterfoil::db::Engine;
@@ -65,7 +65,7 @@ async fn no_session_of_the_old_password_outlives_its_change(world: &World) {
         let mut logging_in = JoinSet::new();
         for _ in 0..8 {
             let (app, email, old) = (world.app.clone(), email.clone(), ada.password.clone());
-            logging_in.spawn(async move { app.log_in(&email, &old).await });
+            logging_in.spawn(async move { app.log_in(&email, &old, &Arrival::unknown()).await });
         }
         let id = id_of(&ada);
         let change = world.app.change_password(&id, &kept, &ada.password, "another one 9Z".to_owned());
@@ -209,7 +209,7 @@ async fn login_against_the_order(world: &World, customer_id: &str, password: &st
     let mut other = world.app.db.begin().await.unwrap();
     other.query("lock table sessions in exclusive mode").execute().await.unwrap();
     let (app, password) = (world.app.clone(), password.to_owned());
-    let login = tokio::spawn(async move { app.log_in("ada@example.com", &password).await });
+    let login = tokio::spawn(async move { app.log_in("ada@example.com", &password, &Arrival::unknown()).await });
     let waits = "select 1 as one from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' \
                  and query like '%sessions%'";
     world.until("the login waits", async || world.app.db.query(waits).optional().await.unwrap().is_some()).await;

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::Method;
+
 use crate::world::World;
 
 /// Whose word a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Principal {
+pub(crate) enum Principal {
     /// Nobody's: it shows nothing of a customer.
     Anyone,
     /// A customer's session.
@@ -26,7 +28,7 @@ enum Principal {
 use Principal::{Anyone, License, Mail, Session, SessionOrBackend, Signature};
 
 /// All calls but those of operators, which name their scope in the description (`admin_routes.rs`).
-const CALLS: [(&str, &str, Principal); 36] = [
+pub(crate) const CALLS: [(&str, &str, Principal); 39] = [
     ("GET", "/.well-known/counterfoil-keys.jwt", Anyone),
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/api/customers/email", Session),
@@ -42,6 +44,9 @@ const CALLS: [(&str, &str, Principal); 36] = [
     ("POST", "/api/customers/password", Session),
     ("POST", "/api/customers/password/forgot", Anyone),
     ("POST", "/api/customers/password/reset", Mail),
+    ("GET", "/api/customers/sessions", Session),
+    ("POST", "/api/customers/sessions/end-others", Session),
+    ("DELETE", "/api/customers/sessions/{session_id}", Session),
     ("POST", "/api/customers/signup", Anyone),
     ("GET", "/api/licenses", Session),
     ("GET", "/api/licenses/activations", Session),
@@ -66,7 +71,7 @@ const CALLS: [(&str, &str, Principal); 36] = [
 ];
 
 /// All pages, for all their methods. The mailbox is there in the sandbox only.
-const PAGES: [(&str, Principal); 33] = [
+pub(crate) const PAGES: [(&str, Principal); 35] = [
     ("/", Anyone),
     ("/account", Session),
     ("/account/cancel", Session),
@@ -83,6 +88,8 @@ const PAGES: [(&str, Principal); 33] = [
     ("/account/password", Session),
     ("/account/portal", Session),
     ("/account/resume", Session),
+    ("/account/sessions/end", Session),
+    ("/account/sessions/end-others", Session),
     ("/account/settings", Session),
     ("/account/upgrade", Session),
     ("/assets/{file}", Anyone),
@@ -130,7 +137,65 @@ async fn every_route_is_in_the_table_of_principals(world: &World) {
     assert_eq!(routed, pages, "a page has no principal, or a principal has no page");
 }
 
+/// Another site's form, and its script, are refused by every route that changes something, before anything else is looked at.
+async fn every_route_that_changes_something_refuses_another_site(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let cookie = format!("cf_session={}", ada.http.token().expect("a session"));
+    let (operators, calls) = described(world).await;
+    let calls = operators.iter().chain(&calls).filter_map(|call| call.split_once(' '));
+    let pages = PAGES.iter().filter(|(path, _)| is_posted(path)).map(|(path, _)| ("POST", *path));
+    let routes: Vec<(&str, &str)> = calls.filter(|(method, _)| *method != "GET").chain(pages).collect();
+    assert!(routes.len() >= 60, "{routes:?}");
+    let before = world.counts().await;
+    for (method, path) in routes {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        for foreign in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &[("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")],
+        ] {
+            let mut request = world.http.request(method.clone(), path).header("cookie", &cookie);
+            for (name, value) in foreign {
+                request = request.header(*name, *value);
+            }
+            let answer = world.http.send(request.header("content-type", "text/plain").body("{}")).await;
+            assert_eq!(answer.status, 403, "{method} {path} from {foreign:?}");
+            let is_page = answer.header("content-type").starts_with("text/html");
+            assert!(is_page || answer.json()["code"] == "cross_site_request", "{method} {path}: {}", answer.body);
+        }
+    }
+    assert_eq!(world.counts().await, before);
+    ada.me().await.accepted();
+}
+
+/// Whether the page has a form that is sent to it.
+fn is_posted(path: &str) -> bool {
+    let router = include_str!("../../src/web/portal/mod.rs");
+    let own = router.split_once(&format!(".route(\"{path}\"")).map_or("", |(_, rest)| rest);
+    own.split(".route(").next().is_some_and(|own| own.contains("post("))
+}
+
+/// What is only looked at changes nothing: not one row comes, goes or is written anew by any page or call that is got.
+async fn nothing_that_is_only_asked_for_changes_anything(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "professional").await;
+    let (_, calls) = described(world).await;
+    let got = calls.iter().filter_map(|call| call.strip_prefix("GET ")).map(str::to_owned);
+    let pages = PAGES.iter().map(|(path, _)| path.replace("{*rest}", "nothing"));
+    let state = async || (world.counts().await, ada.me().await.accepted(), ada.licenses().await);
+    let before = state().await;
+    for path in got.chain(pages) {
+        ada.http.get(&path).await;
+        ada.http.get(&format!("{path}?token=cfl_x&attempt=x&plan=starter&interval=month&session_id=x")).await;
+    }
+    assert_eq!(state().await, before);
+}
+
 both_engines!(
     Setup::auth_required();
     every_route_is_in_the_table_of_principals,
+    every_route_that_changes_something_refuses_another_site,
+    nothing_that_is_only_asked_for_changes_anything,
 );

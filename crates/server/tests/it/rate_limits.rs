@@ -15,6 +15,7 @@ use crate::world::{Setup, World, tell};
 const ON: &[(&str, &str)] = &[("COUNTERFOIL_RATE_LIMITS", "on")];
 const BEHIND_A_PROXY: &[(&str, &str)] =
     &[("COUNTERFOIL_RATE_LIMITS", "on"), ("COUNTERFOIL_TRUSTED_PROXIES", "127.0.0.1")];
+const VERIFIED: &[(&str, &str)] = &[("COUNTERFOIL_RATE_LIMITS", "on"), ("COUNTERFOIL_EMAIL_VERIFICATION", "required")];
 const HOUR: i64 = 3600;
 
 fn network(number: u32) -> Network {
@@ -155,6 +156,37 @@ async fn without_the_database_nobody_is_let_in(world: &World) {
     let error = world.app.limit_login(&network(1), "ada@example.com").await.unwrap_err();
     assert!(matches!(error, Error::Failed(_)), "{error}");
     assert!(log_in(world, None, "a guess at it").await.status >= 500);
+    let new = json!({ "email": "ada@example.com", "password": "a fine password 3" });
+    assert!(world.http.post("/api/customers/signup", &new).await.status >= 500);
+    let forgot = json!({ "email": "ada@example.com" });
+    assert!(world.http.post("/api/customers/password/forgot", &forgot).await.status >= 500);
+    // What the provider sends is signed, and would only come again: it is not counted.
+    for _ in 0..5 {
+        world.deliver(&world.event("customer.updated", json!({ "object": "customer" }))).await.accepted();
+    }
+}
+
+async fn events_of_the_provider_are_not_limited(world: &World) {
+    for _ in 0..700 {
+        let event = world.event("customer.updated", json!({ "object": "customer" }));
+        let body = event.to_string();
+        let signature = world.sign(&body, world.app.now().as_unix_seconds());
+        world.deliver_signed(body, Some(&signature)).await.accepted();
+    }
+    let sql = "select cast(count(*) as bigint) as n from rate_limits";
+    assert_eq!(world.app.db.query(sql).one().await.unwrap().get::<i64>("n").unwrap(), 0);
+}
+
+async fn links_that_are_asked_for_again_are_limited_by_address_and_network(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    for _ in 0..5 {
+        let answer = ada.http.post("/api/customers/email/verify/resend", &serde_json::Value::Null).await;
+        assert!(matches!(answer.status, 202 | 429), "{}", answer.body);
+    }
+    let sql = "select cast(count(*) as bigint) as n from rate_limits where bucket like 'mail%'";
+    assert_eq!(world.app.db.query(sql).one().await.unwrap().get::<i64>("n").unwrap(), 2, "one of each");
+    let answer = ada.http.post("/api/customers/email/verify/resend", &serde_json::Value::Null).await;
+    answer.refused(429, "too_many_requests");
 }
 
 both_engines!(
@@ -165,6 +197,11 @@ both_engines!(
     mails_accounts_and_passwords_are_limited_too,
     a_busy_customer_is_counted_in_the_shared_store,
     without_the_database_nobody_is_let_in,
+    events_of_the_provider_are_not_limited,
+);
+both_engines!(
+    Setup::configured(super::VERIFIED);
+    links_that_are_asked_for_again_are_limited_by_address_and_network,
 );
 
 #[tokio::test]

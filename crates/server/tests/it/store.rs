@@ -22,7 +22,7 @@ use counterfoil_core::subscription::{Attention, Provided, Standing, State};
 use counterfoil_core::trial::Entry;
 use counterfoil_core::{
     ApiKeyId, AttemptId, CustomerId, EffectId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId,
-    IdempotencyKey, InstanceId, Interval, LicenseId, PlanCode, PriceId, Subscription, Timestamp,
+    IdempotencyKey, InstanceId, Interval, LicenseId, PlanCode, PriceId, SessionId, Subscription, Timestamp,
 };
 use tokio::task::JoinSet;
 
@@ -577,16 +577,31 @@ async fn subscriptions_come_back_as_they_were_stored(db: &TestDb) {
 
 async fn sessions_and_keys_open_doors_until_they_end(db: &TestDb) {
     let ada = customer(db, 1).await;
-    committed!(db, |tx| sessions::insert(tx, "hash-1", &ada, NOW, later(10)));
-    committed!(db, |tx| sessions::insert(tx, "hash-2", &ada, NOW, later(20)));
-    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-1", later(9))), Some(ada.clone()));
-    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-1", later(10))), None);
+    let ids = [1, 2, 3].map(|number| SessionId::from_random([number; 16]));
+    let session = |token_hash: &'static str, number: usize| sessions::NewSession {
+        token_hash,
+        session_id: &ids[number],
+        customer_id: &ada,
+        device: "curl",
+        network: "203.0.113.x",
+    };
+    committed!(db, |tx| sessions::insert(tx, &session("hash-1", 0), NOW, later(10)));
+    committed!(db, |tx| sessions::insert(tx, &session("hash-2", 1), NOW, later(20)));
+    let owner = sessions::Owner { customer_id: ada.clone(), last_seen_at: NOW };
+    assert_eq!(committed!(db, |tx| sessions::find_owner(tx, "hash-1", later(9))), Some(owner));
+    committed!(db, |tx| sessions::touch(tx, "hash-2", later(5)));
+    let listed = committed!(db, |tx| sessions::list(tx, &ada, "hash-1", later(6), 9));
+    let shown: Vec<_> = listed.iter().map(|each| (&each.session_id, each.is_current, each.last_seen_at)).collect();
+    assert_eq!(shown, [(&ids[0], true, NOW), (&ids[1], false, later(5))]);
+    assert_eq!(committed!(db, |tx| sessions::list(tx, &id(9), "hash-1", NOW, 9)), [], "somebody else's list");
+    assert!(!committed!(db, |tx| sessions::delete_by_id(tx, &id(9), &ids[0])), "somebody else ends nothing");
+    assert_eq!(committed!(db, |tx| sessions::find_owner(tx, "hash-1", later(10))), None);
     assert_eq!(committed!(db, |tx| sessions::delete_expired(tx, later(10))), 1);
     committed!(db, |tx| sessions::delete(tx, "hash-2"));
-    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-2", NOW)), None);
-    committed!(db, |tx| sessions::insert(tx, "hash-3", &ada, NOW, later(20)));
+    assert_eq!(committed!(db, |tx| sessions::find_owner(tx, "hash-2", NOW)), None);
+    committed!(db, |tx| sessions::insert(tx, &session("hash-3", 2), NOW, later(20)));
     db.raw("update customers set deleted_at = created_at").await.unwrap();
-    assert_eq!(committed!(db, |tx| sessions::find_customer(tx, "hash-3", NOW)), None, "a deleted customer's session");
+    assert_eq!(committed!(db, |tx| sessions::find_owner(tx, "hash-3", NOW)), None, "a deleted customer's session");
     let key_id = ApiKeyId::from_random([4; 16]);
     committed!(db, |tx| api_keys::insert(tx, &key_id, "secret-hash", "shop", "checkout", NOW));
     let key = committed!(db, |tx| api_keys::find(tx, "secret-hash")).unwrap();

@@ -505,27 +505,3 @@ fn every_crate_forbids_unsafe_code() {
         }
     }
 }
-
-#[test]
-fn the_security_list_is_whole_and_its_tests_exist() {
-    let tree = tree();
-    let page = tree.iter().find(|source| source.path == "SECURITY.md").expect("SECURITY.md");
-    let rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| #")).collect();
-    let mut wrong = Vec::new();
-    for (row, number) in rows.iter().zip(1..) {
-        if !row.starts_with(&format!("| {number} | ")) || row.split(" | ").count() != 4 {
-            wrong.push(format!("row {number} is not in its place: {row}"));
-        }
-        for name in row.split('`').skip(1).step_by(2).filter(|name| name.contains("::")) {
-            let (file, test) = name.split_once("::").expect("a file and a name");
-            let has = |source: &Source| {
-                source.path.ends_with(&format!("/{file}")) && source.text.contains(&format!("fn {test}("))
-            };
-            if !tree.iter().any(has) {
-                wrong.push(format!("row {number}: there is no {name}"));
-            }
-        }
-    }
-    assert_eq!(rows.len(), 51, "fifty-one items");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}

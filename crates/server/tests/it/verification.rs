@@ -60,7 +60,7 @@ async fn signing_up_gives_the_licence_once_the_address_is_verified(world: &World
     assert!(refused["detail"].as_str().unwrap().contains("/api/customers/email/verify/resend"), "{refused}");
     world.worked_off().await;
     let mails = world.mails().await;
-    assert!(mails.len() == 1 && !mails[0].body_text.contains("eyJ"), "one mail, without a licence: {mails:#?}");
+    assert!(mails.len() == 1 && !mails[0].body_text.contains("eyJhbGciOi"), "one mail, without a licence: {mails:#?}");
     let explained = world.app.explain_customer(&id_of(&ada)).await.unwrap();
     assert_eq!((explained.entitled, explained.code.as_str()), (false, "email_not_verified"));
     assert!(explained.attention.is_empty(), "nothing to repair: {explained:#?}");
@@ -230,7 +230,7 @@ async fn an_operator_vouches_for_an_address(world: &World) {
 async fn whoever_has_a_licence_keeps_it_when_verification_comes_later(world: &World) {
     let before = with_verification(world, EmailVerification::Off);
     let wish = SignUp::parse("ada@example.com", "a canary of ada 7Q".to_owned(), None).unwrap();
-    let (account, _) = before.sign_up(wish).await.unwrap();
+    let (account, _) = before.sign_up(wish, &counterfoil::app::sessions::Arrival::unknown()).await.unwrap();
     let token = account.license.expect("a licence").token;
     let question = counterfoil::app::validation::Question { token: token.clone(), ..Default::default() };
     assert!(world.app.validate_license(&question).await.unwrap().valid);

@@ -165,6 +165,21 @@ async fn scenarios_39_46_and_47_what_is_not_ours_is_recorded_as_ignored(world: &
     );
 }
 
+async fn an_event_that_claims_nothing_belongs_to_whom_the_providers_customer_names(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let ours = world.app.instance.instance_id.to_string();
+    for (instance, end) in [(format!("inst_{}", "0".repeat(32)), "ignored ignored_foreign"), (ours, "processed")] {
+        let whose = [("metadata[customer_id]", ada.customer_id.as_str()), ("metadata[instance]", &instance)];
+        let made = world.sandbox().post("/v1/customers", &[("email", "ada@example.com"), whose[0], whose[1]]).await;
+        let session = json!({ "id": "cs_test_Made0000000001", "object": "checkout.session", "customer": made["id"] });
+        world.deliver(&world.event("checkout.session.completed", session)).await.accepted();
+        world.worked_off().await;
+        let inbox = world.inbox().await;
+        let row = inbox.iter().rfind(|row| row.starts_with("checkout.session.completed"));
+        assert_eq!(row, Some(&format!("checkout.session.completed {end}")));
+    }
+}
+
 async fn scenarios_40_and_41_the_same_event_has_one_effect(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     world.sandbox().drop_webhooks().await;
@@ -281,6 +296,7 @@ both_engines!(
     scenario_37_without_a_secret_the_endpoint_believes_nothing,
     scenario_38_a_well_signed_body_that_is_no_event_is_refused_and_noted,
     scenarios_39_46_and_47_what_is_not_ours_is_recorded_as_ignored,
+    an_event_that_claims_nothing_belongs_to_whom_the_providers_customer_names,
     scenarios_40_and_41_the_same_event_has_one_effect,
     scenarios_42_and_43_an_event_that_could_not_be_worked_off_waits_and_says_why,
     scenario_48_unknown_fields_and_words_lose_no_event,

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::{Sandbox, Visitor};
 use crate::client::{Answer, Http};
+use crate::logs;
 use crate::tap::Tap;
 
 /// How long a test waits for what happens in the background.
@@ -150,6 +151,7 @@ impl World {
         if !is_at_hand(engine) {
             return None;
         }
+        logs::watch();
         let folder = tempfile::tempdir().expect("a folder for the test");
         let database = match engine {
             Engine::Sqlite => None,
@@ -218,6 +220,7 @@ impl World {
             shutdown.cancel();
         }
         assert!(self.service.stop().await, "the service stops in time");
+        logs::assert_clean();
     }
 
     /// This story ends with work left over.

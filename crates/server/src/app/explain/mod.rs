@@ -57,7 +57,7 @@ pub struct Attention {
 /// Something that will happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Coming {
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     pub what: String,
 }

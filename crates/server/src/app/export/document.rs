@@ -16,7 +16,7 @@ pub struct Export {
     #[schema(example = "counterfoil-customer-export")]
     pub format: &'static str,
     pub version: u32,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub exported_at: Timestamp,
     pub customer: CustomerPart,
     pub subscription: SubscriptionPart,
@@ -42,7 +42,7 @@ pub struct CustomerPart {
     pub customer_id: String,
     pub email: String,
     pub company_name: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
@@ -52,15 +52,15 @@ pub struct SubscriptionPart {
     pub plan: String,
     pub status: String,
     pub interval: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub trial_ends_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub current_period_ends_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub paid_until: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub cancel_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     /// What became of the money where it went back.
     pub money_back: Option<String>,
@@ -72,9 +72,9 @@ pub struct SubscriptionPart {
 #[schema(as = ExportedTrial)]
 pub struct TrialPart {
     pub plan: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub ends_at: Timestamp,
 }
 
@@ -87,14 +87,14 @@ pub struct LicensePart {
     pub plan: String,
     pub status: String,
     pub trial: bool,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub issued_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub paid_until: Timestamp,
     pub reason: String,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -103,7 +103,7 @@ pub struct LicensePart {
 pub struct ActivationPart {
     pub activation_id: String,
     pub name: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub activated_at: Timestamp,
 }
 
@@ -116,9 +116,9 @@ pub struct CheckoutPart {
     pub state: String,
     pub success_url: String,
     pub cancel_url: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 
@@ -131,7 +131,7 @@ pub struct BillingPart {
     /// The address that was given to the provider.
     pub email: String,
     pub currency: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
@@ -140,9 +140,9 @@ pub struct BillingPart {
 pub struct InvoicePart {
     pub plan: String,
     pub interval: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub starts_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     pub payments: Vec<PaymentPart>,
 }
@@ -156,7 +156,7 @@ pub struct PaymentPart {
     pub amount: i64,
     pub refunded: i64,
     pub currency: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub recorded_at: Timestamp,
 }
 
@@ -166,9 +166,9 @@ pub struct MailPart {
     pub recipient: String,
     pub subject: String,
     pub state: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub sent_at: Option<Timestamp>,
     /// Null where it is not kept, or has a link that opens the account.
     pub text: Option<String>,
@@ -177,18 +177,24 @@ pub struct MailPart {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExportedSession)]
 pub struct SessionPart {
-    #[schema(value_type = String)]
+    /// What it began on, as far as it said so.
+    #[schema(example = "Firefox on Linux")]
+    pub device: String,
+    /// The network it began in, without the end of the address.
+    #[schema(example = "203.0.113.x")]
+    pub network: String,
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ExportedHistory)]
 pub struct HistoryPart {
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// `customer`, `vendor` or `system`; for operators who it was.
     #[schema(example = "customer")]

@@ -211,7 +211,8 @@ impl From<exports::MailRow> for MailPart {
 
 impl From<exports::SessionRow> for SessionPart {
     fn from(row: exports::SessionRow) -> Self {
-        Self { created_at: row.created_at, last_seen_at: row.last_seen_at, expires_at: row.expires_at }
+        let exports::SessionRow { device, network, created_at, last_seen_at, expires_at } = row;
+        Self { device, network, created_at, last_seen_at, expires_at }
     }
 }
 

@@ -21,8 +21,10 @@ pub struct ActivateRequest {
     /// The signed license: any version of the customer's that is valid.
     token: String,
     /// What your product tells this machine apart by, 1 to 200 bytes. Only a keyed hash of it is kept.
+    #[schema(min_length = 1, max_length = 200)]
     fingerprint: String,
     /// What people call the machine, at most 100 characters.
+    #[schema(max_length = 100)]
     name: Option<String>,
 }
 
@@ -33,6 +35,7 @@ pub struct ReleaseRequest {
     /// The signed license; one that has ended will do.
     token: String,
     /// As it was activated with.
+    #[schema(min_length = 1, max_length = 200)]
     fingerprint: String,
 }
 
@@ -43,7 +46,7 @@ pub struct ActivationBody {
     activation_id: String,
     name: Option<String>,
     /// When it was first seen.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     activated_at: Timestamp,
 }
 

@@ -14,7 +14,7 @@ use crate::app::subscriptions::shown;
 use crate::store::customers::Customer;
 use crate::store::licenses::License;
 use crate::web::WebState;
-use crate::web::caller::{self, SignedIn};
+use crate::web::caller::{self, Arriving, SignedIn};
 use crate::web::json::JsonBody;
 use crate::web::network::CameFrom;
 use crate::web::problem::{Problem, ProblemBody};
@@ -27,10 +27,10 @@ pub struct SignUpRequest {
     #[schema(example = "test@example.com")]
     email: String,
     /// 8 to 128 characters, not one of the common ones.
-    #[schema(example = "SecurePass123")]
+    #[schema(example = "SecurePass123", min_length = 8, max_length = 128)]
     password: String,
     /// At most 200 characters.
-    #[schema(example = "Test Corp")]
+    #[schema(example = "Test Corp", max_length = 200)]
     company_name: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub struct CustomerBody {
     email: String,
     company_name: Option<String>,
     /// RFC 3339.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: counterfoil_core::Timestamp,
 }
 
@@ -74,7 +74,7 @@ pub struct NewLicenseBody {
     /// The signed license.
     token: String,
     /// RFC 3339.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: counterfoil_core::Timestamp,
 }
 
@@ -116,7 +116,7 @@ pub struct MeBody {
     subscription: SubscriptionBody,
     license: Option<LicenseBody>,
     /// When the address was verified; null where it is not.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     email_verified_at: Option<counterfoil_core::Timestamp>,
 }
 
@@ -133,11 +133,12 @@ pub struct MeBody {
 pub async fn sign_up(
     State(state): State<WebState>,
     CameFrom(network): CameFrom,
+    Arriving(arrival): Arriving,
     JsonBody(request): JsonBody<SignUpRequest>,
 ) -> Result<Response, Problem> {
     let wish = SignUp::parse(&request.email, request.password, request.company_name)?;
     state.app.limit_sign_up(&network).await?;
-    let (account, session) = state.app.sign_up(wish).await?;
+    let (account, session) = state.app.sign_up(wish, &arrival).await?;
     let body = SignUpBody {
         customer: (&account.customer).into(),
         subscription: shown(&state.app, &account.subscription).into(),
@@ -148,7 +149,7 @@ pub async fn sign_up(
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], Json(body)).into_response())
 }
 
-/// Log in: a new session.
+/// Log in: a new session. The one of a cookie that comes along ends, because the new cookie takes its place.
 #[utoipa::path(
     post, path = "/api/customers/login", tag = "customers", request_body = LogInRequest,
     responses(
@@ -160,10 +161,11 @@ pub async fn sign_up(
 pub async fn log_in(
     State(state): State<WebState>,
     CameFrom(network): CameFrom,
+    Arriving(arrival): Arriving,
     JsonBody(request): JsonBody<LogInRequest>,
 ) -> Result<Response, Problem> {
     state.app.limit_login(&network, &request.email).await?;
-    let (customer_id, session) = state.app.log_in(&request.email, &request.password).await?;
+    let (customer_id, session) = state.app.log_in(&request.email, &request.password, &arrival).await?;
     let account = state.app.account(&customer_id).await?;
     let body = LogInBody { customer: (&account.customer).into(), token: session.token.clone() };
     let cookie = caller::session_cookie(&session, state.options.https);

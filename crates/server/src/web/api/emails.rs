@@ -41,7 +41,7 @@ pub struct EmailBody {
 #[derive(Serialize, ToSchema)]
 pub struct VerifiedBody {
     email: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     email_verified_at: Timestamp,
 }
 

@@ -31,18 +31,18 @@ pub struct LicenseBody {
     token: String,
     plan: String,
     status: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     issued_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     /// When the product should ask for a newer one.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     refresh_after: Timestamp,
     /// Why it was issued: `trial_started`, `subscribed`, `plan_changed`, `renewed`, `payment_overdue`, `status_changed`, `reissued`.
     reason: String,
     /// When the vendor revoked it; missing while it is good.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
 }
 
@@ -183,6 +183,7 @@ pub async fn list(
         (status = 401, body = ProblemBody, description = "`license_invalid`, `key_compromised`"),
         (status = 403, body = ProblemBody, description = "`license_revoked`: no other one is issued for it; the customer has to contact the vendor"),
         (status = 404, body = ProblemBody, description = "`no_license`: neither a trial nor a paid period runs"),
+        (status = 410, body = ProblemBody, description = "`customer_deleted`: the account is gone, and its licenses with it"),
         (status = 429, body = ProblemBody, description = "`too_many_requests`: more than a thousand at once, or ten a second, for one customer"),
     )
 )]

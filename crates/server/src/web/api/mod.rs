@@ -5,11 +5,13 @@ pub mod account;
 pub mod activations;
 pub mod admin;
 pub mod customers;
+mod document;
 pub mod emails;
 pub mod licenses;
 pub mod operations;
 pub mod passwords;
 pub mod plan_changes;
+pub mod sessions;
 pub mod subscriptions;
 pub mod validation;
 pub mod webhooks;
@@ -54,6 +56,9 @@ fn described() -> OpenApiRouter<WebState> {
         .routes(routes!(customers::log_in))
         .routes(routes!(customers::log_out))
         .routes(routes!(customers::me))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(sessions::end))
         .routes(routes!(account::export))
         .routes(routes!(account::delete))
         .routes(routes!(passwords::forgot))
@@ -91,35 +96,14 @@ fn described() -> OpenApiRouter<WebState> {
 /// The API document as it is served.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    with_common_problems(described().into_openapi())
-}
-
-/// What any call may answer beside what is told of it: a body that is too large or no JSON, a database that does not answer.
-fn with_common_problems(mut api: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
-    use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let any = ResponseBuilder::new()
-        .description(
-            "Any other problem: `malformed_json` (400), `cross_site_request` (403), `body_too_large` (413), \
-             `unsupported_media_type` (415), `internal` (500), `database_unavailable` (503)",
-        )
-        .content("application/problem+json", problem)
-        .build();
-    for item in api.paths.paths.values_mut() {
-        for operation in
-            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
-        {
-            operation.responses.responses.entry("default".to_owned()).or_insert_with(|| RefOr::T(any.clone()));
-        }
-    }
-    api
+    document::completed(described().into_openapi())
 }
 
 /// All routes of the API.
 pub fn router() -> Router<WebState> {
     let (routes, document) = described().split_for_parts();
     // The page brings its own route for the document, so it is not routed a second time.
-    let document = with_common_problems(document);
+    let document = document::completed(document);
     let docs = utoipa_swagger_ui::SwaggerUi::new("/api/docs").url("/api/openapi.json", document);
     routes
         .merge(Router::<WebState>::from(docs))

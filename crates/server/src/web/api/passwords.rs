@@ -26,6 +26,7 @@ pub struct ResetRequest {
     /// What stands after `token=` in the link.
     token: String,
     /// 8 to 128 characters, not one of the common ones.
+    #[schema(min_length = 8, max_length = 128)]
     new_password: String,
 }
 
@@ -35,6 +36,7 @@ pub struct ResetRequest {
 pub struct ChangePasswordRequest {
     current_password: String,
     /// 8 to 128 characters, not one of the common ones.
+    #[schema(min_length = 8, max_length = 128)]
     new_password: String,
 }
 

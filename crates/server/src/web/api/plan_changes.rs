@@ -23,13 +23,13 @@ pub struct ChangeBody {
     #[schema(example = "enterprise")]
     plan: String,
     /// How often to pay; as now where nothing is said and the plan has it.
-    #[schema(value_type = Option<String>, example = "month")]
+    #[schema(value_type = Option<String>, pattern = "^(month|year)$", example = "month")]
     interval: Option<Interval>,
     /// Only tell what the change would cost; nothing is changed.
     #[serde(default)]
     preview: bool,
     /// From a preview of the last hour: the amount is then the one that was told.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     prorated_from: Option<Timestamp>,
 }
 
@@ -44,14 +44,14 @@ pub struct PreviewBody {
     amount_due: i64,
     currency: String,
     /// When the plan changes.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     effective_at: Timestamp,
     /// Whether that is at once.
     at_once: bool,
     /// What a full period of the new plan costs.
     next_amount: i64,
     /// Send it with the change, and exactly `amount_due` is charged.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     prorated_from: Timestamp,
 }
 

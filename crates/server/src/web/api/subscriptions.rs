@@ -26,14 +26,14 @@ pub struct SubscriptionBody {
     status: String,
     /// `month` or `year`; null for a trial.
     interval: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     trial_ends_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     current_period_ends_at: Option<Timestamp>,
     /// The planned end, where one is planned.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     cancel_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
     /// The plan that it goes over to by itself; absent where nothing is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub struct PlannedChangeBody {
     /// `month` or `year`.
     interval: String,
     /// When it begins.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     starts_at: Timestamp,
 }
 
@@ -95,7 +95,7 @@ pub struct CheckoutBody {
     #[schema(example = "professional")]
     plan: String,
     /// How often to pay; the first price of the plan where nothing is said.
-    #[schema(value_type = Option<String>, example = "month")]
+    #[schema(value_type = Option<String>, pattern = "^(month|year)$", example = "month")]
     interval: Option<Interval>,
     /// In which currency to pay, `eur`; the plan's first price, or the currency that the customer has paid in before.
     #[schema(example = "usd")]

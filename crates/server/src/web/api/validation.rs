@@ -27,7 +27,7 @@ pub struct ValidationRequest {
     #[serde(default)]
     features: Vec<String>,
     /// Answer for this moment instead of now: what is known now, judged by that clock.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     at: Option<Timestamp>,
     /// Sign the answer as well.
     #[serde(default)]
@@ -46,7 +46,7 @@ pub struct ValidationBody {
     /// Whether there is a newer version to fetch.
     superseded: bool,
     /// The moment that the answer is about.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     customer_id: Option<String>,
@@ -61,7 +61,7 @@ pub struct ValidationBody {
     /// What was asked for and is not in the license.
     missing_features: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     /// The answer as a JWT (`typ: license-validation+jwt`); only where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]

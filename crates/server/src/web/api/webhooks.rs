@@ -20,7 +20,7 @@ pub struct ReceivedBody {
 /// Take an event in. The answer is 200 once it is stored; what it means is found out afterwards.
 #[utoipa::path(
     post, path = "/api/webhooks/stripe", tag = "webhooks",
-    request_body(content = String, content_type = "application/json", description = "the event, byte for byte as it was signed"),
+    request_body(content = Object, content_type = "application/json", description = "the event, byte for byte as it was signed"),
     params(("stripe-signature" = String, Header, description = "Stripe's signature")),
     responses(
         (status = 200, body = ReceivedBody),

@@ -8,17 +8,18 @@ use counterfoil_core::Refusal;
 use serde::Deserialize;
 
 use super::form::FormBody;
-use super::page::{OnPage, PageProblem, Visitor, own_path, show};
+use super::page::{OnPage, PageProblem, Visitor, show};
 use super::trouble;
 use crate::app::Error;
 use crate::app::customers::SignUp;
 use crate::app::sessions::NewSession;
 use crate::app::settings::EmailVerification;
 use crate::web::WebState;
-use crate::web::caller;
+use crate::web::caller::{self, Arriving};
 use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
 use crate::web::views::{FormProblem, Frame, LoginView, SignupView};
+use crate::web::way_back::own_path;
 
 /// Where customers are at home.
 const HOME: &str = "/account";
@@ -69,13 +70,14 @@ pub async fn sign_up(
     State(state): State<WebState>,
     visitor: Visitor,
     CameFrom(network): CameFrom,
+    Arriving(arrival): Arriving,
     FormBody(form): FormBody<SignUpForm>,
 ) -> Result<Response, PageProblem> {
     let SignUpForm { email, password, company_name } = form;
     let result = match SignUp::parse(&email, password, Some(company_name.clone())) {
         Ok(wish) => {
             state.app.limit_sign_up(&network).await.on(&visitor.frame)?;
-            state.app.sign_up(wish).await
+            state.app.sign_up(wish, &arrival).await
         }
         Err(refusal) => Err(refusal.into()),
     };
@@ -120,11 +122,12 @@ pub async fn log_in(
     State(state): State<WebState>,
     visitor: Visitor,
     CameFrom(network): CameFrom,
+    Arriving(arrival): Arriving,
     FormBody(form): FormBody<LogInForm>,
 ) -> Result<Response, PageProblem> {
     let next = form.next.and_then(only_own);
     state.app.limit_login(&network, &form.email).await.on(&visitor.frame)?;
-    match state.app.log_in(&form.email, &form.password).await {
+    match state.app.log_in(&form.email, &form.password, &arrival).await {
         Ok((_customer_id, session)) => Ok(come_in(&state, &session, next.as_deref().unwrap_or(HOME))),
         Err(Error::Refused(refusal @ Refusal::InvalidCredentials)) => {
             refused_login(&visitor.frame, refusal, form.email, next)

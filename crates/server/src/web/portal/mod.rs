@@ -20,6 +20,7 @@ mod mail_links;
 mod mailbox;
 mod page;
 mod password;
+mod sessions;
 mod settings;
 mod trouble;
 mod verify;
@@ -69,6 +70,8 @@ pub fn router() -> Router<WebState> {
         .route("/account/export", get(leaving::export))
         .route("/account/delete", get(leaving::ask).post(leaving::delete))
         .route("/account/settings", get(settings::show_settings))
+        .route("/account/sessions/end", post(sessions::end).get(settings::to_settings))
+        .route("/account/sessions/end-others", post(sessions::end_others).get(settings::to_settings))
         .route("/account/password", post(settings::change_password).get(settings::to_settings))
         .route("/checkout/return", get(checkout::back_from_payment))
         .route("/sandbox/mailbox", get(mailbox::list))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::form::FormBody;
 use super::page::{Member, OnPage as _, PageProblem, show};
-use super::trouble;
+use super::{sessions, trouble};
 use crate::app::Error;
 use crate::app::settings::EmailVerification;
 use crate::store::customers::Customer;
@@ -57,15 +57,19 @@ pub async fn to_settings() -> Redirect {
 pub async fn show_settings(
     State(state): State<WebState>,
     member: Member,
+    headers: HeaderMap,
     query: Result<Query<DoneQuery>, QueryRejection>,
 ) -> Result<Html<String>, PageProblem> {
-    let mut view = settings_view(&state, &member).await?;
+    let mut view = settings_view(&state, &member, &headers).await?;
     view.notices.extend(query.ok().and_then(|Query(query)| done_notice(&query.done)));
     show(&view, &member.frame)
 }
 
-async fn settings_view(state: &WebState, member: &Member) -> Result<SettingsView, PageProblem> {
+async fn settings_view(state: &WebState, member: &Member, headers: &HeaderMap) -> Result<SettingsView, PageProblem> {
     let account = state.app.account(&member.customer_id).await.on(&member.frame)?;
+    let own = caller::token(headers).unwrap_or_default();
+    let sessions = state.app.sessions(&member.customer_id, &own).await.on(&member.frame)?;
+    let now = state.app.now();
     Ok(SettingsView {
         frame: member.frame.clone(),
         email: account.customer.email.to_string(),
@@ -75,6 +79,7 @@ async fn settings_view(state: &WebState, member: &Member) -> Result<SettingsView
         password: FormState::default(),
         email_form: FormState::default(),
         new_email: String::new(),
+        sessions: sessions.iter().map(|session| sessions::row(session, now)).collect(),
     })
 }
 
@@ -101,6 +106,7 @@ fn done_notice(word: &str) -> Option<Notice> {
             "Your password is changed",
             "Everywhere else you have been logged out. A mail tells you of the change, too.",
         )),
+        "sessions" => Some(told("You are logged in here only", "Everywhere else you have been logged out.")),
         "email" => Some(Notice {
             tone: Tone::Calm,
             title: "Look into the mailbox of the new address".to_owned(),
@@ -145,7 +151,7 @@ pub async fn change_password(
         Err(Error::Refused(refusal @ Refusal::WeakPassword(_))) => (refusal, "new_password"),
         Err(error) => return Err(PageProblem::new(error, member.frame)),
     };
-    let view = SettingsView { password: refused(&refusal, field), ..settings_view(&state, &member).await? };
+    let view = SettingsView { password: refused(&refusal, field), ..settings_view(&state, &member, &headers).await? };
     Ok((Problem::from(refusal).status, show(&view, &member.frame)?).into_response())
 }
 
@@ -154,6 +160,7 @@ pub async fn ask_email_change(
     State(state): State<WebState>,
     member: Member,
     CameFrom(network): CameFrom,
+    headers: HeaderMap,
     FormBody(form): FormBody<EmailForm>,
 ) -> Result<Response, PageProblem> {
     state.app.limit_mail(&network, &form.new_email).await.on(&member.frame)?;
@@ -166,7 +173,7 @@ pub async fn ask_email_change(
         }
         Err(error) => return Err(PageProblem::new(error, member.frame)),
     };
-    let base = settings_view(&state, &member).await?;
+    let base = settings_view(&state, &member, &headers).await?;
     let view = SettingsView { email_form: refused(&refusal, field), new_email: form.new_email, ..base };
     Ok((Problem::from(refusal).status, show(&view, &member.frame)?).into_response())
 }

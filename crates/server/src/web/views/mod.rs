@@ -37,7 +37,7 @@ pub use password::{ForgotView, ResetView};
 pub use problem::ProblemView;
 pub use question::QuestionView;
 pub use said::SaidView;
-pub use settings::{FormState, SettingsView};
+pub use settings::{FormState, SessionRow, SettingsView};
 pub use verify::{PhaseView, VerdictView, VerifyView, VouchedFor};
 
 /// What every page has around its content: header, sandbox bar, footer.

@@ -21,6 +21,23 @@ impl FormState {
     }
 }
 
+/// One session.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// What the button sends.
+    pub session_id: String,
+    /// What it began on: `Firefox on Linux`.
+    pub device: String,
+    /// The network it began in: `203.0.113.x`.
+    pub network: String,
+    /// `since 3 March 2027`.
+    pub since: String,
+    /// The last use in words.
+    pub used: String,
+    /// Whether it is the one that looks.
+    pub is_current: bool,
+}
+
 /// The settings.
 #[derive(Clone, Debug, Template)]
 #[template(path = "settings.html")]
@@ -41,4 +58,6 @@ pub struct SettingsView {
     pub email_form: FormState,
     /// The new address as it was typed.
     pub new_email: String,
+    /// Where the customer is logged in, the one that looks first.
+    pub sessions: Vec<SessionRow>,
 }

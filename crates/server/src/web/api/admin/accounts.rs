@@ -6,7 +6,7 @@ use counterfoil_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Operator, Segment};
+use super::{Operator, ReasonRequest, Segment};
 use crate::app::deletion::Running;
 use crate::app::export::OperatorExport;
 use crate::app::operators::Scope;
@@ -30,7 +30,7 @@ pub struct DeleteCustomerRequest {
 #[derive(Serialize, ToSchema)]
 pub struct CustomerDeletedBody {
     customer_id: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     deleted_at: Timestamp,
 }
 
@@ -80,4 +80,35 @@ pub async fn delete(
     let id = customer_id.to_string();
     let deleted_at = to_its_end(async move { state.app.delete_customer_by(&customer_id, &by, running).await }).await?;
     Ok(Json(CustomerDeletedBody { customer_id: id, deleted_at }))
+}
+
+/// What the end of all sessions came to.
+#[derive(Serialize, ToSchema)]
+pub struct CustomerSessionsEndedBody {
+    customer_id: String,
+    ended: u64,
+}
+
+/// End all sessions of a customer, on all servers at once: somebody else may be in the account. The password stays.
+#[utoipa::path(
+    post, path = "/api/admin/customers/{customer_id}/sessions/end", tag = "operators", security(("token" = [])),
+    extensions(("x-scope" = json!("support"))), params(("customer_id" = String, Path)), request_body = ReasonRequest,
+    responses(
+        (status = 200, body = CustomerSessionsEndedBody),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`"),
+    )
+)]
+pub async fn end_sessions(
+    operator: Operator,
+    State(state): State<WebState>,
+    customer: Segment,
+    JsonBody(request): JsonBody<ReasonRequest>,
+) -> Result<Json<CustomerSessionsEndedBody>, Problem> {
+    let by = operator.acts(Scope::Support, &request.reason)?;
+    let customer_id = customer.customer()?;
+    let ended = state.app.end_sessions_by(&customer_id, &by).await?;
+    Ok(Json(CustomerSessionsEndedBody { customer_id: customer_id.to_string(), ended }))
 }

@@ -38,10 +38,10 @@ pub struct FoundCustomerBody {
     customer_id: String,
     email: String,
     company_name: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// When the address was verified; null where it is not.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     email_verified_at: Option<Timestamp>,
     stripe_customer_id: Option<String>,
 }
@@ -76,15 +76,15 @@ pub struct StoredSubscriptionBody {
     reference: Option<String>,
     /// The same for a subscription at Stripe, and for no other.
     stripe_subscription_id: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     trial_ends_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     current_period_ends_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     paid_until: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     cancel_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
     /// What an operator has to look at.
     needs_attention: Option<String>,
@@ -96,16 +96,16 @@ pub struct VersionBody {
     license_id: String,
     version: i64,
     plan: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     issued_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     reason: String,
     /// `sign_up`, `email_verified`, `look`, or an operator.
     caused_by: String,
     /// The event that a look finished, or the operator's reason.
     cause: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
 }
 
@@ -128,7 +128,7 @@ impl From<&License> for VersionBody {
 /// A line of the audit log.
 #[derive(Serialize, ToSchema)]
 pub struct HistoryLineBody {
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     actor: String,
     action: String,
@@ -348,7 +348,7 @@ pub async fn set_email(
 pub struct EmailVerifiedBody {
     customer_id: String,
     email: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     email_verified_at: Timestamp,
     /// The version of the license that waited for it; null where none did.
     version: Option<i64>,

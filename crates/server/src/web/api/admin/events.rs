@@ -71,11 +71,11 @@ pub struct EventBody {
     /// Whether the newest error goes away by itself: `transient` or `permanent`.
     failure: Option<String>,
     last_error: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     received_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     run_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     processed_at: Option<Timestamp>,
     /// What was sent, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +128,7 @@ pub struct ShowQuery {
         (status = 200, body = EventsBody),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`"),
     )
 )]

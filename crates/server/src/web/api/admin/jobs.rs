@@ -31,11 +31,11 @@ pub struct JobBody {
     /// Whether the newest error goes away by itself: `transient` or `permanent`.
     failure: Option<String>,
     last_error: Option<String>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     run_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     done_at: Option<Timestamp>,
 }
 
@@ -77,6 +77,7 @@ fn parse(job_id: &str) -> Result<EffectId, Refusal> {
         (status = 200, body = JobsBody),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`"),
     )
 )]

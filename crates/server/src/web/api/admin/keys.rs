@@ -24,13 +24,13 @@ pub struct ApiKeyBody {
     /// `checkout`, `read`, `support`, `billing` or `admin`.
     #[schema(example = "support")]
     scope: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     /// To a few minutes.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
     /// When it was taken back; it opens nothing since.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<Timestamp>,
 }
 

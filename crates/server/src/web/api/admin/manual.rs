@@ -24,11 +24,12 @@ pub struct ManualPaymentBody {
     #[schema(example = "INV-2026-0017")]
     reference: String,
     /// In the smallest unit of the currency.
-    #[schema(example = 49000)]
+    #[schema(example = 49000, minimum = 1)]
     amount: i64,
-    #[schema(example = "eur")]
+    #[schema(example = "eur", pattern = "^[a-z]{3}$")]
     currency: String,
     /// How many periods it pays: 1 where nothing is said.
+    #[schema(minimum = 1)]
     periods: Option<i64>,
 }
 
@@ -46,12 +47,13 @@ pub struct ManualStartBody {
     #[schema(example = "enterprise")]
     plan: String,
     /// `month` or `year`.
-    #[schema(value_type = String, example = "year")]
+    #[schema(value_type = String, pattern = "^(month|year)$", example = "year")]
     interval: Interval,
     /// The first day; now where nothing is said.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Timestamp>,
     /// Left out where the invoice is not paid yet: the trial goes on until it is.
+    #[serde(default, deserialize_with = "crate::web::json::object")]
     payment: Option<ManualPaymentBody>,
     /// Why, for the audit log.
     #[schema(example = "order by fax")]
@@ -66,11 +68,12 @@ pub struct ManualPayBody {
     #[schema(example = "INV-2026-0018")]
     reference: String,
     /// In the smallest unit of the currency.
-    #[schema(example = 49000)]
+    #[schema(example = 49000, minimum = 1)]
     amount: i64,
-    #[schema(example = "eur")]
+    #[schema(example = "eur", pattern = "^[a-z]{3}$")]
     currency: String,
     /// How many periods it pays: 1 where nothing is said.
+    #[schema(minimum = 1)]
     periods: Option<i64>,
     /// Why, for the audit log.
     #[schema(example = "seen on the bank statement")]
@@ -88,6 +91,7 @@ pub struct ManualRefundBody {
     #[schema(example = "CN-2026-0003")]
     reference: String,
     /// All that is left of the payment where nothing is said.
+    #[schema(minimum = 1)]
     amount: Option<i64>,
     /// Why, for the audit log.
     #[schema(example = "agreed by phone")]
@@ -101,7 +105,7 @@ pub struct ManualChangeBody {
     #[schema(example = "professional")]
     plan: String,
     /// `month` or `year`; the present one where nothing is said.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^(month|year)$")]
     interval: Option<Interval>,
     /// Whether it waits for the next period.
     at_period_end: Option<bool>,
@@ -129,11 +133,11 @@ pub struct ManualPaidBody {
     refunded: i64,
     currency: String,
     /// The time that it pays for.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     from: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     until: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     recorded_at: Timestamp,
 }
 
@@ -144,13 +148,13 @@ pub struct AgreementBody {
     plan: String,
     /// `month` or `year`.
     interval: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     starts_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     paid_until: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     cancel_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
     payments: Vec<ManualPaidBody>,
 }

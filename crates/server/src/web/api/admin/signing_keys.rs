@@ -29,13 +29,13 @@ pub struct SigningKeyBody {
     /// `pending`, `active`, `retired` or `compromised`.
     state: &'static str,
     /// When it was published.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     activated_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     retired_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     compromised_at: Option<Timestamp>,
 }
 
@@ -61,9 +61,9 @@ pub struct KeySetBody {
     /// What products pin.
     root: String,
     serial: i64,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     installed_at: Timestamp,
 }
 
@@ -128,7 +128,7 @@ pub struct RotatedBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     retired: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     ready_at: Option<Timestamp>,
 }
 

@@ -19,10 +19,10 @@ use crate::web::to_its_end;
 #[serde(deny_unknown_fields)]
 pub struct ExtendTrialBody {
     /// Days to add to its end, or from now where it is over: 1 to 365.
-    #[schema(example = 14)]
+    #[schema(example = 14, minimum = 1, maximum = 365)]
     days: Option<i64>,
     /// The new end, at most 365 days ahead.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     until: Option<Timestamp>,
     /// Why, for the audit log.
     #[schema(example = "asked for two more weeks")]
@@ -33,7 +33,7 @@ pub struct ExtendTrialBody {
 #[derive(Serialize, ToSchema)]
 pub struct TrialExtendedBody {
     customer_id: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = DateTime)]
     trial_ends_at: Timestamp,
     /// Null where the license waits until the address is verified; so is `version`.
     license_id: Option<String>,

@@ -33,6 +33,17 @@ fn said() -> SaidView {
     }
 }
 
+fn session(device: &str, is_current: bool) -> SessionRow {
+    SessionRow {
+        session_id: "ses_0123456789abcdef0123456789abcdef".into(),
+        device: device.into(),
+        network: "203.0.113.x".into(),
+        since: "since 17 November 2026".into(),
+        used: "used within the last two hours".into(),
+        is_current,
+    }
+}
+
 fn settings() -> SettingsView {
     SettingsView {
         frame: frame(true),
@@ -43,6 +54,7 @@ fn settings() -> SettingsView {
         password: FormState::default(),
         email_form: FormState::default(),
         new_email: String::new(),
+        sessions: vec![session("Firefox on Linux", true), session("Safari on an iPhone", false)],
     }
 }
 
@@ -60,6 +72,7 @@ fn extreme_settings() -> SettingsView {
         password: wrong("current_password"),
         email_form: wrong("new_email"),
         new_email: NASTY.into(),
+        sessions: (0..30).map(|number| session(NASTY, number == 0)).collect(),
     }
 }
 

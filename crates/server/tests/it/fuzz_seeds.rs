@@ -1,0 +1,50 @@
+//! The kept corpus of the fuzz targets, through the same functions and without a fuzzer: what was found once is tried by every run of the
+//! tests.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+#[path = "../../../../fuzz/src/targets/mod.rs"]
+pub mod targets;
+
+const CORPUS_BYTES_MAX: u64 = 1024 * 1024;
+const INPUTS_MIN: usize = 10;
+
+fn folder(name: &str) -> PathBuf {
+    crate::tidy::root().join("fuzz/seeds").join(name)
+}
+
+/// The kept inputs of a target, in order.
+fn kept(name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder(name)).expect("the target has a folder");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_kept_input_of_every_fuzz_target_holds() {
+    for (name, target) in targets::ALL {
+        for file in kept(name) {
+            // Shown only where the next line panics.
+            println!("{name}: {}", file.display());
+            target(&std::fs::read(&file).expect("a kept input"));
+        }
+    }
+}
+
+#[test]
+fn every_fuzz_target_has_a_corpus_and_the_corpus_is_small() {
+    let known: BTreeSet<String> = targets::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let entries = std::fs::read_dir(folder("")).expect("the kept corpus");
+    let folders = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    assert_eq!(known, folders);
+    let files: Vec<Vec<PathBuf>> = known.iter().map(|name| kept(name)).collect();
+    for (name, files) in known.iter().zip(&files) {
+        assert!(files.len() >= INPUTS_MIN, "{name} has {} inputs", files.len());
+        let source = crate::tidy::root().join("fuzz/src/targets").join(name).with_extension("rs");
+        assert!(source.exists(), "{name} has a file of its own");
+    }
+    let bytes: u64 = files.iter().flatten().map(|file| std::fs::metadata(file).expect("a file").len()).sum();
+    assert!(bytes < CORPUS_BYTES_MAX, "{bytes} bytes are kept");
+}

@@ -1,0 +1,26 @@
+"""What no log may hold: the shapes of tests/leaks.json, which the suites in other languages read as well."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+TABLE = json.loads((Path(__file__).resolve().parents[1] / "leaks.json").read_text(encoding="utf-8"))
+SHAPES = [(str(shape["what"]), re.compile(shape["pattern"], re.ASCII)) for shape in TABLE["shapes"]]
+
+
+def leaks(text: str) -> list[str]:
+    """Each line that holds something, with what it is."""
+    found = []
+    for line in text.splitlines():
+        what = next((what for what, pattern in SHAPES if pattern.search(line)), None)
+        if what is not None:
+            found.append(f"{what}: {line[:300]}")
+    return found
+
+
+def leaks_in(folder: Path) -> list[str]:
+    """The same for the log of every program that a scenario has started."""
+    every = sorted(folder.glob("*.log"))
+    return [f"{path.name} holds {leak}" for path in every for leak in leaks(path.read_text(errors="replace"))]
