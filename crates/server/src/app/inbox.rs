@@ -23,7 +23,7 @@ use crate::store::inbox::Claimed;
 use crate::tasks;
 
 /// Rows claimed at once.
-const CLAIM_MAX: usize = 64;
+const CLAIM_MAX: usize = 32;
 
 /// Customers looked at side by side, and strangers asked about.
 const LOOKS_AT_ONCE: usize = 24;

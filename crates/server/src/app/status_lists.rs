@@ -64,10 +64,13 @@ impl App {
             for _ in 0..DRAWS_MAX {
                 let waiting = whose.iter().filter(|(_, license_id)| !places.contains_key(license_id));
                 let draw = || Place { list, index: i64::from(u16::from_le_bytes(self.entropy.bytes())) };
-                let drawn: Vec<Drawn<'_>> = waiting.map(|(customer, license)| (*customer, *license, draw())).collect();
+                let mut drawn: Vec<Drawn<'_>> =
+                    waiting.map(|(customer, license)| (*customer, *license, draw())).collect();
                 if drawn.is_empty() {
                     break;
                 }
+                // Whoever draws a place that another transaction is about to take waits for it. In one order, nobody waits in a circle.
+                drawn.sort_by_key(|(_, _, place)| (place.list, place.index));
                 let taken = store::license_statuses::take_all(tx, &drawn, now).await?;
                 let ours = drawn.into_iter().filter(|(_, license_id, _)| taken.contains(*license_id));
                 places.extend(ours.map(|(_, license_id, place)| (license_id, place)));
