@@ -342,7 +342,7 @@ impl App {
         let mut tx = self.db.begin().await?;
         lease.keep(&mut tx, now).await?;
         let (id, provider) = (&lease.customer_id, self.provider.name());
-        store::links::set_currency(&mut tx, id, provider, external, &locked, now).await?;
+        store::links::set_currencies(&mut tx, &[(id, provider, external, locked.as_str())], now).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use counterfoil_core::Timestamp;
 
-use super::inbox::GIVE_UP_TRIES;
+use super::setbacks::GIVE_UP_TRIES;
 use super::{App, Error, Failure};
 use crate::store;
 use crate::store::outbox::{Effect, Kind};

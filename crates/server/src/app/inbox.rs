@@ -1,320 +1,300 @@
 //! Working the inbox off: find out whose customer an event is about, then look at the provider once for all of them.
 //!
-//! Events of one customer are claimed together and cost one look. An event that matches nobody yet stays: the row it speaks of
-//! may not be committed, or may come back with a restored backup.
+//! Events of one customer are claimed together and cost one look. Customers whose turn it is at the same moment share what the
+//! database has to do for each: one transaction takes their leases and marks what waits, one writes what their looks showed.
+//! Nobody waits for anybody else's look: while some are under way, more is claimed. An event that matches nobody yet stays: the
+//! row it speaks of may not be committed, or may come back with a restored backup.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use counterfoil_core::link::{Verdict, judge};
-use counterfoil_core::{CustomerId, ExternalCustomerId, Refusal, planted, probe};
+use counterfoil_core::{CustomerId, Refusal, planted};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-use super::sync::Synced;
+use super::leases::{Afterwards, Lease};
+use super::owners::{Sorted, not_in_the_book};
+use super::saving::{Saved, Seen};
+use super::sync::{Before, Begun, Sight, Synced};
 use super::{App, Error, Failure};
-use crate::db::Tx;
-use crate::providers::PaymentRef;
 use crate::store;
 use crate::store::inbox::Claimed;
 use crate::tasks;
 
 /// Rows claimed at once.
-const CLAIM_MAX: i64 = 200;
+const CLAIM_MAX: usize = 32;
 
-/// Customers looked at side by side.
-const LOOKS_AT_ONCE: usize = 8;
+/// Customers looked at side by side, and strangers asked about.
+const LOOKS_AT_ONCE: usize = 24;
+
+/// More is claimed while fewer customers than this wait for their look or its write.
+const LOOKS_WAITING: usize = 16;
+
+/// More is claimed while fewer questions about strangers than this are under way.
+const ASIDE_MAX: usize = 200;
+
+/// How long rows of other replicas, and rows that come back, wait while looks are under way.
+const CLAIM_EVERY: Duration = Duration::from_millis(500);
 
 /// A claimed row comes back after this long where its worker died: a paying customer waits for it. A worker that is only slow
 /// still holds the customer's lease then, so the row is put back and nothing is done twice.
 const HIDDEN_SECONDS: i64 = 15;
 
-/// How soon a row is tried again whose customer is being looked at by somebody else.
-const BUSY_MILLIS: i64 = 150;
-
-/// The longest pause between two tries. It is also how long a paying customer may have to wait once the provider is back.
-const BACKOFF_SECONDS_MAX: i64 = 300;
-
-/// The pause where trying again cannot help until somebody changes something: an API key that is refused, say. Any other look at the
-/// customer finishes the row sooner.
-const HOPELESS_MILLIS: i64 = 3_600_000;
-
-/// How long an event may wait for its customer to be in the book before somebody has to be told.
-pub(super) const UNMATCHED_SECONDS: i64 = 86_400;
-
-/// How long a row is tried before it is set aside for an operator: as long as the sender itself would.
-const GIVE_UP_DAYS: i64 = 3;
-
-/// Age alone gives nothing up: after days without a worker, the first try would be the last one.
-pub(super) const GIVE_UP_TRIES: i64 = 10;
-
-/// Whose event it is.
-enum Owner {
-    Customer(CustomerId),
-    /// Not one of ours, for this reason.
-    Nobody(&'static str),
-    /// Ours by its metadata, but not in our book (yet).
-    NotYet,
-    /// The book does not know this customer of the provider's, and the provider has to be asked.
-    Stranger(ExternalCustomerId),
-    /// The event names a payment and no customer, and the provider has to be asked who made it.
-    Payer(PaymentRef),
+/// A look that is to be written.
+struct Ready {
+    lease: Lease,
+    before: Before,
+    sight: Sight,
+    rows: Vec<Claimed>,
 }
 
-/// Claimed rows by whose they are, as far as our book tells.
-#[derive(Default)]
-struct Sorted {
-    ours: BTreeMap<CustomerId, Vec<Claimed>>,
-    strangers: BTreeMap<ExternalCustomerId, Vec<Claimed>>,
-    payers: BTreeMap<PaymentRef, Vec<Claimed>>,
-    early: Vec<Claimed>,
+/// What is under way.
+struct Round {
+    /// Looks: each ends with what is to be written, or with nothing where it came to nothing.
+    looking: JoinSet<Option<Ready>>,
+    places: Arc<Semaphore>,
+    /// Everything else that takes its time.
+    aside: JoinSet<()>,
+    /// Places of their own: another program on the same account may send many, and our customers do not wait for them.
+    strange_places: Arc<Semaphore>,
+    /// More may be due.
+    is_due: bool,
+    count: usize,
+}
+
+impl Round {
+    fn new() -> Self {
+        Self {
+            looking: JoinSet::new(),
+            places: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+            aside: JoinSet::new(),
+            strange_places: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
+            is_due: true,
+            count: 0,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.looking.len() < LOOKS_WAITING && self.aside.len() < ASIDE_MAX
+    }
+
+    fn is_empty(&self) -> bool {
+        self.looking.is_empty() && self.aside.is_empty()
+    }
+
+    /// This look, and all others that are ready by now, in the order of the customers.
+    fn take_ready(&mut self, first: Result<Option<Ready>, JoinError>) -> Vec<Ready> {
+        let mut ready = BTreeMap::new();
+        let mut next = Some(first);
+        while let Some(done) = next {
+            match done {
+                Ok(Some(one)) => drop(ready.insert(one.lease.customer_id.clone(), one)),
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "a look at the provider broke off"),
+            }
+            next = self.looking.try_join_next();
+        }
+        ready.into_values().collect()
+    }
 }
 
 impl App {
-    /// Claims due events and works them off. Answers how many there were: none means that one can sleep.
+    /// Claims due events and works them off, and goes on claiming for as long as looks are under way. Answers how many events
+    /// there were: none means that one can sleep.
     ///
     /// # Errors
-    /// Failures of the database in claiming; what fails later is written to its row.
+    /// Failures of the database in claiming, after what was under way has come to its end; what fails later is written to its row.
     pub async fn work_inbox(&self) -> Result<usize, Error> {
-        let now = self.now();
-        let mut tx = self.db.begin().await?;
-        let claimed = store::inbox::claim(&mut tx, now, now.plus_seconds(HIDDEN_SECONDS), CLAIM_MAX).await?;
-        tx.commit().await?;
-        let count = claimed.len();
-        let Sorted { ours, strangers, payers, early } = self.sort_by_book(claimed).await?;
-        let mut work = JoinSet::new();
-        let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
-        for (customer_id, rows) in ours {
-            let (app, places) = (self.clone(), Arc::clone(&places));
-            work.spawn(tasks::own(async move {
-                let _place = places.acquire_owned().await;
-                app.sync_for(&customer_id, &rows).await
-            }));
+        let mut round = Round::new();
+        let mut failed = None;
+        loop {
+            let may_claim = failed.is_none() && !self.signals.stopping.is_cancelled();
+            if may_claim && round.is_due && round.has_room() {
+                self.forget_signal().await;
+                failed = self.claim_more(&mut round).await.err();
+            }
+            let may_wait = may_claim && !round.is_due && !round.is_empty();
+            tokio::select! {
+                biased;
+                Some(done) = round.looking.join_next() => {
+                    let ready = round.take_ready(done);
+                    if !ready.is_empty() {
+                        self.save_ready(&mut round, ready).await;
+                    }
+                }
+                Some(done) = round.aside.join_next() => {
+                    if let Err(error) = done {
+                        tracing::error!(%error, "what was done about inbox rows broke off; they come back by themselves");
+                    }
+                }
+                () = self.signals.inbox.notified(), if may_wait => round.is_due = true,
+                () = tokio::time::sleep(CLAIM_EVERY), if may_wait => round.is_due = true,
+                else => break,
+            }
         }
-        // Places of their own: another program on the same account may send many, and our customers do not wait for them.
-        let places = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        failed.map_or(Ok(round.count), Err)
+    }
+
+    /// Whatever was told until now is in the table, and is found by the claim that follows.
+    async fn forget_signal(&self) {
+        tokio::select! {
+            biased;
+            () = self.signals.inbox.notified() => {}
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    async fn claim_more(&self, round: &mut Round) -> Result<(), Error> {
+        let (count, sorted) = self.again(|| self.claim()).await?;
+        round.is_due = count == CLAIM_MAX;
+        round.count += count;
+        let Sorted { ours, strangers, payers, early } = sorted;
         for (external, rows) in strangers {
-            let (app, places) = (self.clone(), Arc::clone(&places));
-            work.spawn(tasks::own(async move {
+            let places = Arc::clone(&round.strange_places);
+            self.aside(round, async move |app: App| {
                 let _place = places.acquire_owned().await;
                 app.ask_whose(&external, &rows).await
-            }));
+            });
         }
         for (payment, rows) in payers {
-            let (app, places) = (self.clone(), Arc::clone(&places));
-            work.spawn(tasks::own(async move {
+            let places = Arc::clone(&round.strange_places);
+            self.aside(round, async move |app: App| {
                 let _place = places.acquire_owned().await;
                 app.ask_who_paid(&payment, &rows).await
-            }));
+            });
         }
-        let app = self.clone();
-        work.spawn(tasks::own(async move { app.fail_rows(&early, &not_in_the_book()).await }));
-        while let Some(done) = work.join_next().await {
-            match done {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "an inbox row could not be put back; it comes back by itself")
-                }
-                Err(error) => tracing::error!(%error, "a look at the provider broke off"),
-            }
+        if !early.is_empty() {
+            self.aside(round, async move |app: App| app.fail_rows(&early, &not_in_the_book()).await);
         }
-        Ok(count)
+        self.begin_all(round, ours).await
     }
 
-    /// Finds out whose the rows are without asking anybody, and notes it, in one transaction.
-    async fn sort_by_book(&self, claimed: Vec<Claimed>) -> Result<Sorted, Error> {
-        let mut sorted = Sorted::default();
-        if claimed.is_empty() {
-            return Ok(sorted);
-        }
+    async fn claim(&self) -> Result<(usize, Sorted), Error> {
+        let now = self.now();
         let mut tx = self.db.begin().await?;
-        for row in claimed {
-            match self.owner_by_book(&mut tx, &row).await? {
-                Owner::Customer(customer_id) => {
-                    store::inbox::assign(&mut tx, row.id, &customer_id).await?;
-                    sorted.ours.entry(customer_id).or_default().push(row);
-                }
-                Owner::Nobody(because) => store::inbox::ignore(&mut tx, row.id, because, self.now()).await?,
-                Owner::NotYet => sorted.early.push(row),
-                Owner::Stranger(external) => sorted.strangers.entry(external).or_default().push(row),
-                Owner::Payer(payment) => sorted.payers.entry(payment).or_default().push(row),
-            }
-        }
+        let hidden_until = now.plus_seconds(HIDDEN_SECONDS);
+        let claimed = store::inbox::claim(&mut tx, now, hidden_until, CLAIM_MAX as i64).await?;
+        let count = claimed.len();
+        let sorted = self.sort_by_book(&mut tx, claimed).await?;
         tx.commit().await?;
-        Ok(sorted)
+        Ok((count, sorted))
     }
 
-    async fn sync_for(&self, customer_id: &CustomerId, rows: &[Claimed]) -> Result<(), Error> {
-        match self.sync_customer(customer_id).await {
+    /// Does something about rows whose look is not begun here, beside everything else.
+    fn aside<W>(&self, round: &mut Round, work: impl FnOnce(Self) -> W + Send + 'static)
+    where
+        W: Future<Output = Result<(), Error>> + Send,
+    {
+        let app = self.clone();
+        round.aside.spawn(tasks::own(async move { note(work(app).await) }));
+    }
+
+    /// Begins the looks at these customers together. Where that fails for one of them, it is begun for each by itself.
+    async fn begin_all(&self, round: &mut Round, mut ours: BTreeMap<CustomerId, Vec<Claimed>>) -> Result<(), Error> {
+        let customers: Vec<CustomerId> = ours.keys().cloned().collect();
+        let mut begun = match self.again(|| self.begin_looks(&customers)).await {
+            Err(Error::Failed(Failure::Database(error))) if error.is_unavailable() => return Err(error.into()),
+            Err(_) if customers.len() > 1 => Vec::new(),
+            Err(error) => {
+                let rows: Vec<Claimed> = ours.into_values().flatten().collect();
+                return self.fail_rows(&rows, &error).await;
+            }
+            Ok(begun) => begun,
+        };
+        if begun.is_empty() {
+            for customer_id in &customers {
+                match self.again(|| self.begin_looks(std::slice::from_ref(customer_id))).await {
+                    Ok(one) => begun.extend(one),
+                    Err(error) => self.fail_rows(&ours.remove(customer_id).unwrap_or_default(), &error).await?,
+                }
+            }
+        }
+        let mut busy = Vec::new();
+        for (customer_id, begun) in begun {
+            let rows = ours.remove(&customer_id).unwrap_or_default();
+            match begun {
+                Begun::Busy => busy.extend(rows),
+                Begun::Gone(lease) => self.aside(round, async move |app: App| {
+                    app.release(lease).await;
+                    app.finish_for_deleted(&customer_id, &rows).await
+                }),
+                Begun::Ready(lease, before) => {
+                    let (app, places) = (self.clone(), Arc::clone(&round.places));
+                    round.looking.spawn(tasks::own(async move { app.look_for(lease, *before, rows, places).await }));
+                }
+            }
+        }
+        self.put_back_rows(&busy).await
+    }
+
+    async fn look_for(self, lease: Lease, before: Before, rows: Vec<Claimed>, places: Arc<Semaphore>) -> Option<Ready> {
+        let looking = async {
+            let _place = places.acquire_owned().await;
+            self.look(&before).await
+        };
+        match self.attend(&lease, looking).await {
+            Ok(sight) => Some(Ready { lease, before, sight, rows }),
+            Err(error) => {
+                let customer_id = lease.customer_id.clone();
+                self.release(lease).await;
+                note(self.settle_rows(&customer_id, &rows, Err(error)).await);
+                None
+            }
+        }
+    }
+
+    /// Writes what these looks showed, and what that means for the rows that asked for them.
+    async fn save_ready(&self, round: &mut Round, ready: Vec<Ready>) {
+        let afterwards = self.afterwards();
+        let seen: Vec<Seen<'_>> =
+            ready.iter().map(|Ready { lease, before, sight, .. }| Seen { lease, before, sight }).collect();
+        let saved = self.save_looks(&seen, afterwards).await;
+        for (Ready { lease, rows, .. }, saved) in ready.into_iter().zip(saved) {
+            let is_repair = |saved: &Saved| saved.changed && rows.iter().any(|row| row.found_by_sweep);
+            if afterwards == Afterwards::GiveBack && saved.as_ref().is_ok_and(|saved| !is_repair(saved)) {
+                continue;
+            }
+            self.aside(round, async move |app: App| {
+                let customer_id = lease.customer_id.clone();
+                let synced = app.attend(&lease, app.conclude(&lease, saved)).await;
+                if synced.is_err() || afterwards == Afterwards::Keep {
+                    app.release(lease).await;
+                }
+                app.settle_rows(&customer_id, &rows, synced).await
+            });
+        }
+    }
+
+    /// Looks at a customer because of these rows.
+    pub(super) async fn sync_for(&self, customer_id: &CustomerId, rows: &[Claimed]) -> Result<(), Error> {
+        let synced = self.sync_customer(customer_id).await;
+        self.settle_rows(customer_id, rows, synced).await
+    }
+
+    /// What a look came to, for the rows that asked for it. Where it was written, they are finished by it.
+    async fn settle_rows(
+        &self,
+        customer_id: &CustomerId,
+        rows: &[Claimed],
+        synced: Result<Synced, Error>,
+    ) -> Result<(), Error> {
+        match synced {
             Ok(Synced::Done { changed: true }) if rows.iter().any(|row| row.found_by_sweep) => {
                 self.note_repair("events", customer_id).await
             }
             Ok(Synced::Done { .. }) => Ok(()),
-            Ok(Synced::Busy) => {
-                probe!("F52");
-                let run_at = self.now().plus_millis(self.entropy.around_millis(BUSY_MILLIS));
-                let mut tx = self.db.begin().await?;
-                for row in rows {
-                    store::inbox::put_back(&mut tx, row.id, run_at).await?;
-                }
-                tx.commit().await?;
-                Ok(())
-            }
+            Ok(Synced::Busy) => self.put_back_rows(rows).await,
             // Known a moment ago, so the account is deleted.
             Err(Error::Refused(Refusal::CustomerUnknown)) => self.finish_for_deleted(customer_id, rows).await,
             Err(_) if planted!("failed-look-drops-events") => self.ignore_rows(rows, "look_failed").await,
             Err(error) => self.fail_rows(rows, &error).await,
         }
     }
-
-    /// Whose customer the event is about by our own link, or by what the event claims. A claim is believed only as far as
-    /// naming a customer of ours to look at.
-    async fn owner_by_book(&self, tx: &mut Tx, row: &Claimed) -> Result<Owner, Error> {
-        if let Some(customer_id) = &row.customer_id {
-            return Ok(Owner::Customer(customer_id.clone()));
-        }
-        if let Some(external) = &row.external_customer
-            && let Some(customer_id) = store::links::find_customer(tx, self.provider.name(), external).await?
-        {
-            return Ok(Owner::Customer(customer_id));
-        }
-        let ours = row.claimed_instance.as_deref() == Some(self.instance.instance_id.as_str());
-        let claimed = row.claimed_customer.as_deref().and_then(|text| text.parse::<CustomerId>().ok());
-        match (claimed.filter(|_| ours), &row.external_customer) {
-            (Some(customer_id), _) => known(tx, customer_id).await,
-            (None, Some(external)) => Ok(Owner::Stranger(external.clone())),
-            (None, None) => Ok(match &row.external_payment {
-                Some(payment) => Owner::Payer(PaymentRef::new(payment.clone())),
-                None => Owner::Nobody("no_customer"),
-            }),
-        }
-    }
-
-    /// Whose customer this is by what the provider's customer says of itself now.
-    async fn owner_by_provider(&self, external: &ExternalCustomerId) -> Result<Owner, Error> {
-        let Some(found) = self.provider.find_customer(external).await? else {
-            return Ok(Owner::Nobody("customer_unknown_at_provider"));
-        };
-        let claimed = found.customer_id.as_deref().and_then(|text| text.parse::<CustomerId>().ok());
-        let Some(customer_id) = claimed else { return Ok(Owner::Nobody("ignored_foreign")) };
-        if judge(std::slice::from_ref(&found), &customer_id, &self.instance.instance_id) == Verdict::None {
-            return Ok(Owner::Nobody("ignored_foreign"));
-        }
-        let mut tx = self.db.begin_read().await?;
-        known(&mut tx, customer_id).await
-    }
-
-    /// Asks the provider once for all rows about one payment, and goes on with the customer who made it.
-    async fn ask_who_paid(&self, payment: &PaymentRef, rows: &[Claimed]) -> Result<(), Error> {
-        let external = match self.provider.find_customer_of_payment(payment).await {
-            Ok(Some(external)) => external,
-            Ok(None) => return self.ignore_rows(rows, "no_customer").await,
-            Err(error) => return self.fail_rows(rows, &error.into()).await,
-        };
-        let mut tx = self.db.begin_read().await?;
-        let ours = store::links::find_customer(&mut tx, self.provider.name(), &external).await?;
-        tx.rollback().await?;
-        match ours {
-            Some(customer_id) => self.assign_and_sync(&customer_id, rows).await,
-            None => self.ask_whose(&external, rows).await,
-        }
-    }
-
-    /// Asks the provider once for all rows of one of its customers, and goes on with what it says.
-    async fn ask_whose(&self, external: &ExternalCustomerId, rows: &[Claimed]) -> Result<(), Error> {
-        let customer_id = match self.owner_by_provider(external).await {
-            Ok(Owner::Customer(customer_id)) => customer_id,
-            Ok(Owner::Nobody(because)) => return self.ignore_rows(rows, because).await,
-            Ok(Owner::NotYet | Owner::Stranger(_) | Owner::Payer(_)) => {
-                return self.fail_rows(rows, &not_in_the_book()).await;
-            }
-            Err(error) => return self.fail_rows(rows, &error).await,
-        };
-        self.assign_and_sync(&customer_id, rows).await
-    }
-
-    async fn assign_and_sync(&self, customer_id: &CustomerId, rows: &[Claimed]) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
-        for row in rows {
-            store::inbox::assign(&mut tx, row.id, customer_id).await?;
-        }
-        tx.commit().await?;
-        self.sync_for(customer_id, rows).await
-    }
-
-    async fn ignore_rows(&self, rows: &[Claimed], because: &str) -> Result<(), Error> {
-        let mut tx = self.db.begin().await?;
-        for row in rows {
-            store::inbox::ignore(&mut tx, row.id, because, self.now()).await?;
-        }
-        Ok(tx.commit().await?)
-    }
-
-    pub(super) async fn fail_rows(&self, rows: &[Claimed], error: &Error) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let now = self.now();
-        let text = error.to_string();
-        let failure = if is_transient(error) { "transient" } else { "permanent" };
-        metrics::counter!("counterfoil_inbox_failures_total", "failure" => failure).increment(rows.len() as u64);
-        let mut tx = self.db.begin().await?;
-        for row in rows {
-            probe!("F31", matches!(error, Error::Failed(Failure::NotInBook)));
-            let unmatched = matches!(error, Error::Failed(Failure::NotInBook));
-            let long = unmatched && now >= row.received_at.plus_seconds(UNMATCHED_SECONDS);
-            if row.attempts >= GIVE_UP_TRIES && now >= row.received_at.plus_days(GIVE_UP_DAYS) {
-                store::inbox::bury(&mut tx, row.id, failure, &text, now).await?;
-                let event_id = &row.event_id;
-                tracing::error!(event_id, error = text, "an event was given up; an operator has to look");
-                continue;
-            }
-            let run_at = match error {
-                Error::Failed(Failure::ProviderKeyPoisoned { until }) => (*until).max(now),
-                _ if long || !is_transient(error) => now.plus_millis(self.entropy.around_millis(HOPELESS_MILLIS)),
-                _ => now.plus_millis(self.backoff_millis(row.attempts)),
-            };
-            store::inbox::postpone(&mut tx, row.id, run_at, failure, &text).await?;
-            let (event_id, attempts) = (&row.event_id, row.attempts);
-            if long {
-                probe!("F33");
-                tracing::error!(
-                    event_id,
-                    attempts,
-                    "an event has waited for a day for a customer that is not in the book"
-                );
-            } else {
-                tracing::warn!(event_id, attempts, failure, error = text, "an event has to wait");
-            }
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// The pause after this many tries: doubling from half a second, with jitter.
-    #[must_use]
-    pub fn backoff_millis(&self, attempts: i64) -> i64 {
-        let doublings = u32::try_from(attempts.clamp(1, 20) - 1).unwrap_or(0);
-        let millis = (500_i64 << doublings).min(BACKOFF_SECONDS_MAX * 1000);
-        self.entropy.around_millis(millis)
-    }
 }
 
-/// A deleted account is known, too: what comes about it is finished and not waited for.
-async fn known(tx: &mut Tx, customer_id: CustomerId) -> Result<Owner, Error> {
-    let known = store::customers::find(tx, &customer_id).await?.is_some()
-        || store::customers::find_tombstone(tx, &customer_id).await?.is_some();
-    Ok(if known { Owner::Customer(customer_id) } else { Owner::NotYet })
-}
-
-fn not_in_the_book() -> Error {
-    Failure::NotInBook.into()
-}
-
-/// Whether it may go well by itself. A refusal is an answer, and stays the same until somebody changes something.
-fn is_transient(error: &Error) -> bool {
-    match error {
-        Error::Refused(_) => false,
-        Error::Failed(failure) => failure.is_transient(),
+fn note(result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "an inbox row could not be put back; it comes back by itself");
     }
 }

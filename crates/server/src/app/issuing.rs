@@ -6,141 +6,22 @@
 use counterfoil_core::entitlement::Grant;
 use counterfoil_core::license::{Terms, facts_digest, terms_digest};
 use counterfoil_core::listing::Listed;
-use counterfoil_core::{LicenseId, Refusal, Timestamp, planted, probe};
-use counterfoil_license::{Claims, StatusReference};
+use counterfoil_core::{CustomerId, LicenseId, Refusal, Timestamp, planted, probe};
+use counterfoil_license::{Claims, SigningKey, StatusReference};
 
-use super::operators::By;
 use super::outbox::OwedMail;
+pub use super::reasons::{Cause, Reason};
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::mail::texts::{LicenseMail, RevokedMail, WelcomeMail};
 use crate::store;
 use crate::store::customers::Customer;
 use crate::store::licenses::{License, Made};
+use crate::store::signing_keys::StoredKey;
+use crate::store::standings::Newest;
 
 /// The version that a customer begins with.
 pub const FIRST_VERSION: i64 = 1;
-
-/// Why a version was issued: a stable word, and a sentence for the mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Sign-up.
-    TrialStarted,
-    /// An operator made the trial longer, or the provider did.
-    TrialExtended,
-    /// The first payment, or a payment after an ended subscription.
-    Subscribed,
-    /// A plan was chosen, and a trial goes on: it is charged when that is over.
-    PlanChosen,
-    /// Another plan.
-    PlanChanged,
-    /// The paid period moved on.
-    Renewed,
-    /// A payment is overdue: the licence goes on to the same end.
-    PaymentOverdue,
-    /// Another state with the same period.
-    StatusChanged,
-    /// The signing key changed, or an operator wanted it.
-    Reissued,
-}
-
-impl Reason {
-    /// The stable word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::TrialStarted => "trial_started",
-            Self::TrialExtended => "trial_extended",
-            Self::Subscribed => "subscribed",
-            Self::PlanChosen => "plan_chosen",
-            Self::PlanChanged => "plan_changed",
-            Self::Renewed => "renewed",
-            Self::PaymentOverdue => "payment_overdue",
-            Self::StatusChanged => "status_changed",
-            Self::Reissued => "reissued",
-        }
-    }
-
-    const fn sentence(self) -> &'static str {
-        match self {
-            Self::TrialStarted => "Your trial has started.",
-            Self::TrialExtended => "Your trial was extended.",
-            Self::Subscribed => "Your payment was received. Thank you!",
-            Self::PlanChosen => {
-                "You have chosen your plan, and your trial goes on. The first payment is due when it ends."
-            }
-            Self::PlanChanged => "Your plan has changed.",
-            Self::Renewed => "Your subscription was renewed.",
-            Self::PaymentOverdue => {
-                "Your last payment did not go through. Please see that your card is good: the payment is tried again, and \
-                 until then the licence works to the date below."
-            }
-            Self::StatusChanged => "The state of your subscription has changed.",
-            Self::Reissued => "Your licence was issued again.",
-        }
-    }
-
-    /// Why there is a first version, where signing up gave none.
-    const fn first(grant: &Grant, is_own_trial: bool, cause: &Cause) -> Self {
-        match cause {
-            Cause::Operator(_) if grant.trial && is_own_trial => Self::TrialExtended,
-            _ if grant.trial && is_own_trial => Self::TrialStarted,
-            _ if grant.trial => Self::PlanChosen,
-            _ => Self::Subscribed,
-        }
-    }
-
-    /// What the newest version and the new grant differ in.
-    fn between(newest: &License, grant: &Grant) -> Self {
-        match newest {
-            // A trial whose first payment fails was never subscribed to.
-            old if old.status != grant.status && grant.status == "past_due" && !is_later(old, grant) => {
-                Self::PaymentOverdue
-            }
-            old if old.trial && !grant.trial => Self::Subscribed,
-            old if old.trial && old.plan != grant.plan => Self::PlanChosen,
-            old if old.plan != grant.plan => Self::PlanChanged,
-            old if is_later(old, grant) => match grant.trial {
-                true => Self::TrialExtended,
-                false => Self::Renewed,
-            },
-            old if old.status != grant.status => Self::StatusChanged,
-            _ => Self::Reissued,
-        }
-    }
-}
-
-/// Whether the grant reaches further than the version.
-fn is_later(old: &License, grant: &Grant) -> bool {
-    grant.paid_until.floor_to_second() > old.paid_until
-}
-
-/// Who or what makes us issue: kept with the version, for whoever asks later.
-#[derive(Clone, Debug)]
-pub enum Cause {
-    /// The customer, by signing up.
-    SignUp,
-    /// A look at the provider.
-    Look {
-        /// The newest event that it finishes; none where nothing but time or a person caused the look.
-        event_id: Option<String>,
-    },
-    /// The customer, by showing that the address is its own.
-    EmailVerified,
-    /// An operator.
-    Operator(By),
-}
-
-impl Cause {
-    fn words(&self) -> (&str, Option<&str>) {
-        match self {
-            Self::SignUp => ("sign_up", None),
-            Self::EmailVerified => ("email_verified", None),
-            Self::Look { event_id } => ("look", event_id.as_deref()),
-            Self::Operator(by) => (by.actor(), Some(by.reason())),
-        }
-    }
-}
 
 /// The version to issue next.
 #[derive(Clone, Copy, Debug)]
@@ -151,6 +32,21 @@ pub struct Next<'a> {
     pub cause: &'a Cause,
     /// Whether the customer gets it by mail.
     pub mail: bool,
+}
+
+/// A version that is due to a customer.
+#[derive(Clone, Copy, Debug)]
+pub struct Due<'a> {
+    pub customer: &'a Customer,
+    pub grant: &'a Grant,
+    pub next: Next<'a>,
+}
+
+/// What was signed for one version.
+struct Signed {
+    token: String,
+    facts_digest: String,
+    terms_digest: String,
 }
 
 /// What issuing came to.
@@ -180,33 +76,48 @@ impl App {
         if store::holds::find(tx, &customer.customer_id).await?.is_some() {
             return Ok(Issued::Held);
         }
-        let newest = store::licenses::find_newest(tx, &customer.customer_id).await?;
-        // What a retired key signed is good. What a compromised one signed is none.
-        let keys = store::signing_keys::list_trusted(tx).await?;
-        let is_unchanged = |license: &License| keys.iter().any(|key| license.facts_digest == facts_digest(grant, key));
-        // A version that the lists call withdrawn is not brought back: the same facts get a version of their own.
-        let is_withdrawn = match &newest {
+        let license = store::licenses::find_newest(tx, &customer.customer_id).await?;
+        let newest = match &license {
             Some(license) => {
                 let entry = store::license_statuses::find(tx, &license.license_id).await?;
-                entry.is_some_and(|entry| entry.listed == Listed::Invalid)
+                Some(Newest::of(license, entry.map(|entry| entry.listed)))
             }
-            None => false,
+            None => None,
         };
-        match newest {
-            Some(license) if is_unchanged(&license) && !is_withdrawn && !planted!("version-per-event") => {
-                if matches!(cause, Cause::Look { event_id: Some(_) }) {
-                    probe!("F20");
-                }
-                Ok(Issued::Unchanged(license))
+        let keys = store::signing_keys::list_good(tx).await?;
+        match (self.next_version(newest.as_ref(), &keys, grant, cause), license) {
+            (None, Some(license)) => Ok(Issued::Unchanged(license)),
+            (None, None) => Err(Failure::Corrupt("no version is there, and none is due".into()).into()),
+            (Some(next), _) => {
+                let issued = self.issue_all(tx, &[Due { customer, grant, next }], &keys, now).await?;
+                Ok(Issued::New(only(issued)?))
             }
-            newest => {
-                let reason = match &newest {
-                    None => Reason::first(grant, grant.plan == self.catalog.trial().code, cause),
-                    Some(old) => Reason::between(old, grant),
-                };
-                let version = newest.map_or(FIRST_VERSION, |license| license.version + 1);
-                let next = Next { version, reason, cause, mail: true };
-                Ok(Issued::New(self.issue_license(tx, customer, grant, next, now).await?))
+        }
+    }
+
+    /// The version that is due where the facts differ from those of the newest one.
+    pub(super) fn next_version<'a>(
+        &self,
+        newest: Option<&Newest>,
+        keys: &[StoredKey],
+        grant: &Grant,
+        cause: &'a Cause,
+    ) -> Option<Next<'a>> {
+        // What a retired key signed is good. What a compromised one signed is none.
+        let is_unchanged = |old: &Newest| keys.iter().any(|key| old.facts_digest == facts_digest(grant, &key.key_id));
+        // A version that the lists call withdrawn is not brought back: the same facts get a version of their own.
+        let is_withdrawn = |old: &Newest| old.listed == Some(Listed::Invalid);
+        match newest {
+            Some(old) if is_unchanged(old) && !is_withdrawn(old) && !planted!("version-per-event") => {
+                probe!("F20", matches!(cause, Cause::Look { event_id: Some(_) }));
+                None
+            }
+            Some(old) => {
+                Some(Next { version: old.version + 1, reason: Reason::between(old, grant), cause, mail: true })
+            }
+            None => {
+                let reason = Reason::first(grant, grant.plan == self.catalog.trial().code, cause);
+                Some(Next { version: FIRST_VERSION, reason, cause, mail: true })
             }
         }
     }
@@ -223,40 +134,70 @@ impl App {
         next: Next<'_>,
         now: Timestamp,
     ) -> Result<License, Error> {
-        if store::holds::find(tx, &customer.customer_id).await?.is_some() {
-            return Err(Refusal::LicenseRevoked.into());
+        let keys = store::signing_keys::list_good(tx).await?;
+        only(self.issue_all(tx, &[Due { customer, grant, next }], &keys, now).await?)
+    }
+
+    /// The same for several customers, with the keys that were read in this transaction.
+    ///
+    /// # Errors
+    /// As [`App::issue_license`], for whichever customer it is: nothing may be kept of the transaction then.
+    pub(super) async fn issue_all(
+        &self,
+        tx: &mut Tx,
+        due: &[Due<'_>],
+        keys: &[StoredKey],
+        now: Timestamp,
+    ) -> Result<Vec<License>, Error> {
+        if due.is_empty() {
+            return Ok(Vec::new());
         }
-        // Held to the end of the transaction: who deletes the account at the same moment comes before, or revokes this version, too.
-        if !store::customers::hold(tx, &customer.customer_id).await? {
-            return Err(Refusal::CustomerDeleted.into());
-        }
-        let license_id = LicenseId::from_random(self.entropy.bytes());
-        let terms = Terms::draft(license_id, customer.customer_id.clone(), next.version, grant, now);
-        let whose = (&customer.customer_id, &terms.license_id);
-        let place = self.take_place(tx, whose, now).await?;
-        let signer = self.signer(tx).await?;
-        let token = signer.sign(&self.claims(&terms, place));
-        let key_id = signer.key_id();
-        let (caused_by, cause_detail) = next.cause.words();
-        let made = Made {
-            token: &token,
-            key_id,
-            reason: next.reason.word(),
-            facts_digest: &facts_digest(grant, key_id),
-            terms_digest: &terms_digest(grant, key_id),
-            caused_by,
-            cause_detail,
+        self.hold_for_issuing(tx, due).await?;
+        let draft = |due: &Due<'_>| {
+            let (license_id, whose) = (LicenseId::from_random(self.entropy.bytes()), due.customer.customer_id.clone());
+            Terms::draft(license_id, whose, due.next.version, due.grant, now)
         };
-        store::licenses::insert(tx, &terms, &made).await?;
-        store::license_statuses::replace_older(tx, whose, terms.expires_at, now).await?;
-        let license = store::licenses::find(tx, &customer.customer_id, &terms.license_id)
-            .await?
-            .ok_or_else(|| Failure::Corrupt("a license that was just written is not there".into()))?;
-        if next.mail && !planted!("license-mail-forgotten") {
-            self.owe_license_mail(tx, customer, &license, next.reason, now).await?;
+        let terms: Vec<Terms> = due.iter().map(draft).collect();
+        let whose: Vec<(&CustomerId, &LicenseId)> =
+            terms.iter().map(|terms| (&terms.customer_id, &terms.license_id)).collect();
+        let places = self.take_places(tx, &whose, now).await?;
+        let signer = self.signer_among(keys)?;
+        let signed: Vec<Signed> = (due.iter().zip(&terms).zip(places))
+            .map(|((due, terms), place)| self.sign(&signer, due.grant, terms, place))
+            .collect();
+        let made = due.iter().zip(&signed).map(|(due, signed)| made(due, signed, signer.key_id()));
+        let rows: Vec<(&Terms, Made<'_>)> = terms.iter().zip(made).collect();
+        store::licenses::insert_all(tx, &rows).await?;
+        store::license_statuses::replace_older(tx, &whose, now).await?;
+        let licenses: Vec<License> = rows.iter().map(|(terms, made)| License::new(terms, made)).collect();
+        self.owe_license_mails(tx, due, &licenses, now).await?;
+        for due in due {
+            metrics::counter!("counterfoil_licenses_issued_total", "reason" => due.next.reason.word()).increment(1);
         }
-        metrics::counter!("counterfoil_licenses_issued_total", "reason" => next.reason.word()).increment(1);
-        Ok(license)
+        Ok(licenses)
+    }
+
+    /// Holds the customers' rows to the end of the transaction: who deletes an account at the same moment comes before, or revokes
+    /// its new version, too.
+    async fn hold_for_issuing(&self, tx: &mut Tx, due: &[Due<'_>]) -> Result<(), Error> {
+        let whose: Vec<&CustomerId> = due.iter().map(|due| &due.customer.customer_id).collect();
+        let held = store::customers::hold_all(tx, &whose).await?;
+        for customer_id in whose {
+            match held.get(customer_id) {
+                Some(false) => {}
+                Some(true) => return Err(Refusal::LicenseRevoked.into()),
+                None => return Err(Refusal::CustomerDeleted.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn sign(&self, signer: &SigningKey, grant: &Grant, terms: &Terms, place: StatusReference) -> Signed {
+        Signed {
+            token: signer.sign(&self.claims(terms, place)),
+            facts_digest: facts_digest(grant, signer.key_id()),
+            terms_digest: terms_digest(grant, signer.key_id()),
+        }
     }
 
     fn claims(&self, terms: &Terms, place: StatusReference) -> Claims {
@@ -282,28 +223,37 @@ impl App {
         }
     }
 
-    /// Puts the mail that carries this version into the outbox; its key lets no version be mailed twice by itself.
-    async fn owe_license_mail(
+    /// Puts the mails that carry these versions into the outbox; their keys let no version be mailed twice by itself.
+    async fn owe_license_mails(
         &self,
         tx: &mut Tx,
-        customer: &Customer,
-        license: &License,
-        reason: Reason,
+        due: &[Due<'_>],
+        licenses: &[License],
         now: Timestamp,
     ) -> Result<(), Error> {
-        let words = match reason {
-            Reason::TrialStarted => self.welcome_mail(customer, license),
-            Reason::TrialExtended
-            | Reason::Subscribed
-            | Reason::PlanChosen
-            | Reason::PlanChanged
-            | Reason::Renewed
-            | Reason::PaymentOverdue
-            | Reason::StatusChanged
-            | Reason::Reissued => self.license_mail(customer, license, reason.sentence()),
-        };
-        let key = format!("license:{}:{}", customer.customer_id, license.version);
-        self.owe_customer_mail(tx, customer, key, words, now).await
+        let mailed = due.iter().zip(licenses).filter(|(due, _)| due.next.mail && !planted!("license-mail-forgotten"));
+        let owed = mailed.map(|(due, license)| {
+            let (subject, body_text) = match due.next.reason {
+                Reason::TrialStarted => self.welcome_mail(due.customer, license),
+                Reason::TrialExtended
+                | Reason::Subscribed
+                | Reason::PlanChosen
+                | Reason::PlanChanged
+                | Reason::Renewed
+                | Reason::PaymentOverdue
+                | Reason::StatusChanged
+                | Reason::Reissued => self.license_mail(due.customer, license, due.next.reason.sentence()),
+            };
+            OwedMail {
+                customer_id: &due.customer.customer_id,
+                dedupe_key: Some(format!("license:{}:{}", due.customer.customer_id, license.version)),
+                recipient: due.customer.email.as_str(),
+                subject,
+                body_text,
+                forget_when_sent: false,
+            }
+        });
+        self.owe_mails(tx, owed.collect(), now).await
     }
 
     fn welcome_mail(&self, customer: &Customer, license: &License) -> (String, String) {
@@ -364,6 +314,26 @@ impl App {
             forget_when_sent: false,
         };
         self.owe_mail(tx, owed, now).await
+    }
+}
+
+/// The one version that was issued.
+fn only(issued: Vec<License>) -> Result<License, Error> {
+    let license = issued.into_iter().next();
+    license.ok_or_else(|| Failure::Corrupt("a license that was just written is not there".into()).into())
+}
+
+/// What is kept of a version beside what it says.
+fn made<'a>(due: &Due<'a>, signed: &'a Signed, key_id: &'a str) -> Made<'a> {
+    let (caused_by, cause_detail) = due.next.cause.words();
+    Made {
+        token: &signed.token,
+        key_id,
+        reason: due.next.reason.word(),
+        facts_digest: &signed.facts_digest,
+        terms_digest: &signed.terms_digest,
+        caused_by,
+        cause_detail,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Holding a customer: one worker at a time looks at the provider for it and writes what it saw.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use counterfoil_core::{CustomerId, Timestamp, planted, probe};
@@ -8,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::error::Failure;
 use super::{App, Error};
 use crate::db::{DbError, Tx};
+use crate::store::leases::Held;
 use crate::{store, tasks};
 
 /// How long a lease lasts without being renewed: the longest that a customer waits after a crash.
@@ -30,8 +33,42 @@ const WAIT_MILLIS_MAX: i64 = 400;
 /// others would wait for theirs to catch up.
 const GIVEN_BACK: Timestamp = Timestamp::from_unix_seconds(0);
 
+/// Whether a lease ends with the transaction that writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    GiveBack,
+    Keep,
+}
+
+impl Afterwards {
+    fn end(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::GiveBack => GIVEN_BACK,
+            Self::Keep => lease_end(now),
+        }
+    }
+}
+
 fn lease_end(now: Timestamp) -> Timestamp {
     now.plus_seconds(if planted!("lease-never-ends") { i64::MAX } else { LEASE_SECONDS })
+}
+
+/// Checks inside `tx` which of these leases are still their holders', and moves their ends. For the others nothing may be written.
+///
+/// # Errors
+/// Failures of the database.
+pub(super) async fn still_held(
+    tx: &mut Tx,
+    held: &[Held<'_>],
+    afterwards: Afterwards,
+    now: Timestamp,
+) -> Result<BTreeSet<CustomerId>, DbError> {
+    let ours = store::leases::extend(tx, held, afterwards.end(now)).await?;
+    probe!("F18", ours.len() < held.len());
+    if planted!("fence-unchecked") {
+        return Ok(held.iter().map(|(customer_id, _)| (*customer_id).clone()).collect());
+    }
+    Ok(ours)
 }
 
 /// A held lease. Every write under it goes through [`Lease::keep`] or [`Lease::give_back`] in its own transaction.
@@ -39,12 +76,13 @@ fn lease_end(now: Timestamp) -> Timestamp {
 pub struct Lease {
     pub customer_id: CustomerId,
     pub fence: i64,
-    renewal: JoinHandle<()>,
+    /// Renews it in the background; none where whoever holds it does so, by [`App::attend`].
+    renewal: Option<JoinHandle<()>>,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.renewal.abort();
+        self.end_renewal();
     }
 }
 
@@ -54,7 +92,7 @@ impl Lease {
     /// # Errors
     /// [`Failure::CustomerBusy`] where somebody else has taken it: nothing may be written.
     pub async fn keep(&self, tx: &mut Tx, now: Timestamp) -> Result<(), Failure> {
-        self.check(tx, lease_end(now)).await
+        self.check(tx, Afterwards::Keep, now).await
     }
 
     /// Checks inside `tx` that the lease is still ours, and ends it with the transaction's commit.
@@ -62,16 +100,26 @@ impl Lease {
     /// # Errors
     /// As [`Lease::keep`].
     pub async fn give_back(&self, tx: &mut Tx) -> Result<(), Failure> {
-        self.renewal.abort();
-        self.check(tx, GIVEN_BACK).await
+        self.end_renewal();
+        self.check(tx, Afterwards::GiveBack, GIVEN_BACK).await
     }
 
-    async fn check(&self, tx: &mut Tx, until: Timestamp) -> Result<(), Failure> {
-        if store::leases::extend(tx, &self.customer_id, self.fence, until).await? || planted!("fence-unchecked") {
-            Ok(())
-        } else {
-            probe!("F18");
-            Err(Failure::CustomerBusy)
+    async fn check(&self, tx: &mut Tx, afterwards: Afterwards, now: Timestamp) -> Result<(), Failure> {
+        match still_held(tx, &[self.held()], afterwards, now).await?.is_empty() {
+            false => Ok(()),
+            true => Err(Failure::CustomerBusy),
+        }
+    }
+
+    /// Whose it is, and its fencing number.
+    pub(super) fn held(&self) -> Held<'_> {
+        (&self.customer_id, self.fence)
+    }
+
+    /// It is given back now, and must not be renewed any more.
+    pub(super) fn end_renewal(&self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
         }
     }
 }
@@ -90,8 +138,32 @@ impl App {
         Ok(fence.map(|fence| Lease {
             customer_id: customer_id.clone(),
             fence,
-            renewal: tokio::spawn(tasks::own(self.clone().renew(customer_id.clone(), fence))),
+            renewal: Some(tokio::spawn(tasks::own(self.clone().renew(customer_id.clone(), fence)))),
         }))
+    }
+
+    /// Takes those of these leases that are free, in the caller's transaction. Whoever holds one has to [`attend`](App::attend) to it.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub(super) async fn take_leases(&self, tx: &mut Tx, customers: &[CustomerId]) -> Result<Vec<Lease>, DbError> {
+        let now = self.now();
+        let taken = store::leases::take_all(tx, customers, &self.holder, now, lease_end(now)).await?;
+        Ok(taken.into_iter().map(|(customer_id, fence)| Lease { customer_id, fence, renewal: None }).collect())
+    }
+
+    /// Does this work, and renews the lease for as long as it takes.
+    pub(super) async fn attend<T>(&self, lease: &Lease, work: impl Future<Output = T>) -> T {
+        let renewing = async {
+            self.clone().renew(lease.customer_id.clone(), lease.fence).await;
+            // Somebody else has it now. The work goes on and ends at the check of its write.
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = renewing => match never {},
+        }
     }
 
     /// Takes the customer's lease, waiting for it a while.
@@ -144,8 +216,8 @@ impl App {
     async fn renew_once(&self, customer_id: &CustomerId, fence: i64) -> Result<bool, DbError> {
         let mut tx = self.db.begin().await?;
         let until = lease_end(self.now());
-        let ours = store::leases::extend(&mut tx, customer_id, fence, until).await?;
+        let ours = store::leases::extend(&mut tx, &[(customer_id, fence)], until).await?;
         tx.commit().await?;
-        Ok(ours)
+        Ok(!ours.is_empty())
     }
 }

@@ -33,14 +33,18 @@ pub mod manual;
 pub mod operators;
 pub mod outbox;
 pub mod own_sessions;
+mod owners;
 pub mod passwords;
 pub mod plan_changes;
 pub mod queues;
 pub mod rate_limits;
+mod reasons;
 pub mod reconcile;
 pub mod revocation;
+mod saving;
 pub mod secrets;
 pub mod sessions;
+mod setbacks;
 pub mod settings;
 pub mod signing_keys;
 pub mod start;
@@ -63,6 +67,7 @@ use std::sync::Arc;
 
 use counterfoil_core::{Catalog, Timestamp};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::db::Db;
@@ -109,6 +114,8 @@ pub struct Signals {
     pub outbox: Notify,
     /// Something else that we owe is waiting.
     pub effects: Notify,
+    /// The service stops: no more rows are claimed, and what was begun comes to its end.
+    pub stopping: CancellationToken,
 }
 
 impl App {

@@ -2,7 +2,7 @@
 
 use counterfoil_core::{CustomerId, EffectId, Timestamp, planted, probe};
 
-use super::inbox::GIVE_UP_TRIES;
+use super::setbacks::GIVE_UP_TRIES;
 use super::{App, Error};
 use crate::db::Tx;
 use crate::mail::{Letter, MailError, Mailer};
@@ -12,6 +12,9 @@ use crate::store::outbox::{Mail, NewMail};
 /// Mails claimed at once: so few that even a mail server that takes each attempt to its time-out is through before the last
 /// of them comes back and is sent by somebody else, too.
 const CLAIM_MAX: i64 = 8;
+
+/// Mails ended at once where none is sent.
+const KEPT_MAX: i64 = 200;
 
 /// A claimed mail comes back after this long where its worker died.
 const HIDDEN_SECONDS: i64 = 300;
@@ -37,9 +40,23 @@ impl App {
     /// # Errors
     /// Failures of the database.
     pub async fn owe_mail(&self, tx: &mut Tx, owed: OwedMail<'_>, now: Timestamp) -> Result<(), Error> {
+        self.owe_mails(tx, vec![owed], now).await
+    }
+
+    /// The same for several mails.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn owe_mails(&self, tx: &mut Tx, owed: Vec<OwedMail<'_>>, now: Timestamp) -> Result<(), Error> {
+        let mails: Vec<NewMail<'_>> = owed.into_iter().map(|owed| self.new_mail(owed)).collect();
+        store::outbox::insert_mails(tx, &mails, now).await?;
+        Ok(())
+    }
+
+    fn new_mail<'a>(&self, owed: OwedMail<'a>) -> NewMail<'a> {
         let effect_id = EffectId::from_random(self.entropy.bytes());
         let host = self.settings.public_url.split("://").nth(1).and_then(|rest| rest.split([':', '/']).next());
-        let mail = NewMail {
+        NewMail {
             message_id: format!("<{effect_id}@{}>", host.unwrap_or("localhost")),
             dedupe_key: owed.dedupe_key.unwrap_or_else(|| format!("mail:{effect_id}")),
             effect_id,
@@ -48,9 +65,7 @@ impl App {
             subject: owed.subject,
             body_text: owed.body_text,
             forget_when_sent: owed.forget_when_sent,
-        };
-        store::outbox::insert_mail(tx, &mail, now).await?;
-        Ok(())
+        }
     }
 
     /// Claims due mails and sends them. Answers how many there were.
@@ -60,6 +75,12 @@ impl App {
     pub async fn work_outbox(&self, mailer: &Mailer) -> Result<usize, Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
+        if mailer.keeps() {
+            let kept = store::outbox::keep_due(&mut tx, now, KEPT_MAX).await?;
+            tx.commit().await?;
+            metrics::counter!("counterfoil_mails_sent_total").increment(kept);
+            return Ok(usize::try_from(kept).unwrap_or(usize::MAX));
+        }
         let claimed = store::outbox::claim(&mut tx, now, now.plus_seconds(HIDDEN_SECONDS), CLAIM_MAX).await?;
         tx.commit().await?;
         for mail in &claimed {
@@ -70,23 +91,21 @@ impl App {
                 message_id: &mail.message_id,
             };
             if planted!("mail-marked-before-sending") {
-                self.settle_mail(mailer, mail, Ok(())).await?;
+                self.settle_mail(mail, Ok(())).await?;
             }
             let result = mailer.send(&letter).await;
-            self.settle_mail(mailer, mail, result).await?;
+            self.settle_mail(mail, result).await?;
         }
         Ok(claimed.len())
     }
 
-    async fn settle_mail(&self, mailer: &Mailer, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
+    async fn settle_mail(&self, mail: &Mail, result: Result<(), MailError>) -> Result<(), Error> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         match result {
             Ok(()) => {
                 store::outbox::set_sent(&mut tx, &mail.effect_id, now).await?;
-                if !mailer.keeps() {
-                    store::outbox::forget_sent(&mut tx, &mail.effect_id).await?;
-                }
+                store::outbox::forget_sent(&mut tx, &mail.effect_id).await?;
                 metrics::counter!("counterfoil_mails_sent_total").increment(1);
             }
             Err(error) if error.is_permanent() || is_given_up(mail, now) => {

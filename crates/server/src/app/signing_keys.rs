@@ -78,7 +78,16 @@ impl App {
     /// # Errors
     /// [`Failure::SigningKey`] where this process does not hold it; failures of the database.
     pub async fn signer(&self, tx: &mut Tx) -> Result<Arc<SigningKey>, Error> {
-        let active = store::signing_keys::find_active(tx).await?.ok_or(Failure::SigningKey(KeyError::NoneActive))?;
+        self.signer_among(store::signing_keys::find_active(tx).await?.as_slice())
+    }
+
+    /// The one of these keys that signs, where they were read in this transaction.
+    ///
+    /// # Errors
+    /// As [`App::signer`].
+    pub(super) fn signer_among(&self, keys: &[StoredKey]) -> Result<Arc<SigningKey>, Error> {
+        let active = keys.iter().find(|key| key.state == KeyState::Active);
+        let active = active.ok_or(Failure::SigningKey(KeyError::NoneActive))?;
         Ok(self.keys.find(&active.key_id, active.private_key.as_deref()).map_err(Failure::from)?)
     }
 

@@ -2,7 +2,7 @@
 
 use counterfoil_core::{CustomerId, EmailAddress};
 
-use super::inbox::UNMATCHED_SECONDS;
+use super::setbacks::UNMATCHED_SECONDS;
 use super::{App, Error};
 use crate::store;
 pub use crate::store::Queue;

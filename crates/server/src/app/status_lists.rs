@@ -3,7 +3,7 @@
 //! What stands in a list changes in the transaction that changes the right. The list itself is signed when somebody asks, at
 //! most once a minute, and is the same text for as long as nothing in it changes: products and proxies keep it by its `ETag`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use counterfoil_core::entitlement::{Ended, Grant};
@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
-use crate::store::license_statuses::Place;
+use crate::store::license_statuses::{Drawn, Place};
 
 /// Places in a list. So many licences share one that fetching it does not tell whose product asks.
 pub const LIST_PLACES: usize = 1 << 16;
@@ -50,24 +50,39 @@ struct Kept {
 }
 
 impl App {
-    /// A place for a new version: random, and nobody else's.
-    pub(super) async fn take_place(
+    /// A place for each of these new versions: random, and nobody else's.
+    pub(super) async fn take_places(
         &self,
         tx: &mut Tx,
-        whose: (&CustomerId, &LicenseId),
+        whose: &[(&CustomerId, &LicenseId)],
         now: Timestamp,
-    ) -> Result<StatusReference, Error> {
+    ) -> Result<Vec<StatusReference>, Error> {
         let newest = store::license_statuses::find_newest_list(tx).await?;
+        let mut places: BTreeMap<&LicenseId, Place> = BTreeMap::new();
         // The next list is empty, unless others have filled it meanwhile.
         for list in [newest, newest + 1] {
             for _ in 0..DRAWS_MAX {
-                let index = i64::from(u16::from_le_bytes(self.entropy.bytes()));
-                if store::license_statuses::take(tx, Place { list, index }, whose, now).await? {
-                    return Ok(StatusReference { idx: index.unsigned_abs(), uri: self.status_list_uri(list) });
+                let waiting = whose.iter().filter(|(_, license_id)| !places.contains_key(license_id));
+                let draw = || Place { list, index: i64::from(u16::from_le_bytes(self.entropy.bytes())) };
+                let mut drawn: Vec<Drawn<'_>> =
+                    waiting.map(|(customer, license)| (*customer, *license, draw())).collect();
+                if drawn.is_empty() {
+                    break;
                 }
+                // Whoever draws a place that another transaction is about to take waits for it. In one order, nobody waits in a circle.
+                drawn.sort_by_key(|(_, _, place)| (place.list, place.index));
+                let taken = store::license_statuses::take_all(tx, &drawn, now).await?;
+                let ours = drawn.into_iter().filter(|(_, license_id, _)| taken.contains(*license_id));
+                places.extend(ours.map(|(_, license_id, place)| (license_id, place)));
             }
         }
-        Err(Failure::Corrupt("an empty status list has no free place".into()).into())
+        let reference = |license_id: &LicenseId| {
+            let place = places.get(license_id)?;
+            Some(StatusReference { idx: place.index.unsigned_abs(), uri: self.status_list_uri(place.list) })
+        };
+        let references: Option<Vec<StatusReference>> =
+            whose.iter().map(|(_, license_id)| reference(license_id)).collect();
+        references.ok_or_else(|| Failure::Corrupt("an empty status list has no free place".into()).into())
     }
 
     /// Where a list is fetched, and its name.

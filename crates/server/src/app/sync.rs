@@ -1,32 +1,24 @@
 //! The one function that changes what a customer has: take the lease, look at every provider that knows the customer, decide, and write everything in
-//! one fenced transaction.
+//! one fenced transaction (`saving.rs`).
 //!
-//! Webhooks, the return page, sweeps and operators only decide **when** to call it. It keeps no marker of what it has seen,
+//! Webhooks, the return page, sweeps and operators only decide **when** to look. It keeps no marker of what it has seen,
 //! so nothing can poison it: whatever happened before, the next look repairs.
 
-use counterfoil_core::checkout::OpenAttempt;
-use counterfoil_core::facts::{Facts, ProviderStatus, SessionStatus};
-use counterfoil_core::link::{Link, LinkState};
-use counterfoil_core::plan_change;
-use counterfoil_core::reduce::{later_duplicates, merge, reduce_all};
-use counterfoil_core::{
-    AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, ExternalSubscriptionId, Refusal, Subscription,
-    Timestamp, planted,
-};
+use std::collections::BTreeMap;
 
-use super::customers::find_subscription;
-use super::issuing::{Cause, Issued};
-use super::leases::Lease;
+use counterfoil_core::checkout::OpenAttempt;
+use counterfoil_core::facts::Facts;
+use counterfoil_core::{AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, Refusal, planted};
+
+use super::leases::{Afterwards, Lease};
 use super::operators::By;
-use super::{App, Error};
+use super::saving::{Saved, Seen};
+use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
-use crate::store::attempts::AttemptState;
-use crate::store::audit::Actor;
 use crate::store::customers::Customer;
-
-/// An attempt whose session we never heard of is over after this long: sessions live for 24 hours, the rest is for clocks.
-const ABANDONED_AFTER_SECONDS: i64 = 26 * 3600;
+use crate::store::leases::Held;
+use crate::store::links::Current;
 
 /// What a look at the provider came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +33,33 @@ pub enum Synced {
 }
 
 /// What is known before the look.
-struct Before {
-    customer: Customer,
-    /// One a provider that knows the customer.
-    counterparts: Vec<ExternalCustomerId>,
-    open: Vec<OpenAttempt>,
+pub(super) struct Before {
+    pub(super) customer: Customer,
+    /// One a provider that knows the customer, or is to know it.
+    links: Vec<Current>,
+    pub(super) open: Vec<OpenAttempt>,
 }
 
-/// What a look came to once it was written.
-struct Saved {
-    changed: bool,
-    /// What the customer pays for twice.
-    duplicates: Vec<ExternalSubscriptionId>,
+/// A provider's customer, and the currency that our book says it is held to.
+pub(super) struct Counterpart {
+    pub(super) id: ExternalCustomerId,
+    pub(super) currency: Option<String>,
 }
 
-/// Whether the lease ends with the transaction that writes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Afterwards {
-    GiveBack,
-    Keep,
+/// What a look saw: what each provider knows that has a counterpart of the customer.
+pub(super) struct Sight {
+    pub(super) counterparts: Vec<Counterpart>,
+    pub(super) facts: Vec<Facts>,
+}
+
+/// How a look begins.
+pub(super) enum Begun {
+    /// Somebody else holds the lease.
+    Busy,
+    /// The account is deleted.
+    Gone(Lease),
+    /// The lease is taken, and what waited is marked.
+    Ready(Lease, Box<Before>),
 }
 
 impl App {
@@ -68,14 +68,21 @@ impl App {
     /// # Errors
     /// [`Refusal::CustomerUnknown`], or failures; nothing is written then, and the next call does it all.
     pub async fn sync_customer(&self, customer_id: &CustomerId) -> Result<Synced, Error> {
-        let Some(lease) = self.try_lease(customer_id).await? else { return Ok(Synced::Busy) };
-        // While duplicates are being ended nobody else may look, or both would end them.
-        let afterwards = if self.ends_duplicates() { Afterwards::Keep } else { Afterwards::GiveBack };
-        let result = self.sync_under(&lease, afterwards).await;
+        let begun = self.again(|| self.begin_looks(std::slice::from_ref(customer_id))).await?.pop();
+        let (lease, before) = match begun {
+            Some((_, Begun::Ready(lease, before))) => (lease, before),
+            Some((_, Begun::Gone(lease))) => {
+                self.release(lease).await;
+                return Err(Refusal::CustomerUnknown.into());
+            }
+            Some((_, Begun::Busy)) | None => return Ok(Synced::Busy),
+        };
+        let afterwards = self.afterwards();
+        let result = self.attend(&lease, self.look_and_save(&lease, &before, afterwards)).await;
         if result.is_err() || afterwards == Afterwards::Keep {
             self.release(lease).await;
         }
-        Ok(Synced::Done { changed: result? })
+        result
     }
 
     /// The same under a lease that is held already and goes on being held.
@@ -83,7 +90,15 @@ impl App {
     /// # Errors
     /// As [`App::sync_customer`].
     pub async fn sync_and_keep(&self, lease: &Lease) -> Result<bool, Error> {
-        self.sync_under(lease, Afterwards::Keep).await
+        let mut tx = self.db.begin().await?;
+        lease.keep(&mut tx, self.now()).await?;
+        let mut loaded = self.load_before_looks(&mut tx, &[lease.held()]).await?;
+        let before = loaded.remove(&lease.customer_id).ok_or(Refusal::CustomerUnknown)?;
+        tx.commit().await?;
+        match self.look_and_save(lease, &before, Afterwards::Keep).await? {
+            Synced::Done { changed } => Ok(changed),
+            Synced::Busy => Err(Failure::CustomerBusy.into()),
+        }
     }
 
     /// The same because an operator wants it, whoever else is looking.
@@ -103,208 +118,102 @@ impl App {
         Ok(changed)
     }
 
-    async fn sync_under(&self, lease: &Lease, afterwards: Afterwards) -> Result<bool, Error> {
-        let before = self.load_before_look(lease).await?;
-        let looks = self.look(&before).await?;
-        let saved = self.again(|| self.save_look(lease, &before, &looks, afterwards)).await?;
-        self.cancel_duplicates(lease, &saved.duplicates).await;
-        Ok(saved.changed)
+    /// While duplicates are being ended nobody else may look, or both would end them.
+    pub(super) fn afterwards(&self) -> Afterwards {
+        if self.ends_duplicates() { Afterwards::Keep } else { Afterwards::GiveBack }
     }
 
-    /// Marks the waiting events, so that the write finishes these and no later one, and loads what the look needs.
-    async fn load_before_look(&self, lease: &Lease) -> Result<Before, Error> {
-        let customer_id = &lease.customer_id;
+    async fn look_and_save(&self, lease: &Lease, before: &Before, afterwards: Afterwards) -> Result<Synced, Error> {
+        let sight = self.look(before).await?;
+        let mut saved = self.save_looks(&[Seen { lease, before, sight: &sight }], afterwards).await;
+        let saved = saved.pop().unwrap_or_else(|| Err(Failure::CustomerBusy.into()));
+        self.conclude(lease, saved).await
+    }
+
+    /// What is left to be done under the lease once a look is written.
+    pub(super) async fn conclude(&self, lease: &Lease, saved: Result<Saved, Error>) -> Result<Synced, Error> {
+        let Saved { changed, duplicates } = saved?;
+        self.cancel_duplicates(lease, &duplicates).await;
+        Ok(Synced::Done { changed })
+    }
+
+    /// Takes the leases of these customers that are free, marks the events that wait for them, and loads what the looks need: one
+    /// transaction for all of them. The customers come in order.
+    pub(super) async fn begin_looks(&self, customers: &[CustomerId]) -> Result<Vec<(CustomerId, Begun)>, Error> {
+        if customers.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut tx = self.db.begin().await?;
-        lease.keep(&mut tx, self.now()).await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        let mut links = Vec::new();
-        for provider in self.providers() {
-            links.push((provider, store::links::find_newest(&mut tx, customer_id, provider.name()).await?));
-        }
-        for (provider, link) in &links {
-            if let Some(Link { state: LinkState::Active(external), .. }) = link {
-                store::inbox::assign_all(&mut tx, provider.name(), external, customer_id).await?;
-            }
-        }
-        store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
-        if planted!("processed-before-the-license") {
-            store::inbox::finish_seen(&mut tx, customer_id, lease.fence, self.now()).await?;
-        }
-        let open = store::attempts::list_open(&mut tx, customer_id, self.provider.name()).await?;
+        let leases = self.take_leases(&mut tx, customers).await?;
+        let held: Vec<Held<'_>> = leases.iter().map(Lease::held).collect();
+        let mut loaded = self.load_before_looks(&mut tx, &held).await?;
         tx.commit().await?;
-        let mut counterparts = Vec::new();
-        for (provider, link) in links {
-            match link.map(|link| link.state) {
-                Some(LinkState::Active(id)) => counterparts.push(id),
-                Some(LinkState::Creating | LinkState::Poisoned { .. }) => {
-                    // We may have stopped between the provider's answer and our commit. Finish that first: without the id
-                    // there is nothing to look at.
-                    counterparts.push(self.ensure_external_customer(provider, &customer).await?);
-                }
-                Some(LinkState::Retired) | None => {}
-            }
+        let mut leases: BTreeMap<CustomerId, Lease> =
+            leases.into_iter().map(|lease| (lease.customer_id.clone(), lease)).collect();
+        let begun = |customer_id: &CustomerId| match (leases.remove(customer_id), loaded.remove(customer_id)) {
+            (Some(lease), Some(before)) => Begun::Ready(lease, Box::new(before)),
+            (Some(lease), None) => Begun::Gone(lease),
+            (None, _) => Begun::Busy,
+        };
+        Ok(customers.iter().cloned().zip(customers.iter().map(begun)).collect())
+    }
+
+    /// Marks the waiting events, so that the write finishes these and no later one, and loads what the looks need. A customer
+    /// whose account is deleted is not among them.
+    async fn load_before_looks(&self, tx: &mut Tx, held: &[Held<'_>]) -> Result<BTreeMap<CustomerId, Before>, Error> {
+        let whose: Vec<&CustomerId> = held.iter().map(|(customer_id, _)| *customer_id).collect();
+        let linked = store::links::list_current(tx, &whose).await?;
+        for provider in self.providers() {
+            let links = linked.values().flat_map(|linked| &linked.links);
+            let of_it = links.filter(|link| link.provider == provider.name());
+            let externals: Vec<ExternalCustomerId> = of_it.filter_map(|link| link.external_id.clone()).collect();
+            store::inbox::assign_all(tx, provider.name(), &externals).await?;
         }
-        Ok(Before { customer, counterparts, open })
+        let there: Vec<Held<'_>> = held.iter().copied().filter(|(id, _)| linked.contains_key(*id)).collect();
+        store::inbox::mark_seen(tx, &there).await?;
+        if planted!("processed-before-the-license") {
+            store::inbox::finish_seen(tx, &there, self.now()).await?;
+        }
+        let mut loaded = BTreeMap::new();
+        for (customer_id, linked) in linked {
+            let open = match linked.has_attempts {
+                true => store::attempts::list_open(tx, &customer_id, self.provider.name()).await?,
+                false => Vec::new(),
+            };
+            loaded.insert(customer_id, Before { customer: linked.customer, links: linked.links, open });
+        }
+        Ok(loaded)
     }
 
     /// What each provider knows that has a counterpart of this customer; the others are not asked.
-    async fn look(&self, before: &Before) -> Result<Vec<Facts>, Error> {
+    pub(super) async fn look(&self, before: &Before) -> Result<Sight, Error> {
+        let counterparts = self.counterparts(before).await?;
         let sessions: Vec<(AttemptId, ExternalSessionId)> = before
             .open
             .iter()
             .filter_map(|attempt| attempt.session.clone().map(|session| (attempt.id.clone(), session)))
             .collect();
-        let mut looks = Vec::new();
-        for external in &before.counterparts {
-            let provider = self.keeper(external.as_str());
+        let mut facts = Vec::new();
+        for counterpart in &counterparts {
+            let provider = self.keeper(counterpart.id.as_str());
             let own = if provider.name() == self.provider.name() { sessions.as_slice() } else { &[] };
-            looks.push(provider.fetch_facts(external, own).await?.under(self.settings.dispute_policy));
+            facts.push(provider.fetch_facts(&counterpart.id, own).await?.under(self.settings.dispute_policy));
         }
-        Ok(looks)
+        Ok(Sight { counterparts, facts })
     }
 
-    /// The one transaction: lease, subscription, licence, mail, attempts and events change together or not at all
-    /// (invariant 3).
-    async fn save_look(
-        &self,
-        lease: &Lease,
-        before: &Before,
-        looks: &[Facts],
-        afterwards: Afterwards,
-    ) -> Result<Saved, Error> {
-        let (customer_id, now) = (&lease.customer_id, self.now());
-        let mut tx = self.db.begin().await?;
-        match afterwards {
-            Afterwards::GiveBack => lease.give_back(&mut tx).await?,
-            Afterwards::Keep => lease.keep(&mut tx, now).await?,
-        }
-        let current = find_subscription(&mut tx, customer_id).await?;
-        let (next, facts) = (reduce_all(&current, looks, &self.catalog, now), merge(looks, now));
-        let state_changed = self.save_subscription(&mut tx, customer_id, &current, &next, now).await?;
-        let planned = plan_change::planned(&next, &facts, &self.catalog);
-        store::planned_changes::replace(&mut tx, customer_id, planned.as_ref()).await?;
-        let right = self.right(&mut tx, customer_id, &next, now).await?;
-        self.mark_licenses(&mut tx, customer_id, &next, right.as_ref().map_err(|ended| *ended), now).await?;
-        let issued = match right {
-            Ok(grant) => {
-                let event_id = store::inbox::find_newest_seen(&mut tx, customer_id, lease.fence).await?;
-                let cause = Cause::Look { event_id };
-                matches!(self.issue_if_changed(&mut tx, &before.customer, &grant, &cause, now).await?, Issued::New(_))
-            }
-            Err(_ended) => false,
-        };
-        for (external, look) in before.counterparts.iter().zip(looks) {
-            if let Some(currency) = &look.currency {
-                let provider = self.keeper(external.as_str()).name();
-                store::links::set_currency(&mut tx, customer_id, provider, external, currency, now).await?;
-            }
-            if look.customer_deleted {
-                self.retire_link(&mut tx, customer_id, external, now).await?;
-            }
-            self.save_sessions(&mut tx, customer_id, look, now).await?;
-        }
-        store::attempts::end_abandoned(&mut tx, customer_id, now.plus_seconds(-ABANDONED_AFTER_SECONDS), now).await?;
-        if planted!("finishes-what-it-has-not-seen") {
-            store::inbox::mark_seen(&mut tx, customer_id, lease.fence).await?;
-        }
-        let finished = store::inbox::finish_seen(&mut tx, customer_id, lease.fence, now).await?;
-        tx.commit().await?;
-
-        if issued {
-            self.signals.outbox.notify_one();
-        }
-        metrics::counter!("counterfoil_syncs_total").increment(1);
-        tracing::info!(%customer_id, state_changed, issued, events = finished, "looked at the provider");
-        let duplicates = later_duplicates(&next, &facts, &self.catalog);
-        Ok(Saved { changed: state_changed || issued, duplicates })
-    }
-
-    async fn save_subscription(
-        &self,
-        tx: &mut Tx,
-        customer_id: &CustomerId,
-        current: &Subscription,
-        next: &Subscription,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        if next == current {
-            return Ok(false);
-        }
-        store::subscriptions::update(tx, customer_id, next, now).await?;
-        let told = format!("{} {} -> {} {}", current.plan, current.status_word(now), next.plan, next.status_word(now));
-        store::audit::insert(tx, Actor::Sync, "subscription_changed", Some(customer_id), &told, now).await?;
-        if next.money() != current.money() {
-            store::audit::insert(tx, Actor::Sync, "money_changed", Some(customer_id), next.money().word(), now).await?;
-        }
-        if let Some(attention) = next.attention {
-            metrics::counter!("counterfoil_attention_total", "why" => attention.word()).increment(1);
-            tracing::warn!(%customer_id, why = attention.word(), "a customer needs an operator's attention");
-        }
-        Ok(true)
-    }
-
-    async fn save_sessions(
-        &self,
-        tx: &mut Tx,
-        customer_id: &CustomerId,
-        facts: &Facts,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        for session in &facts.sessions {
-            let state = match session.status {
-                // A page of a customer that is gone takes no payment, and must not be answered as the one to pay on.
-                SessionStatus::Open if facts.customer_deleted => AttemptState::Expired,
-                SessionStatus::Open => continue,
-                // The attempt stays among the open ones, so that nobody is let pay a second time.
-                SessionStatus::Complete if payment_is_under_way(facts) => {
-                    store::attempts::set_paying(tx, customer_id, &session.attempt_id, now).await?;
-                    continue;
-                }
-                SessionStatus::Complete => AttemptState::Completed,
-                SessionStatus::Expired => AttemptState::Expired,
+    async fn counterparts(&self, before: &Before) -> Result<Vec<Counterpart>, Error> {
+        let mut counterparts = Vec::new();
+        for provider in self.providers() {
+            let Some(link) = before.links.iter().find(|link| link.provider == provider.name()) else { continue };
+            let id = match &link.external_id {
+                Some(id) => id.clone(),
+                // We may have stopped between the provider's answer and our commit. Finish that first: without the id
+                // there is nothing to look at.
+                None => self.ensure_external_customer(provider, &before.customer).await?,
             };
-            store::attempts::end(tx, customer_id, &session.attempt_id, state, now).await?;
+            counterparts.push(Counterpart { id, currency: link.currency.clone() });
         }
-        Ok(())
+        Ok(counterparts)
     }
-
-    /// Retires the active link to this counterpart and takes its id off the customer's row.
-    ///
-    /// # Errors
-    /// Failures of the database.
-    pub async fn retire_link(
-        &self,
-        tx: &mut Tx,
-        customer_id: &CustomerId,
-        external: &ExternalCustomerId,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let provider = self.keeper(external.as_str()).name();
-        let Some(link) = store::links::find_newest(tx, customer_id, provider).await? else { return Ok(()) };
-        if link.state != LinkState::Active(external.clone()) {
-            return Ok(());
-        }
-        store::links::retire(tx, customer_id, provider, link.generation, now).await?;
-        if provider == self.provider.name() {
-            store::customers::project_external_id(tx, customer_id, None, now).await?;
-        }
-        store::audit::insert(tx, Actor::Sync, "external_customer_gone", Some(customer_id), "", now).await?;
-        Ok(())
-    }
-}
-
-/// Whether a subscription exists that may still be paid for the first time.
-fn payment_is_under_way(facts: &Facts) -> bool {
-    !planted!("paying-forgotten")
-        && facts.subscriptions.iter().any(|each| match each.status {
-            ProviderStatus::Incomplete => true,
-            ProviderStatus::Active | ProviderStatus::Trialing | ProviderStatus::PastDue => {
-                each.paid_until.is_none() && !each.money.is_gone()
-            }
-            ProviderStatus::IncompleteExpired
-            | ProviderStatus::Unpaid
-            | ProviderStatus::Paused
-            | ProviderStatus::Canceled
-            | ProviderStatus::Unknown(_) => false,
-        })
 }

@@ -11,10 +11,13 @@ use serde_json::{Value, json};
 
 use super::checkout::CheckoutRequest;
 use super::customers::SignUp;
+use super::leases::Afterwards;
+use super::saving::Seen;
 use super::sessions::{Arrival, Caller};
 use super::settings::{
     CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, OnDelete, TrialPer,
 };
+use super::sync::Begun;
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::stripe::{Stripe, StripeConfig};
@@ -118,7 +121,11 @@ fn catalog() -> Catalog {
 
 impl World {
     async fn customer(&self) -> CustomerId {
-        let wish = SignUp::parse("ada@example.com", "SecurePass123".to_owned(), None).unwrap();
+        self.customer_called("ada@example.com").await
+    }
+
+    async fn customer_called(&self, email: &str) -> CustomerId {
+        let wish = SignUp::parse(email, "SecurePass123".to_owned(), None).unwrap();
         self.app.sign_up(wish, &Arrival::unknown()).await.unwrap().0.customer.customer_id
     }
 
@@ -155,13 +162,53 @@ impl World {
         assert!(request.send().await.unwrap().status().is_success());
     }
 
+    /// Three customers in their order, each with an event that waits.
+    async fn three_with_events(&self) -> Vec<CustomerId> {
+        let mut three = Vec::new();
+        for name in ["ada", "bob", "eve"] {
+            three.push(self.customer_called(&format!("{name}@example.com")).await);
+        }
+        three.sort();
+        for (number, customer_id) in three.iter().enumerate() {
+            self.event_called(&format!("evt_{number}"), customer_id, 0).await;
+        }
+        let assign = "update webhook_inbox set customer_id = claimed_customer";
+        self.app.db.query(assign).execute().await.unwrap();
+        three
+    }
+
+    /// Looks at these customers, and writes together what was seen.
+    async fn look_together(&self, customers: &[CustomerId], meanwhile: &'static str) -> Vec<Result<bool, Error>> {
+        let begun = self.app.begin_looks(customers).await.unwrap();
+        let mut looked = Vec::new();
+        for (customer_id, begun) in begun {
+            let Begun::Ready(lease, before) = begun else { panic!("{customer_id} is free") };
+            let sight = self.app.look(&before).await.unwrap();
+            looked.push((lease, before, sight));
+        }
+        self.app.db.query(meanwhile).bind(&customers[1]).execute().await.unwrap();
+        let seen: Vec<Seen<'_>> = looked.iter().map(|(lease, before, sight)| Seen { lease, before, sight }).collect();
+        let saved = self.app.save_looks(&seen, Afterwards::GiveBack).await;
+        saved.into_iter().map(|saved| saved.map(|saved| saved.changed)).collect()
+    }
+
+    async fn processed(&self) -> Vec<String> {
+        let sql = "select event_id from webhook_inbox where state = 'processed' order by event_id";
+        let rows = self.app.db.query(sql).all().await.unwrap();
+        rows.iter().map(|row| row.get("event_id").unwrap()).collect()
+    }
+
     /// An event about this customer, as if it had come in `age_days` ago.
     async fn event(&self, customer_id: &CustomerId, age_days: i64) {
+        self.event_called("evt_1", customer_id, age_days).await;
+    }
+
+    async fn event_called(&self, event_id: &str, customer_id: &CustomerId, age_days: i64) {
         let event = NewEvent {
             source: crate::store::inbox::Source::Webhook,
             provider: self.app.provider.name(),
             account: "",
-            event_id: "evt_1",
+            event_id,
             event_type: "invoice.paid",
             livemode: false,
             api_version: None,
@@ -193,6 +240,32 @@ async fn a_lease_that_was_given_back_is_free_by_every_clock() {
         assert!(world.app.try_lease(&customer_id).await.unwrap().is_none(), "it is held");
         ahead.release(lease).await;
         assert!(world.app.try_lease(&customer_id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn of_looks_that_are_written_together_the_one_whose_lease_was_lost_is_left_out() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let three = world.three_with_events().await;
+        let taken_over = "update customer_leases set fence = fence + 1 where customer_id = $1";
+        let saved = world.look_together(&three, taken_over).await;
+        assert!(matches!(saved[..], [Ok(false), Err(Error::Failed(Failure::CustomerBusy)), Ok(false)]), "{saved:?}");
+        assert_eq!(world.processed().await, ["evt_0", "evt_2"]);
+        assert!(world.app.try_lease(&three[0]).await.unwrap().is_some(), "given back");
+        assert!(world.app.try_lease(&three[1]).await.unwrap().is_none(), "somebody else has it");
+    }
+}
+
+#[tokio::test]
+async fn of_looks_that_are_written_together_one_that_fails_loses_nothing_of_the_others() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let three = world.three_with_events().await;
+        let spoiled = "delete from subscriptions where customer_id = $1";
+        let saved = world.look_together(&three, spoiled).await;
+        assert!(matches!(saved[..], [Ok(false), Err(_), Ok(false)]), "{saved:?}");
+        assert_eq!(world.processed().await, ["evt_0", "evt_2"]);
     }
 }
 

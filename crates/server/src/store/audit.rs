@@ -2,6 +2,7 @@
 
 use counterfoil_core::{CustomerId, Timestamp};
 
+use super::batch::Batch;
 use crate::db::{DbError, Tx};
 
 /// Who did it.
@@ -55,6 +56,25 @@ pub async fn insert(
         .bind(customer_id)
         .bind(detail)
         .execute()
+        .await?;
+    Ok(())
+}
+
+static INSERT: Batch =
+    Batch::adding("insert into audit_log (at, actor, action, customer_id, detail) values {($1, $2, @1, @2, @3)}");
+
+/// What was done to a customer: the action and its detail.
+pub type Line<'a> = (&'a str, &'a CustomerId, String);
+
+/// Adds lines about several customers.
+pub async fn insert_all(tx: &mut Tx, actor: Actor, lines: &[Line<'_>], now: Timestamp) -> Result<(), DbError> {
+    INSERT
+        .execute(
+            tx,
+            lines,
+            |query| query.bind(now).bind(actor.as_str()),
+            |query, (action, customer_id, detail)| query.bind(*action).bind(*customer_id).bind(detail),
+        )
         .await?;
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Customers. `stripe_customer_id` is a projection of the active billing link, for the people who read this table.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use counterfoil_core::{CustomerId, EmailAddress, ExternalCustomerId, Timestamp};
 
+use super::batch::{Batch, nothing};
 use crate::db::{DbError, Row, Tx};
 
 /// A customer's row.
@@ -20,7 +23,7 @@ pub struct Customer {
 const COLUMNS_BY_ID: &str = "select customer_id, email, email_verified_at, company_name, stripe_customer_id, created_at \
                              from customers where customer_id = $1 and deleted_at is null";
 
-fn from_row(row: &Row) -> Result<Customer, DbError> {
+pub(super) fn from_row(row: &Row) -> Result<Customer, DbError> {
     Ok(Customer {
         customer_id: row.parse("customer_id")?,
         email: row.parse("email")?,
@@ -233,6 +236,26 @@ pub async fn hold(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError
         .execute()
         .await?;
     Ok(held == 1)
+}
+
+static HOLD_ALL: Batch = Batch::about(
+    "update customers set updated_at = updated_at where customer_id in ({@1}) and deleted_at is null returning customer_id, \
+     (select h.customer_id from license_holds h where h.customer_id = customers.customer_id) as held",
+);
+
+/// Holds the rows of these customers to the end of the transaction, and answers those that are there with whether an operator
+/// holds their licences back. One whose account is deleted, or has just been, is not among them.
+pub async fn hold_all(tx: &mut Tx, customers: &[&CustomerId]) -> Result<BTreeMap<CustomerId, bool>, DbError> {
+    let rows = HOLD_ALL.all(tx, customers, nothing, |query, customer_id| query.bind(*customer_id)).await?;
+    rows.iter().map(|row| Ok((row.parse("customer_id")?, row.get::<Option<String>>("held")?.is_some()))).collect()
+}
+
+static LIST_KNOWN: Batch = Batch::about("select customer_id from customers where customer_id in ({@1})");
+
+/// Which of these are customers of ours, or were.
+pub async fn list_known(tx: &mut Tx, customers: &[CustomerId]) -> Result<BTreeSet<CustomerId>, DbError> {
+    let rows = LIST_KNOWN.all(tx, customers, nothing, |query, customer_id| query.bind(customer_id)).await?;
+    rows.iter().map(|row| row.parse("customer_id")).collect()
 }
 
 /// Holds a tombstone to the end of the transaction. False where the account is not deleted.

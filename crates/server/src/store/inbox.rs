@@ -3,9 +3,13 @@
 //! A row is claimed by moving its `run_at` forward, in one statement that hands each row out once on both engines. It is
 //! done only in the transaction that writes what the look at the provider showed.
 
+use std::collections::BTreeMap;
+
 use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 
 use super::Queue;
+use super::batch::{Batch, nothing};
+use super::leases::Held;
 use crate::db::{Db, DbError, Query, Row, Tx};
 
 /// How an event came to us.
@@ -137,13 +141,15 @@ pub async fn find_newest(tx: &mut Tx, provider: &str) -> Result<Option<(Timestam
     row.map(|row| Ok((row.get("received_at")?, row.get("event_type")?))).transpose()
 }
 
-/// Claims due rows until `hidden_until`.
+/// Claims due rows until `hidden_until`, and notes whose they are as far as our links tell.
 pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: i64) -> Result<Vec<Claimed>, DbError> {
     let rows = tx
         .query(
             "with due as materialized (select id from webhook_inbox where state = 'pending' and run_at <= $1 \
              order by run_at limit $3 /* for update skip locked */) \
-             update webhook_inbox set run_at = $2, attempts = attempts + 1 where id in (select id from due) \
+             update webhook_inbox set run_at = $2, attempts = attempts + 1, customer_id = coalesce(customer_id, \
+             (select l.customer_id from billing_links l where l.provider = webhook_inbox.provider \
+             and l.external_id = webhook_inbox.external_customer)) where id in (select id from due) \
              returning id, event_id, event_type, external_customer, external_payment, claimed_customer, claimed_instance, \
              customer_id, attempts, received_at, source",
         )
@@ -186,62 +192,66 @@ pub async fn ignore(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Resu
     Ok(())
 }
 
-/// Notes that all waiting events about this counterpart are the customer's, also those that nobody has claimed yet: one look
-/// finishes them all.
-pub async fn assign_all(
-    tx: &mut Tx,
-    provider: &str,
-    external: &ExternalCustomerId,
-    customer_id: &CustomerId,
-) -> Result<(), DbError> {
-    tx.query(
-        "update webhook_inbox set customer_id = $3 \
-         where external_customer = $2 and state = 'pending' and provider = $1 and customer_id is null",
-    )
-    .bind(provider)
-    .bind(external)
-    .bind(customer_id)
-    .execute()
-    .await?;
+static ASSIGN_ALL: Batch = Batch::about(
+    "update webhook_inbox set customer_id = (select l.customer_id from billing_links l \
+     where l.provider = $1 and l.external_id = webhook_inbox.external_customer) \
+     where external_customer in ({@1}) and state = 'pending' and provider = $1 and customer_id is null",
+);
+
+/// Notes that all waiting events about these counterparts are those of the customers to whom our links tie them, also the events
+/// that nobody has claimed yet: one look finishes them all.
+pub async fn assign_all(tx: &mut Tx, provider: &str, externals: &[ExternalCustomerId]) -> Result<(), DbError> {
+    ASSIGN_ALL.execute(tx, externals, |query| query.bind(provider), |query, external| query.bind(external)).await?;
     Ok(())
 }
 
-/// Marks the customer's waiting rows as seen by the holder of this fencing number, **before** it looks at the provider. Those that
-/// were given up are among them: a look that succeeds is all that they ever asked for.
-pub async fn mark_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64) -> Result<u64, DbError> {
-    tx.query("update webhook_inbox set seen_by_fence = $2 where customer_id = $1 and state in ('pending', 'dead')")
-        .bind(customer_id)
-        .bind(fence)
-        .execute()
-        .await
+static MARK_SEEN: Batch = Batch::about(
+    "update webhook_inbox set seen_by_fence = case customer_id [when @1 then cast(@2 as bigint)] end \
+     where customer_id in ({@1}) and state in ('pending', 'dead')",
+);
+
+/// Marks the customers' waiting rows as seen by the holders of these fencing numbers, **before** they look at the provider. Those
+/// that were given up are among them: a look that succeeds is all that they ever asked for.
+pub async fn mark_seen(tx: &mut Tx, held: &[Held<'_>]) -> Result<u64, DbError> {
+    MARK_SEEN.execute(tx, held, nothing, |query, (customer_id, fence)| query.bind(*customer_id).bind(*fence)).await
 }
 
-/// The newest of the rows that were seen before the look: what brought the change that the look found.
-pub async fn find_newest_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64) -> Result<Option<String>, DbError> {
-    let row = tx
-        .query(
-            "select event_id from webhook_inbox where customer_id = $1 and seen_by_fence = $2 and state = 'pending' \
-             order by id desc limit 1",
-        )
-        .bind(customer_id)
-        .bind(fence)
-        .optional()
-        .await?;
-    row.map(|row| row.get("event_id")).transpose()
+/// The events of one customer that a look finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    pub count: u64,
+    /// The newest of them: what brought the change that the look found.
+    pub newest_event_id: String,
+    newest: i64,
 }
 
-/// Finishes the rows that were seen before the look, in the transaction that writes what it showed. A row that came in
+static FINISH_SEEN: Batch = Batch::about(
+    "update webhook_inbox set state = 'processed', processed_at = $1, last_error = null, failure = null \
+     where customer_id in ({@1}) and seen_by_fence = case customer_id [when @1 then cast(@2 as bigint)] end \
+     and state in ('pending', 'dead') returning customer_id, id, event_id",
+);
+
+/// Finishes the rows that were seen before the looks, in the transaction that writes what these showed. A row that came in
 /// between carries another mark, or none, and stays.
-pub async fn finish_seen(tx: &mut Tx, customer_id: &CustomerId, fence: i64, now: Timestamp) -> Result<u64, DbError> {
-    tx.query(
-        "update webhook_inbox set state = 'processed', processed_at = $3, last_error = null, failure = null \
-         where customer_id = $1 and seen_by_fence = $2 and state in ('pending', 'dead')",
-    )
-    .bind(customer_id)
-    .bind(fence)
-    .bind(now)
-    .execute()
-    .await
+pub async fn finish_seen(
+    tx: &mut Tx,
+    held: &[Held<'_>],
+    now: Timestamp,
+) -> Result<BTreeMap<CustomerId, Finished>, DbError> {
+    let mut finished = BTreeMap::<CustomerId, Finished>::new();
+    let rows = FINISH_SEEN
+        .all(tx, held, |query| query.bind(now), |query, (customer_id, fence)| query.bind(*customer_id).bind(*fence))
+        .await?;
+    for row in rows {
+        let (id, event_id): (i64, String) = (row.get("id")?, row.get("event_id")?);
+        let one = Finished { count: 0, newest_event_id: event_id.clone(), newest: id };
+        let all = finished.entry(row.parse("customer_id")?).or_insert(one);
+        all.count += 1;
+        if id > all.newest {
+            (all.newest, all.newest_event_id) = (id, event_id);
+        }
+    }
+    Ok(finished)
 }
 
 /// Puts a row back for later, because of this error.
@@ -265,16 +275,14 @@ pub async fn postpone(
     Ok(())
 }
 
-/// Puts a row back that nobody has tried to work off: the claim does not count as a try.
-pub async fn put_back(tx: &mut Tx, id: i64, run_at: Timestamp) -> Result<(), DbError> {
-    tx.query(
-        "update webhook_inbox set run_at = $2, attempts = attempts - 1 where id in \
-         (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
-    )
-    .bind(id)
-    .bind(run_at)
-    .execute()
-    .await?;
+static PUT_BACK: Batch = Batch::about(
+    "update webhook_inbox set run_at = $1, attempts = attempts - 1 where id in \
+     (select id from webhook_inbox where id in ({@1}) and state = 'pending' /* for update skip locked */)",
+);
+
+/// Puts rows back that nobody has tried to work off: the claim does not count as a try.
+pub async fn put_back(tx: &mut Tx, ids: &[i64], run_at: Timestamp) -> Result<(), DbError> {
+    PUT_BACK.execute(tx, ids, |query| query.bind(run_at), |query, id| query.bind(*id)).await?;
     Ok(())
 }
 

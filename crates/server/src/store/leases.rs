@@ -3,9 +3,15 @@
 //! A lease can be lost while its holder sleeps, so holding it is no proof. The fencing number is: it rises with every new
 //! holder, and every write under the lease checks it in its own transaction (invariant 5).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use counterfoil_core::{CustomerId, Timestamp};
 
+use super::batch::{Batch, nothing};
 use crate::db::{DbError, Tx};
+
+/// Whose lease is held, and with which fencing number.
+pub type Held<'a> = (&'a CustomerId, i64);
 
 /// Takes the lease where nobody holds it, and answers the fencing number.
 pub async fn take(
@@ -30,17 +36,55 @@ pub async fn take(
     row.map(|row| row.get("fence")).transpose()
 }
 
-/// Moves the end of the lease, into the past in order to give it back. False where another holder has taken it since: then nothing
-/// may be written. On PostgreSQL the row stays locked until the transaction ends, so nobody takes the lease meanwhile.
-pub async fn extend(tx: &mut Tx, customer_id: &CustomerId, fence: i64, until: Timestamp) -> Result<bool, DbError> {
-    let changed = tx
-        .query("update customer_leases set leased_until = $3 where customer_id = $1 and fence = $2")
-        .bind(customer_id)
-        .bind(fence)
-        .bind(until)
-        .execute()
+static TAKE_FREE: Batch = Batch::about(
+    "with free as materialized (select customer_id from customer_leases where leased_until <= $1 and customer_id in ({@1}) \
+     /* for update skip locked */) update customer_leases set fence = fence + 1, leased_until = $2, holder = $3 \
+     where customer_id in (select customer_id from free) returning customer_id, fence",
+);
+
+static TAKE_FIRST: Batch = Batch::adding(
+    "insert into customer_leases (customer_id, fence, leased_until, holder) values {(@1, 1, @2, @3)} \
+     on conflict (customer_id) do nothing returning customer_id, fence",
+);
+
+/// Takes those leases that nobody holds, and answers their fencing numbers. It waits for nobody: on PostgreSQL, a lease whose
+/// holder is writing at this moment is passed over, so that two who take and write many never wait for each other in a circle.
+/// The customers come in order, because two who take the first lease of the same ones do wait.
+pub async fn take_all(
+    tx: &mut Tx,
+    customers: &[CustomerId],
+    holder: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<BTreeMap<CustomerId, i64>, DbError> {
+    let mut taken = BTreeMap::new();
+    let free = TAKE_FREE
+        .all(tx, customers, |query| query.bind(now).bind(until).bind(holder), |query, id| query.bind(id))
         .await?;
-    Ok(changed == 1)
+    for row in free {
+        taken.insert(row.parse("customer_id")?, row.get("fence")?);
+    }
+    let rest: Vec<&CustomerId> = customers.iter().filter(|customer_id| !taken.contains_key(*customer_id)).collect();
+    let first = TAKE_FIRST.all(tx, &rest, nothing, |query, id| query.bind(*id).bind(until).bind(holder)).await?;
+    for row in first {
+        taken.insert(row.parse("customer_id")?, row.get("fence")?);
+    }
+    Ok(taken)
+}
+
+static EXTEND: Batch = Batch::about(
+    "update customer_leases set leased_until = $1 where customer_id in ({@1}) \
+     and fence = case customer_id [when @1 then cast(@2 as bigint)] end returning customer_id",
+);
+
+/// Moves the end of leases, into the past in order to give them back, and answers whose they were. Where another holder has taken
+/// one since, it is not among them, and nothing may be written for that customer. On PostgreSQL the rows stay locked until the
+/// transaction ends, so nobody takes such a lease meanwhile.
+pub async fn extend(tx: &mut Tx, held: &[Held<'_>], until: Timestamp) -> Result<BTreeSet<CustomerId>, DbError> {
+    let rows = EXTEND
+        .all(tx, held, |query| query.bind(until), |query, (customer_id, fence)| query.bind(*customer_id).bind(*fence))
+        .await?;
+    rows.iter().map(|row| row.parse("customer_id")).collect()
 }
 
 /// Ends all leases of a holder that is known to be gone: an earlier run of the only process on this database.

@@ -1,8 +1,11 @@
 //! What the status lists say: one row for each version, its random place in a list, and the word that stands there.
 
+use std::collections::BTreeSet;
+
 use counterfoil_core::listing::Listed;
 use counterfoil_core::{CustomerId, LicenseId, Timestamp};
 
+use super::batch::{Batch, nothing};
 use crate::db::{DbError, Row, Tx};
 
 /// A version's place.
@@ -32,26 +35,22 @@ pub async fn find_newest_list(tx: &mut Tx) -> Result<i64, DbError> {
     row.get("newest")
 }
 
-/// Takes a place for a version, as valid; false where somebody has it.
-pub async fn take(
-    tx: &mut Tx,
-    place: Place,
-    (customer_id, license_id): (&CustomerId, &LicenseId),
-    now: Timestamp,
-) -> Result<bool, DbError> {
-    let inserted = tx
-        .query(
-            "insert into license_statuses (list, place, license_id, customer_id, listed, changed_at) \
-             values ($1, $2, $3, $4, 'valid', $5) on conflict (list, place) do nothing",
-        )
-        .bind(place.list)
-        .bind(place.index)
-        .bind(license_id)
-        .bind(customer_id)
-        .bind(now)
-        .execute()
+/// A place that was drawn for a version: whose, which, and where.
+pub type Drawn<'a> = (&'a CustomerId, &'a LicenseId, Place);
+
+static TAKE: Batch = Batch::adding(
+    "insert into license_statuses (list, place, license_id, customer_id, listed, changed_at) \
+     values {(@1, @2, @3, @4, 'valid', @5)} on conflict (list, place) do nothing returning license_id",
+);
+
+/// Takes these places for versions, as valid, and answers which versions have theirs: the place of another one was somebody's.
+pub async fn take_all(tx: &mut Tx, drawn: &[Drawn<'_>], now: Timestamp) -> Result<BTreeSet<LicenseId>, DbError> {
+    let rows = TAKE
+        .all(tx, drawn, nothing, |query, (customer_id, license_id, place)| {
+            query.bind(place.list).bind(place.index).bind(*license_id).bind(*customer_id).bind(now)
+        })
         .await?;
-    Ok(inserted == 1)
+    rows.iter().map(|row| row.parse("license_id")).collect()
 }
 
 /// What the list says of this version.
@@ -84,24 +83,25 @@ pub async fn list_marked(tx: &mut Tx, list: i64) -> Result<Vec<(i64, Listed)>, D
     rows.iter().map(|row| Ok((row.get("place")?, listed(row)?))).collect()
 }
 
-/// The older versions make way for this one: those that reach no further are superseded, the others are withdrawn.
-pub async fn replace_older(
-    tx: &mut Tx,
-    (customer_id, license_id): (&CustomerId, &LicenseId),
-    expires_at: Timestamp,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    tx.query(
-        "update license_statuses set changed_at = $4, listed = case when exists (select 1 from licenses l \
-         where l.license_id = license_statuses.license_id and l.expires_at > $3) then 'invalid' else 'superseded' end \
-         where customer_id = $1 and license_id <> $2 and listed in ('valid', 'suspended')",
-    )
-    .bind(customer_id)
-    .bind(license_id)
-    .bind(expires_at)
-    .bind(now)
-    .execute()
-    .await?;
+static REPLACE_OLDER: Batch = Batch::about(
+    "update license_statuses set changed_at = $1, listed = case when exists (select 1 from licenses l \
+     where l.license_id = license_statuses.license_id and l.expires_at > (select n.expires_at from licenses n \
+     where n.customer_id = license_statuses.customer_id order by n.version desc limit 1)) \
+     then 'invalid' else 'superseded' end \
+     where customer_id in ({@1}) and license_id not in ({@2}) and listed in ('valid', 'suspended')",
+);
+
+/// The older versions of these customers make way for these, which are their newest: those that reach no further are superseded,
+/// the others are withdrawn.
+pub async fn replace_older(tx: &mut Tx, newest: &[(&CustomerId, &LicenseId)], now: Timestamp) -> Result<(), DbError> {
+    REPLACE_OLDER
+        .execute(
+            tx,
+            newest,
+            |query| query.bind(now),
+            |query, (customer_id, license_id)| query.bind(*customer_id).bind(*license_id),
+        )
+        .await?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 use counterfoil_core::license::Terms;
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Timestamp};
 
+use super::batch::{Batch, nothing};
 use crate::db::{DbError, Row, Tx};
 
 /// An issued version.
@@ -32,6 +33,33 @@ pub struct License {
     pub cause_detail: Option<String>,
     pub revoked_at: Option<Timestamp>,
     pub revoked_because: Option<String>,
+}
+
+impl License {
+    /// A version as it is once it is written.
+    #[must_use]
+    pub fn new(terms: &Terms, made: &Made<'_>) -> Self {
+        Self {
+            license_id: terms.license_id.clone(),
+            customer_id: terms.customer_id.clone(),
+            version: terms.version,
+            token: made.token.to_owned(),
+            plan: terms.plan.clone(),
+            status: terms.status.to_owned(),
+            trial: terms.trial,
+            issued_at: terms.issued_at,
+            expires_at: terms.expires_at,
+            refresh_after: terms.refresh_after,
+            paid_until: terms.paid_until,
+            reason: made.reason.to_owned(),
+            facts_digest: made.facts_digest.to_owned(),
+            terms_digest: made.terms_digest.to_owned(),
+            caused_by: made.caused_by.to_owned(),
+            cause_detail: made.cause_detail.map(str::to_owned),
+            revoked_at: None,
+            revoked_because: None,
+        }
+    }
 }
 
 /// What is kept of a version beside what it says.
@@ -69,32 +97,36 @@ fn from_row(row: &Row) -> Result<License, DbError> {
     })
 }
 
-/// Writes a version. The unique index on customer and version makes a second writer of the same version fail.
-pub async fn insert(tx: &mut Tx, terms: &Terms, made: &Made<'_>) -> Result<(), DbError> {
-    tx.query(
-        "insert into licenses (license_id, customer_id, version, token, key_id, plan, status, trial, issued_at, expires_at, \
-         refresh_after, paid_until, reason, facts_digest, terms_digest, caused_by, cause_detail) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-    )
-    .bind(&terms.license_id)
-    .bind(&terms.customer_id)
-    .bind(terms.version)
-    .bind(made.token)
-    .bind(made.key_id)
-    .bind(&terms.plan)
-    .bind(terms.status)
-    .bind(terms.trial)
-    .bind(terms.issued_at)
-    .bind(terms.expires_at)
-    .bind(terms.refresh_after)
-    .bind(terms.paid_until)
-    .bind(made.reason)
-    .bind(made.facts_digest)
-    .bind(made.terms_digest)
-    .bind(made.caused_by)
-    .bind(made.cause_detail)
-    .execute()
-    .await?;
+static INSERT: Batch = Batch::adding(
+    "insert into licenses (license_id, customer_id, version, token, key_id, plan, status, trial, issued_at, expires_at, \
+     refresh_after, paid_until, reason, facts_digest, terms_digest, caused_by, cause_detail) \
+     values {(@1, @2, @3, @4, @5, @6, @7, @8, @9, @10, @11, @12, @13, @14, @15, @16, @17)}",
+);
+
+/// Writes versions. The unique index on customer and version makes a second writer of the same version fail.
+pub async fn insert_all(tx: &mut Tx, versions: &[(&Terms, Made<'_>)]) -> Result<(), DbError> {
+    INSERT
+        .execute(tx, versions, nothing, |query, (terms, made)| {
+            query
+                .bind(&terms.license_id)
+                .bind(&terms.customer_id)
+                .bind(terms.version)
+                .bind(made.token)
+                .bind(made.key_id)
+                .bind(&terms.plan)
+                .bind(terms.status)
+                .bind(terms.trial)
+                .bind(terms.issued_at)
+                .bind(terms.expires_at)
+                .bind(terms.refresh_after)
+                .bind(terms.paid_until)
+                .bind(made.reason)
+                .bind(made.facts_digest)
+                .bind(made.terms_digest)
+                .bind(made.caused_by)
+                .bind(made.cause_detail)
+        })
+        .await?;
     Ok(())
 }
 

@@ -2,9 +2,13 @@
 //!
 //! At most one generation of a customer is not retired, and an external id belongs to one row only; both are unique indexes.
 
+use std::collections::BTreeMap;
+
 use counterfoil_core::link::{Link, LinkState};
 use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Timestamp};
 
+use super::batch::{Batch, nothing};
+use super::customers::{self, Customer};
 use crate::db::{DbError, Row, Tx};
 
 fn from_row(row: &Row) -> Result<Link, DbError> {
@@ -41,6 +45,48 @@ pub async fn find_newest(tx: &mut Tx, customer_id: &CustomerId, provider: &str) 
     .as_ref()
     .map(from_row)
     .transpose()
+}
+
+/// A customer, and where its links stand that are not retired.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    pub customer: Customer,
+    pub links: Vec<Current>,
+    /// A checkout is not over.
+    pub has_attempts: bool,
+}
+
+/// A link that is not retired: at most one a provider.
+#[derive(Clone, Debug)]
+pub struct Current {
+    pub provider: String,
+    /// The counterpart; none where it is still in the making.
+    pub external_id: Option<ExternalCustomerId>,
+    /// The only currency that the provider takes from it, once it has settled on one.
+    pub currency: Option<String>,
+}
+
+static LIST_CURRENT: Batch = Batch::about(
+    "select c.customer_id, c.email, c.email_verified_at, c.company_name, c.stripe_customer_id, c.created_at, \
+     l.provider, l.external_id, l.currency, (select min(a.state) from checkout_attempts a \
+     where a.customer_id = c.customer_id and a.state in ('opening', 'open', 'paying')) as unfinished \
+     from customers c left join billing_links l on l.customer_id = c.customer_id and l.state in ('creating', 'active') \
+     where c.customer_id in ({@1}) and c.deleted_at is null order by c.customer_id, l.id",
+);
+
+/// These customers with their links, the deleted ones left out.
+pub async fn list_current(tx: &mut Tx, customers: &[&CustomerId]) -> Result<BTreeMap<CustomerId, Linked>, DbError> {
+    let mut found = BTreeMap::<CustomerId, Linked>::new();
+    for row in LIST_CURRENT.all(tx, customers, nothing, |query, customer_id| query.bind(*customer_id)).await? {
+        let customer = customers::from_row(&row)?;
+        let has_attempts = row.get::<Option<String>>("unfinished")?.is_some();
+        let key = customer.customer_id.clone();
+        let linked = found.entry(key).or_insert(Linked { customer, links: Vec::new(), has_attempts });
+        let Some(provider) = row.get::<Option<String>>("provider")? else { continue };
+        let external_id = row.get::<Option<String>>("external_id")?.map(ExternalCustomerId::new);
+        linked.links.push(Current { provider, external_id, currency: row.get("currency")? });
+    }
+    Ok(found)
 }
 
 /// Commits to creating a counterpart. False where somebody else opened this generation first.
@@ -213,26 +259,26 @@ pub async fn touch_creating(
     Ok(())
 }
 
-/// Notes the currency that the provider holds this counterpart to.
-pub async fn set_currency(
-    tx: &mut Tx,
-    customer_id: &CustomerId,
-    provider: &str,
-    external_id: &ExternalCustomerId,
-    currency: &str,
-    now: Timestamp,
-) -> Result<(), DbError> {
-    tx.query(
-        "update billing_links set currency = $4, updated_at = $5 where customer_id = $1 and provider = $2 \
-         and external_id = $3 and state = 'active' and (currency is null or currency <> $4)",
-    )
-    .bind(customer_id)
-    .bind(provider)
-    .bind(external_id)
-    .bind(currency)
-    .bind(now)
-    .execute()
-    .await?;
+/// The currency that a provider holds its customer to: whose counterpart, where, which, and the currency.
+pub type Settled<'a> = (&'a CustomerId, &'a str, &'a ExternalCustomerId, &'a str);
+
+static SET_CURRENCY: Batch = Batch::about(
+    "update billing_links set currency = case external_id [when @3 then @4] end, updated_at = $1 \
+     where customer_id in ({@1}) and provider in ({@2}) and external_id in ({@3}) and state = 'active'",
+);
+
+/// Notes the currencies that the providers hold these counterparts to. An id of one provider is none of another's.
+pub async fn set_currencies(tx: &mut Tx, settled: &[Settled<'_>], now: Timestamp) -> Result<(), DbError> {
+    SET_CURRENCY
+        .execute(
+            tx,
+            settled,
+            |query| query.bind(now),
+            |query, (customer_id, provider, external_id, currency)| {
+                query.bind(*customer_id).bind(*provider).bind(*external_id).bind(*currency)
+            },
+        )
+        .await?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 use counterfoil_core::{CustomerId, EffectId, Timestamp};
 
 use super::Queue;
+use super::batch::{Batch, nothing};
 use crate::db::{DbError, Row, Tx};
 
 /// What is owed beside mails.
@@ -104,27 +105,28 @@ fn from_row(row: &Row) -> Result<Mail, DbError> {
     })
 }
 
-/// Owes a mail. A second one with the same key is not owed.
-pub async fn insert_mail(tx: &mut Tx, mail: &NewMail<'_>, now: Timestamp) -> Result<bool, DbError> {
-    let inserted = tx
-        .query(
-            "insert into outbox (effect_id, customer_id, kind, dedupe_key, recipient, subject, body_text, message_id, \
-             forget_when_sent, state, attempts, run_at, created_at) \
-             values ($1, $2, 'mail', $3, $4, $5, $6, $7, $9, 'pending', 0, $8, $8) \
-             on conflict (dedupe_key) do nothing",
-        )
-        .bind(&mail.effect_id)
-        .bind(mail.customer_id)
-        .bind(&mail.dedupe_key)
-        .bind(mail.recipient)
-        .bind(&mail.subject)
-        .bind(&mail.body_text)
-        .bind(&mail.message_id)
-        .bind(now)
-        .bind(mail.forget_when_sent)
-        .execute()
-        .await?;
-    Ok(inserted == 1)
+static INSERT_MAIL: Batch = Batch::adding(
+    "insert into outbox (effect_id, customer_id, kind, dedupe_key, recipient, subject, body_text, message_id, \
+     forget_when_sent, state, attempts, run_at, created_at) \
+     values {(@1, @2, 'mail', @3, @4, @5, @6, @7, @9, 'pending', 0, @8, @8)} on conflict (dedupe_key) do nothing",
+);
+
+/// Owes mails, and says how many are new: a second one with the same key is not owed.
+pub async fn insert_mails(tx: &mut Tx, mails: &[NewMail<'_>], now: Timestamp) -> Result<u64, DbError> {
+    INSERT_MAIL
+        .execute(tx, mails, nothing, |query, mail| {
+            query
+                .bind(&mail.effect_id)
+                .bind(mail.customer_id)
+                .bind(&mail.dedupe_key)
+                .bind(mail.recipient)
+                .bind(&mail.subject)
+                .bind(&mail.body_text)
+                .bind(&mail.message_id)
+                .bind(now)
+                .bind(mail.forget_when_sent)
+        })
+        .await
 }
 
 /// Claims due mails until `hidden_until`.
@@ -142,6 +144,20 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
         .all()
         .await?;
     rows.iter().map(from_row).collect()
+}
+
+/// Ends due mails that need no sending, because whoever reads them reads them here. Answers how many there were.
+pub async fn keep_due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, DbError> {
+    tx.query(
+        "with due as materialized (select id from outbox where state = 'pending' and kind = 'mail' and run_at <= $1 \
+         order by run_at limit $2 /* for update skip locked */) \
+         update outbox set state = 'sent', sent_at = $1, attempts = attempts + 1, last_error = null, failure = null \
+         where id in (select id from due)",
+    )
+    .bind(now)
+    .bind(limit)
+    .execute()
+    .await
 }
 
 /// Owes what is no mail. A second one with the same key is not owed.

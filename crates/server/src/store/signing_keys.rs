@@ -88,6 +88,18 @@ pub async fn list_trusted(tx: &mut Tx) -> Result<Vec<String>, DbError> {
     rows.iter().map(|row| row.get("key_id")).collect()
 }
 
+/// The keys whose licences are good, the one that signs among them.
+pub async fn list_good(tx: &mut Tx) -> Result<Vec<StoredKey>, DbError> {
+    let rows = tx
+        .query(
+            "select key_id, public_key, state, private_key, created_at, activated_at, retired_at, compromised_at \
+             from signing_keys where state <> 'compromised' order by key_id",
+        )
+        .all()
+        .await?;
+    rows.iter().map(from_row).collect()
+}
+
 /// The key that signs.
 pub async fn find_active(tx: &mut Tx) -> Result<Option<StoredKey>, DbError> {
     let row = tx

@@ -3,9 +3,10 @@
 use counterfoil_core::subscription::{Record, Subscription};
 use counterfoil_core::{CustomerId, ExternalSubscriptionId, PlanCode, Timestamp};
 
+use super::batch::{Batch, nothing};
 use crate::db::{DbError, Query, Row, Tx};
 
-fn from_row(row: &Row) -> Result<Subscription, DbError> {
+pub(super) fn from_row(row: &Row) -> Result<Subscription, DbError> {
     let record = Record {
         external_id: row.get::<Option<String>>("stripe_subscription_id")?.map(ExternalSubscriptionId::new),
         plan: PlanCode::new(row.get::<String>("plan")?),
@@ -22,7 +23,7 @@ fn from_row(row: &Row) -> Result<Subscription, DbError> {
     Subscription::from_record(record).map_err(|corrupt| DbError::other(corrupt.to_string()))
 }
 
-/// Binds a customer and its state, in the one order that both statements below number them.
+/// Binds a customer and its state, in the one order that the statements below number them.
 fn bind_state<'q>(
     statement: Query<'q>,
     customer_id: &CustomerId,
@@ -75,6 +76,28 @@ pub async fn update(
          ended_at = $11, needs_attention = $12, updated_at = $13 where customer_id = $1",
     );
     bind_state(statement, customer_id, subscription, now).execute().await?;
+    Ok(())
+}
+
+static REPLACE: Batch = Batch::adding(
+    "insert into subscriptions (customer_id, stripe_subscription_id, plan, status, billing_interval, trial_ends_at, \
+     current_period_ends_at, paid_until, money_back, cancel_at, ended_at, needs_attention, created_at, updated_at) \
+     values {(@1, @2, @3, @4, @5, @6, @7, @8, @9, @10, @11, @12, @13, @13)} on conflict (customer_id) do update set \
+     stripe_subscription_id = excluded.stripe_subscription_id, plan = excluded.plan, status = excluded.status, \
+     billing_interval = excluded.billing_interval, trial_ends_at = excluded.trial_ends_at, \
+     current_period_ends_at = excluded.current_period_ends_at, paid_until = excluded.paid_until, \
+     money_back = excluded.money_back, cancel_at = excluded.cancel_at, ended_at = excluded.ended_at, \
+     needs_attention = excluded.needs_attention, updated_at = excluded.updated_at",
+);
+
+/// Replaces the states of several customers. The rows are there: the insertion is only the form in which both engines take
+/// several new states in one statement.
+pub async fn replace_all(tx: &mut Tx, states: &[(&CustomerId, &Subscription)], now: Timestamp) -> Result<(), DbError> {
+    REPLACE
+        .execute(tx, states, nothing, |query, (customer_id, subscription)| {
+            bind_state(query, customer_id, subscription, now)
+        })
+        .await?;
     Ok(())
 }
 

@@ -24,8 +24,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How old an open checkout is before it is looked at without a webhook.
 const SWEEP_AFTER_SECONDS: i64 = 300;
 
-/// Loops over the inbox side by side: a customer for whom the provider takes its time holds up one of them only.
-const INBOX_LOOPS: usize = 3;
+/// Loops over the inbox side by side: while one waits for the database, the other goes on.
+const INBOX_LOOPS: usize = 2;
 
 /// What is being done when the service is told to stop has this long to come to its end. What has not is safe to drop, like
 /// everything here: claims and leases run out, and somebody does it again.
@@ -33,6 +33,11 @@ const FINISH_MAX: Duration = Duration::from_secs(10);
 
 /// Starts all workers; they end when `shutdown` is cancelled, after what they are doing.
 pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &CancellationToken) {
+    let (stopping, stop) = (app.signals.stopping.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        stop.cancelled().await;
+        stopping.cancel();
+    });
     for _ in 0..INBOX_LOOPS {
         let (inbox, stop) = (app.clone(), shutdown.clone());
         tasks.spawn(async move {

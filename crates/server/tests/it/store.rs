@@ -117,16 +117,46 @@ async fn a_lease_has_one_holder_and_a_stale_fence_writes_nothing(db: &TestDb) {
     let ada = customer(db, 1).await;
     let first = committed!(db, |tx| leases::take(tx, &ada, "a", NOW, later(10))).expect("free");
     assert_eq!(committed!(db, |tx| leases::take(tx, &ada, "b", later(9), later(19))), None, "taken");
-    assert!(committed!(db, |tx| leases::extend(tx, &ada, first, later(20))));
+    assert!(extended(db, &ada, first, later(20)).await);
     assert_eq!(committed!(db, |tx| leases::take(tx, &ada, "b", later(15), later(25))), None, "kept");
     let second = committed!(db, |tx| leases::take(tx, &ada, "b", later(20), later(30))).expect("run out");
     assert!(second > first);
-    assert!(!committed!(db, |tx| leases::extend(tx, &ada, first, later(90))), "the first holder is fenced off");
-    assert!(committed!(db, |tx| leases::extend(tx, &ada, second, later(21))), "given back");
+    assert!(!extended(db, &ada, first, later(90)).await, "the first holder is fenced off");
+    assert!(extended(db, &ada, second, later(21)).await, "given back");
     let third = committed!(db, |tx| leases::take(tx, &ada, "a", later(21), later(31))).expect("free again");
     assert_eq!(committed!(db, |tx| leases::end_all_but(tx, "a", later(22))), 0);
     assert_eq!(committed!(db, |tx| leases::end_all_but(tx, "z", later(22))), 1);
     assert!(committed!(db, |tx| leases::take(tx, &ada, "z", later(22), later(32))).is_some_and(|fence| fence > third));
+}
+
+async fn extended(db: &TestDb, whose: &CustomerId, fence: i64, until: Timestamp) -> bool {
+    committed!(db, |tx| leases::extend(tx, &[(whose, fence)], until)).contains(whose)
+}
+
+async fn of_several_leases_each_is_held_by_its_own_fence(db: &TestDb) {
+    let mut all = Vec::new();
+    for number in 1..=21 {
+        all.push(customer(db, number).await);
+    }
+    all.sort();
+    let busy = committed!(db, |tx| leases::take(tx, &all[3], "b", NOW, later(10))).expect("free");
+    committed!(db, |tx| leases::take(tx, &all[4], "b", later(-90), later(-80))).expect("free");
+    let taken = committed!(db, |tx| leases::take_all(tx, &all, "a", NOW, later(10)));
+    let fences: Vec<Option<i64>> = all.iter().map(|each| taken.get(each).copied()).collect();
+    let expected = (0..21).map(|number| match number {
+        3 => None,
+        4 => Some(2),
+        _ => Some(1),
+    });
+    assert_eq!(fences, expected.collect::<Vec<_>>(), "the held one is passed over, the one that ran out is taken");
+    let own: Vec<(&CustomerId, i64)> = taken.iter().map(|(whose, fence)| (whose, *fence)).collect();
+    let mut claimed = own.clone();
+    claimed[0].1 += 1;
+    claimed.push((&all[3], busy + 1));
+    let extended = committed!(db, |tx| leases::extend(tx, &claimed, later(30)));
+    assert_eq!(extended.into_iter().collect::<Vec<_>>(), own[1..].iter().map(|own| own.0.clone()).collect::<Vec<_>>());
+    assert!(committed!(db, |tx| leases::take_all(tx, &all, "c", later(9), later(19))).is_empty(), "all are held");
+    assert_eq!(committed!(db, |tx| leases::take_all(tx, &all, "c", later(10), later(20))).len(), 2, "two ran out");
 }
 
 async fn of_many_who_want_a_lease_one_gets_it(db: &TestDb) {
@@ -197,7 +227,7 @@ async fn a_crowd_of_workers_is_handed_each_row_once(db: &TestDb) {
     let ada = customer(db, 1).await;
     for number in 0..60 {
         committed!(db, |tx| inbox::insert(tx, &event(&format!("evt_{number}"), None), NOW));
-        committed!(db, |tx| outbox::insert_mail(tx, &mail(&ada, number), NOW));
+        committed!(db, |tx| outbox::insert_mails(tx, &[mail(&ada, number)], NOW));
     }
     let mut crowd = JoinSet::new();
     for _ in 0..CROWD {
@@ -234,7 +264,7 @@ async fn who_claims_steps_around_what_others_hold(db: &TestDb) {
     committed!(db, |tx| inbox::assign(tx, first.id, &ada));
     // A look marks the rows of its customer, and has not committed yet.
     let mut looking = db.begin().await.unwrap();
-    assert_eq!(inbox::mark_seen(&mut looking, &ada, 1).await.unwrap(), 1);
+    assert_eq!(inbox::mark_seen(&mut looking, &[(&ada, 1)]).await.unwrap(), 1);
     let claiming = async { committed!(db, |tx| inbox::claim(tx, NOW, later(60), 10)) };
     let claimed = tokio::time::timeout(Duration::from_secs(5), claiming).await.expect("nobody is waited for");
     assert_eq!(claimed.len(), 1);
@@ -248,15 +278,18 @@ async fn only_what_was_seen_before_the_look_is_finished_by_it(db: &TestDb) {
     let mut ids = Vec::new();
     for (event_id, owner) in [("evt_1", &ada), ("evt_2", &ada), ("evt_3", &bob), ("evt_4", &ada)] {
         if event_id == "evt_4" {
-            assert_eq!(committed!(db, |tx| inbox::mark_seen(tx, &ada, 7)), 2);
+            assert_eq!(committed!(db, |tx| inbox::mark_seen(tx, &[(&ada, 7)])), 2);
         }
         committed!(db, |tx| inbox::insert(tx, &event(event_id, None), NOW));
         let row = committed!(db, |tx| inbox::claim(tx, NOW, later(60), 1)).remove(0);
         committed!(db, |tx| inbox::assign(tx, row.id, owner));
         ids.push(row.id);
     }
-    assert_eq!(committed!(db, |tx| inbox::finish_seen(tx, &ada, 6, later(1))), 0, "another's mark");
-    assert_eq!(committed!(db, |tx| inbox::finish_seen(tx, &ada, 7, later(1))), 2);
+    let others = [(&ada, 6), (&bob, 7)];
+    assert!(committed!(db, |tx| inbox::finish_seen(tx, &others, later(1))).is_empty(), "another's mark");
+    let finished = committed!(db, |tx| inbox::finish_seen(tx, &[(&ada, 7), (&bob, 6)], later(1)));
+    let finished: Vec<_> = finished.iter().map(|(id, each)| (id, each.count, each.newest_event_id.as_str())).collect();
+    assert_eq!(finished, [(&ada, 2, "evt_2")]);
     assert_eq!(inbox_states(db).await, [("pending".to_owned(), 2), ("processed".to_owned(), 2)]);
     // What is done is done: nothing brings it back or changes why.
     committed!(db, |tx| inbox::postpone(tx, ids[0], NOW, "transient", "late"));
@@ -293,10 +326,10 @@ fn mail(customer_id: &CustomerId, number: usize) -> NewMail<'_> {
 
 async fn a_mail_is_owed_once_and_ends_once(db: &TestDb) {
     let ada = customer(db, 1).await;
-    assert!(committed!(db, |tx| outbox::insert_mail(tx, &mail(&ada, 1), NOW)));
+    assert_eq!(committed!(db, |tx| outbox::insert_mails(tx, &[mail(&ada, 1)], NOW)), 1);
     let again = NewMail { effect_id: EffectId::from_random([9; 16]), ..mail(&ada, 1) };
-    assert!(!committed!(db, |tx| outbox::insert_mail(tx, &again, NOW)), "the same key is owed once");
-    committed!(db, |tx| outbox::insert_mail(tx, &mail(&ada, 2), NOW));
+    let owed = [again, mail(&ada, 2)];
+    assert_eq!(committed!(db, |tx| outbox::insert_mails(tx, &owed, NOW)), 1, "the same key is owed once");
     assert_eq!(committed!(db, |tx| outbox::claim(tx, NOW, later(60), 10)).len(), 2);
     let (first, second) = (mail(&ada, 1).effect_id, mail(&ada, 2).effect_id);
     committed!(db, |tx| outbox::postpone(tx, &first, later(5), "busy"));
@@ -446,7 +479,7 @@ fn made() -> licenses::Made<'static> {
 async fn a_version_is_issued_once(db: &TestDb) {
     let (ada, bob) = (customer(db, 1).await, customer(db, 2).await);
     for version in 1..=5 {
-        committed!(db, |tx| licenses::insert(tx, &terms(&ada, version), &made()));
+        committed!(db, |tx| licenses::insert_all(tx, &[(&terms(&ada, version), made())]));
     }
     let mut crowd = JoinSet::new();
     for number in 0..CROWD {
@@ -455,7 +488,7 @@ async fn a_version_is_issued_once(db: &TestDb) {
             let mut terms = terms(&ada, 6);
             terms.license_id = LicenseId::from_random([100 + u8::try_from(number).unwrap(); 16]);
             let mut tx = db.begin().await.unwrap();
-            let result = licenses::insert(&mut tx, &terms, &made()).await;
+            let result = licenses::insert_all(&mut tx, &[(&terms, made())]).await;
             match result {
                 Ok(()) => tx.commit().await.unwrap(),
                 Err(ref error) => assert!(error.is_unique("licenses.customer_id,version"), "{error}"),
@@ -647,6 +680,7 @@ async fn the_audit_log_keeps_the_order(db: &TestDb) {
 on_both_databases!(
     customers_are_found_by_what_names_them_until_they_are_deleted,
     a_lease_has_one_holder_and_a_stale_fence_writes_nothing,
+    of_several_leases_each_is_held_by_its_own_fence,
     of_many_who_want_a_lease_one_gets_it,
     an_event_is_stored_once_and_stays_as_it_is,
     a_crowd_of_workers_is_handed_each_row_once,

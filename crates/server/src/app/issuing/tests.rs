@@ -24,9 +24,9 @@ fn grant((plan, status, trial, days): Says) -> Grant {
     }
 }
 
-fn version((plan, status, trial, days): Says) -> License {
+fn version((plan, status, trial, days): Says) -> Newest {
     let paid_until = PAID.plus_days(days);
-    License {
+    let license = License {
         license_id: LicenseId::from_random([1; 16]),
         customer_id: CustomerId::from_random([2; 16]),
         version: FIRST_VERSION,
@@ -45,7 +45,8 @@ fn version((plan, status, trial, days): Says) -> License {
         cause_detail: None,
         revoked_at: None,
         revoked_because: None,
-    }
+    };
+    Newest::of(&license, None)
 }
 
 #[test]
