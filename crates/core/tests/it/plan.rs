@@ -130,7 +130,7 @@ fn what_stands_at_a_bound_is_allowed() {
     let of = |n: u8| Price {
         currency: format!("e{}{}", char::from(b'a' + n / 2 / 26), char::from(b'a' + n / 2 % 26)),
         amount: 0,
-        ..price(&format!("{n:p>255}"), if n % 2 == 0 { Interval::Month } else { Interval::Year })
+        ..price(&format!("{n:p>255}"), if n.is_multiple_of(2) { Interval::Month } else { Interval::Year })
     };
     let largest = Plan {
         features: vec!["x".into(); 200],
