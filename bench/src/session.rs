@@ -68,7 +68,8 @@ impl<'a> Session<'a> {
             }
             return Ok(());
         }
-        for round in 1..=self.options.rounds() {
+        let only_once = matches!(self.what, What::Burst { .. } | What::Storage | What::Scale);
+        for round in 1..=if only_once { 0 } else { self.options.rounds() } {
             let load = load_average();
             eprintln!("round {round}, load average {load:.2}");
             self.book.loads.push(load);
@@ -180,6 +181,7 @@ impl<'a> Session<'a> {
 
     /// What takes long and is done once.
     async fn long(&mut self) {
+        self.book.loads.push(load_average());
         let burst = match self.what {
             What::Burst { .. } | What::All if self.options.quick => Some(QUICK_BURST),
             What::Burst { events } => Some(events),

@@ -1,12 +1,14 @@
 """What schemathesis loads: whose requests these are. A token that has died on the way, because a request logged out, deleted the
 account or took the key back, is replaced by another one."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import schemathesis
-from target import PASSWORD, ROOT, ask
+from target import PASSWORD, ask
 
 BASE = os.environ["HOSTILE_BASE"]
 PRINCIPAL = os.environ["HOSTILE_PRINCIPAL"]
@@ -20,13 +22,9 @@ def another_customer() -> str:
 
 
 def another_key() -> str:
-    import subprocess
-
     env = {name: value for name, value in os.environ.items() if name.startswith(("COUNTERFOIL_", "PATH", "HOME"))}
     command = [os.environ["HOSTILE_BINARY"], "admin", "create-key", "--name", "again", "--scope", "admin", "--json"]
-    import json
-
-    made = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, check=True, timeout=60)
+    made = subprocess.run(command, env=env, cwd=os.environ["HOSTILE_FOLDER"], capture_output=True, check=True, timeout=60)
     return str(json.loads(made.stdout)["secret"])
 
 

@@ -136,8 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn the_audit_log_hears_who_it_was_and_why() {
+        let key_id = ApiKeyId::from_random([1; 16]);
+        let by_key = format!("operator:{key_id}");
+        for (by, actor, reason) in [
+            (By::command_line(" asked ").unwrap(), "operator:cli", "asked"),
+            (By::key(&key_id, "asked").unwrap(), by_key.as_str(), "asked"),
+            (By::sweep("due"), "sweep", "due"),
+        ] {
+            assert_eq!((by.actor(), by.reason(), by.entry()), (actor, reason, (actor, reason)));
+        }
+    }
+
+    #[test]
     fn a_reason_is_one_line_that_says_something() {
         assert_eq!(By::command_line("  asked by phone ").unwrap().reason(), "asked by phone");
+        assert!(By::command_line(&"é".repeat(REASON_CHARS_MAX)).is_ok());
         for bad in ["", "  ", "two\nlines", &"x".repeat(REASON_CHARS_MAX + 1)] {
             assert!(By::command_line(bad).is_err(), "{bad:?}");
         }

@@ -56,7 +56,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let license_key = text(&values, &settings::LICENSE_KEY).map(SecretString::from);
     let status_list = licenses::status_list(&values, public_url.as_ref().map(PublicUrl::as_str), problems);
     let key_encryption_key = keys::encryption_key(&values, problems);
-    let (connections, trusted_proxies) = limits::network(&values, problems);
+    let (connections, trusted_proxies) = limits::of_clients(&values, problems);
     let log_format = log_format(&values, problems);
 
     let mode = mode?;

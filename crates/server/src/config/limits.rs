@@ -162,7 +162,7 @@ impl Default for Connections {
 const CONNECTIONS_MAX: usize = 1_000_000;
 
 /// How many connections there may be, and whose word is taken.
-pub(super) fn network(values: &Values, problems: &mut Problems) -> (Option<Connections>, Option<TrustedProxies>) {
+pub(super) fn of_clients(values: &Values, problems: &mut Problems) -> (Option<Connections>, Option<TrustedProxies>) {
     (connections(values, problems), trusted_proxies(values, problems))
 }
 

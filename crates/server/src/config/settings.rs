@@ -137,9 +137,17 @@ impl Setting {
 /// The candidate that was probably meant: at most every third character differs.
 pub(super) fn closest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let folded = text.to_lowercase();
-    let distances = candidates.into_iter().map(|candidate| (distance(&folded, &candidate.to_lowercase()), candidate));
+    let length = folded.chars().count();
+    // What differs in length alone by more is not worth a table, which would be large for a long text.
+    let is_near = |candidate: &&str| candidate.chars().count().abs_diff(length) <= differing_max(candidate);
+    let near = candidates.into_iter().filter(is_near);
+    let distances = near.map(|candidate| (distance(&folded, &candidate.to_lowercase()), candidate));
     let (distance, candidate) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (candidate.len() / 3).max(1)).then_some(candidate)
+    (distance <= differing_max(candidate)).then_some(candidate)
+}
+
+fn differing_max(candidate: &str) -> usize {
+    (candidate.len() / 3).max(1)
 }
 
 /// Levenshtein's distance, by one row of his table.
@@ -175,5 +183,6 @@ mod tests {
         assert_eq!(closest("listenn", ["listen", "data_dir"]), Some("listen"));
         assert_eq!(closest("LISTEN", ["listen", "data_dir"]), Some("listen"));
         assert_eq!(closest("colour_of_the_sky", ["listen", "data_dir"]), None);
+        assert_eq!(closest(&"listen".repeat(100_000), ["listen", "data_dir"]), None);
     }
 }

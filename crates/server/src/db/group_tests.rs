@@ -262,8 +262,8 @@ async fn a_commit_that_fails_is_told_to_the_whole_group_and_the_next_one_is_well
         let mut tx = own.begin().await?;
         // As nothing in the schema does it: what refers to nobody is found out by the commit.
         tx.query("pragma defer_foreign_keys = on").execute().await?;
-        let orphan = "insert into sessions (token_hash, customer_id, created_at, last_seen_at, expires_at) \
-             values ('t', 'nobody', $1, $1, $1)";
+        let orphan = "insert into sessions (token_hash, session_id, customer_id, device, network, created_at, \
+             last_seen_at, expires_at) values ('t', 's', 'nobody', 'd', 'n', $1, $1, $1)";
         tx.query(orphan).bind(NOON).execute().await?;
         tx.commit().await
     })

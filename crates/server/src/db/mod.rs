@@ -45,7 +45,7 @@ pub use row::{FromColumn, Row};
 pub use value::{IntoValue, Value};
 pub use writer::CommitCounts;
 
-use open::{Access, Pools};
+use open::{Access, Breaks, Pools};
 use writer::Lease;
 
 /// The database engine behind a [`Db`]. For reports; store code never asks.
@@ -78,12 +78,24 @@ struct Inner {
     pools: Pools,
     /// Connections for what has to be taken in while everything else waits.
     reserved: Option<PgPool>,
+    breaks: Breaks,
     /// Transactions that have begun and are not over.
     open: AtomicUsize,
     access: Access,
     /// Whether prepared statements outlive their transaction; see [`open`].
     keeps_statements: bool,
     place: String,
+}
+
+impl Inner {
+    /// Remembers that a connection broke, so that others are not trusted.
+    fn noted<T>(&self, result: Result<T, impl Into<DbError>>) -> Result<T, DbError> {
+        result.map_err(Into::into).inspect_err(|error| {
+            if error.is_unavailable() {
+                self.breaks.note();
+            }
+        })
+    }
 }
 
 impl Db {
@@ -174,7 +186,7 @@ impl Db {
         let pool = pool.clone();
         let begun =
             passage::drive(async move { tokio::spawn(async move { pool.begin_with(begin).await }).await }).await;
-        let inner = begun.map_err(|_| DbError::unavailable("the runtime is shutting down"))??;
+        let inner = self.inner.noted(begun.map_err(|_| DbError::unavailable("the runtime is shutting down"))?)?;
         Ok(self.begun(TxInner::Postgres(inner)))
     }
 
@@ -312,7 +324,7 @@ impl Tx {
         match self.inner.take() {
             Some(TxInner::Writer(lease)) => passage::drive(Box::pin(lease.commit())).await?,
             Some(TxInner::Reader(tx)) => passage::drive(tx.commit()).await?,
-            Some(TxInner::Postgres(tx)) => passage::drive(tx.commit()).await?,
+            Some(TxInner::Postgres(tx)) => self.counted.0.noted(passage::drive(tx.commit()).await)?,
             None => {}
         }
         // Nothing is held any more on the way back.

@@ -10,9 +10,9 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -39,6 +39,9 @@ const STATEMENTS_KEPT: usize = 512;
 
 /// Connections beside them that only take in what a sender would otherwise have to send again.
 const POSTGRES_RESERVED: u32 = 2;
+
+/// For how long an idle connection to PostgreSQL is believed to be there still.
+const POSTGRES_TRUSTED: Duration = Duration::from_secs(1);
 
 /// Takes the write lock at once: a transaction that reads first and writes later could be refused in the middle.
 pub(super) const SQLITE_BEGIN: &str = "begin immediate";
@@ -112,13 +115,16 @@ impl SqlitePools {
 
 pub(super) async fn open(url: &str, access: Access) -> Result<Db, DbError> {
     let scheme = url.split(':').next().unwrap_or_default();
+    let breaks = Breaks::default();
     let (pools, reserved, place) = match scheme {
         "sqlite" => open_sqlite(url, access).await.map(|(pools, place)| (pools, None, place))?,
-        "postgres" | "postgresql" => open_postgres(url, access).await?,
+        "postgres" | "postgresql" => open_postgres(url, access, &breaks).await?,
         _ => return Err(bad_url("it must begin with sqlite:// or postgres://")),
     };
     let keeps_statements = keeps_statements(url);
-    Ok(Db { inner: Arc::new(Inner { pools, reserved, open: AtomicUsize::new(0), access, keeps_statements, place }) })
+    Ok(Db {
+        inner: Arc::new(Inner { pools, reserved, breaks, open: AtomicUsize::new(0), access, keeps_statements, place }),
+    })
 }
 
 /// Whether a prepared statement is still there when the next transaction begins. Behind a pooler in transaction mode that one
@@ -140,7 +146,7 @@ fn bad_url(detail: impl Into<String>) -> DbError {
     DbError::BadUrl { detail: detail.into() }
 }
 
-async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPool>, String), DbError> {
+async fn open_postgres(url: &str, access: Access, breaks: &Breaks) -> Result<(Pools, Option<PgPool>, String), DbError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
     let options =
         if options.get_application_name().is_some() { options } else { options.application_name("counterfoil") };
@@ -168,13 +174,37 @@ async fn open_postgres(url: &str, access: Access) -> Result<(Pools, Option<PgPoo
     }
     let options = if names_statement_cache(url) { options } else { options.statement_cache_capacity(STATEMENTS_KEPT) };
     let reserved =
-        (access == Access::Server).then(|| postgres_pool(POSTGRES_RESERVED).connect_lazy_with(options.clone()));
-    let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX).connect_lazy_with(options);
+        (access == Access::Server).then(|| postgres_pool(POSTGRES_RESERVED, breaks).connect_lazy_with(options.clone()));
+    let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX, breaks).connect_lazy_with(options);
     Ok((Pools::Postgres(pool), reserved, place))
 }
 
-fn postgres_pool(connections_max: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(connections_max).acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+fn postgres_pool(connections_max: u32, breaks: &Breaks) -> PgPoolOptions {
+    let breaks = breaks.clone();
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(move |connection, seen| {
+            let is_trusted = breaks.trusts(seen.idle_for);
+            Box::pin(async move { Ok(is_trusted || connection.ping().await.is_ok()) })
+        })
+}
+
+/// When a connection to PostgreSQL broke last. Whatever was idle at that moment is asked for a sign of life before it is used, which
+/// is a round trip; so is what has been idle for long.
+#[derive(Clone, Default)]
+pub(super) struct Breaks(Arc<Mutex<Option<Instant>>>);
+
+impl Breaks {
+    pub(super) fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn trusts(&self, idle_for: Duration) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle_for <= POSTGRES_TRUSTED && last.is_none_or(|last| last.elapsed() > idle_for)
+    }
 }
 
 /// A standby, or an old primary that was demoted, answers every question and takes no write: nothing that begins there ends well.

@@ -1,5 +1,6 @@
 //! A statement with its values, executed on whichever engine is there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -13,7 +14,7 @@ use super::passage::{self, Step};
 use super::row::Row;
 use super::value::{IntoValue, PgTime, Value};
 use super::writer::Writer;
-use super::{Connection, Db, Tx};
+use super::{Connection, Db, Inner, Tx};
 
 /// A statement that is being put together. Placeholders are `$1`, `$2` … in the order of the binds.
 #[must_use = "a statement does nothing until it is executed"]
@@ -54,7 +55,8 @@ impl<'q> Query<'q> {
     /// See [`DbError`]. Inside a transaction, any error spoils the transaction.
     pub async fn execute(mut self) -> Result<u64, DbError> {
         let way_back = self.pass().await?;
-        let changed = passage::drive(self.execute_now()).await?;
+        let handle = self.handle();
+        let changed = handle.noted(passage::drive(self.execute_now()).await)?;
         way_back.arrive().await?;
         Ok(changed)
     }
@@ -96,9 +98,17 @@ impl<'q> Query<'q> {
     /// See [`DbError`]. Inside a transaction, any error spoils the transaction.
     pub async fn all(mut self) -> Result<Vec<Row>, DbError> {
         let way_back = self.pass().await?;
-        let rows = passage::drive(self.all_now()).await?;
+        let handle = self.handle();
+        let rows = handle.noted(passage::drive(self.all_now()).await)?;
         way_back.arrive().await?;
         Ok(rows)
+    }
+
+    fn handle(&self) -> Arc<Inner> {
+        Arc::clone(match &self.target {
+            Target::Db(db) | Target::Urgent(db) => &db.inner,
+            Target::Tx(tx) => &tx.counted.0,
+        })
     }
 
     /// What lies between the caller and the driver.

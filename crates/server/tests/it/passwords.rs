@@ -207,7 +207,32 @@ async fn the_settings_page_changes_the_password(world: &World) {
     ada.log_in().await.accepted();
 }
 
+async fn the_longest_password_counts_to_its_last_character(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    let longest = "long canary of ada 7Q ".repeat(6)[..128].to_owned();
+    ada.http.tap().guard_secret(&longest);
+    assert_eq!(change(&ada, &ada.password, &longest).await.status, 204);
+    for other in [format!("{longest}x"), longest[..127].to_owned()] {
+        ada.password = other;
+        ada.log_in().await.refused(401, "invalid_credentials");
+    }
+    ada.password = longest;
+    ada.log_in().await.accepted();
+}
+
+async fn a_session_that_ran_out_is_removed_and_one_that_lasts_is_not(world: &World) {
+    world.allow_unsettled();
+    let mut ada = world.customer("ada@example.com").await;
+    world.sandbox().advance(20 * 24 * HOUR).await;
+    ada.log_in().await.accepted();
+    world.sandbox().advance(15 * 24 * HOUR).await;
+    assert_eq!(world.app.forget_ended_sessions().await.unwrap(), 1, "the one of the sign-up");
+    assert_eq!(world.app.forget_ended_sessions().await.unwrap(), 0);
+    ada.me().await.accepted();
+}
+
 both_engines!(
+    the_longest_password_counts_to_its_last_character,
     a_forgotten_password_is_reset_by_mail_and_ends_every_session,
     a_link_works_once_for_an_hour_and_only_the_newest,
     of_many_who_use_a_link_at_once_one_gets_in,
@@ -216,4 +241,8 @@ both_engines!(
     the_link_leaves_the_address_and_opening_it_changes_nothing,
     the_settings_page_changes_the_password,
 );
-both_engines!(Setup::no_worker(); asking_does_the_same_for_every_address);
+both_engines!(
+    Setup::no_worker();
+    asking_does_the_same_for_every_address,
+    a_session_that_ran_out_is_removed_and_one_that_lasts_is_not,
+);

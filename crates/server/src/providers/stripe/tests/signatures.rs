@@ -91,7 +91,12 @@ fn headers_in_a_table() {
         (at(NOW - 300), Verdict::Accepted, "300 seconds old"),
         (at(NOW - 301), Verdict::TooOld, "301 seconds old"),
         (at(NOW + 600), Verdict::Accepted, "from the future"),
-        (format!("t={NOW}{}", ",v1=".to_owned() + &vec![other; 33].join(",v1=")), Verdict::Malformed, "too many"),
+        (
+            format!("t={NOW},v1={sig}{}", format!(",v1={other}").repeat(31)),
+            Verdict::Accepted,
+            "as many as there may be",
+        ),
+        (format!("t={NOW},v1={sig}{}", format!(",v1={other}").repeat(32)), Verdict::Malformed, "too many"),
     ];
     for (header, expected, why) in table {
         assert_eq!(verdict(&[WEBHOOK_SECRET], &[header.as_bytes()], &body()), expected, "{why}: {header}");
