@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use counterfoil_core::{CustomerId, PlanCode};
 
 use super::*;
+use crate::app::operators::By;
 
 const PAID: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
 
