@@ -189,7 +189,7 @@ pub fn table(book: &Book, sizes: Option<[u64; 2]>) -> (String, Value) {
         goals.extend(growth(book, sizes));
     }
     goals.retain(|goal| goal.found.is_some());
-    let mut text = format!("| goal | wanted | measured | |\n|---|---:|---:|---|\n");
+    let mut text = "| goal | wanted | measured | |\n|---|---:|---:|---|\n".to_owned();
     for goal in &goals {
         let found = goal.found.map_or_else(String::new, |found| format!("{found:.1} {}", goal.unit));
         text.push_str(&format!("| {} | {} | {found} | {} |\n", goal.what, goal.bound_in_words(), goal.verdict()));

@@ -62,10 +62,10 @@ impl Connection {
         self.buffer.drain(..self.used);
         self.used = 0;
         let frame = loop {
-            if let Some(frame) = frame(&self.buffer)? {
-                if self.buffer.len() >= frame.body_end {
-                    break frame;
-                }
+            if let Some(frame) = frame(&self.buffer)?
+                && self.buffer.len() >= frame.body_end
+            {
+                break frame;
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(invalid("it ended in the middle")) };
