@@ -1,5 +1,6 @@
 //! The replicas: starting them, working in them, killing and stopping them, and reaching one of them as a client does.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use counterfoil::mail::Mailer;
 use counterfoil::simulation::{Life, Progress, own_by, progress};
 use counterfoil::telemetry;
 use counterfoil::web::{self, WebOptions, WebState};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::world::World;
@@ -39,14 +40,23 @@ pub struct Replicas {
     db: Db,
     config: Config,
     places: Mutex<Vec<Option<Running>>>,
-    /// Seconds between two rounds of a worker. Whoever rests hears of a change.
-    pace: watch::Sender<u64>,
+    /// Seconds between two rounds of a worker.
+    pace: AtomicU64,
+    /// Whoever rests hears of a change, first come first served: `watch` would wake them in an order drawn by chance.
+    changed: Notify,
 }
 
 impl Replicas {
     pub fn new(world: &Arc<World>, db: Db, config: Config) -> Arc<Self> {
         let places = (0..world.swarm.replicas).map(|_| None).collect();
-        Arc::new(Self { world: Arc::clone(world), db, config, places: Mutex::new(places), pace: watch::Sender::new(2) })
+        Arc::new(Self {
+            world: Arc::clone(world),
+            db,
+            config,
+            places: Mutex::new(places),
+            pace: AtomicU64::new(2),
+            changed: Notify::new(),
+        })
     }
 
     /// Keeps every replica running: one that has died is started again after a while.
@@ -143,17 +153,16 @@ impl Replicas {
 
     /// A pause of the pace, spread, and at least `least` milliseconds long.
     async fn pause(&self, least: u64) {
-        let millis = (*self.pace.borrow() * 1_000).max(least);
+        let millis = (self.pace.load(Ordering::SeqCst) * 1_000).max(least);
         let millis = self.world.draw(|dice| dice.between(millis / 2, millis * 3 / 2));
         self.rest(Duration::from_millis(millis)).await;
     }
 
     /// Sleeps for so long, or until the pace changes.
     async fn rest(&self, duration: Duration) {
-        let mut pace = self.pace.subscribe();
         tokio::select! {
             biased;
-            _changed = pace.changed() => {}
+            () = self.changed.notified() => {}
             () = tokio::time::sleep(duration) => {}
         }
     }
@@ -164,12 +173,13 @@ impl Replicas {
     }
 
     pub fn set_pace(&self, seconds: u64) {
-        self.pace.send_replace(seconds);
+        self.pace.store(seconds, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
     /// Milliseconds between two rounds of what surrounds the replicas.
     pub fn beat_millis(&self) -> u64 {
-        *self.pace.borrow() * 500
+        self.pace.load(Ordering::SeqCst) * 500
     }
 
     fn set(&self, number: usize, running: Option<Running>) {
