@@ -72,7 +72,12 @@ async fn many_networks_at_one_account_are_slowed_and_lock_nobody_out(world: &Wor
         tried += allowed(&world.app, &network(100 + number), "ada@example.com", 2).await;
     }
     assert_eq!(tried, 2_000);
-    assert_eq!(allowed(&world.app, &network(5), "ada@example.com", 10).await, 3, "under attack each has three tries");
+    let before = world.app.now().as_unix_seconds();
+    let under_attack = allowed(&world.app, &network(5), "ada@example.com", 10).await;
+    // The account itself is given 3,000 tries an hour back, also while this test is slow.
+    let given_back = 2 + (world.app.now().as_unix_seconds() - before) * 3_000 / 3_600;
+    assert!(under_attack >= 3, "under attack each has three tries: {under_attack}");
+    assert!(i64::try_from(under_attack).unwrap() <= 3 + given_back, "and no more: {under_attack}");
     assert_eq!(allowed(&world.app, &network(6), "ben@example.com", 10).await, 10, "other accounts notice nothing");
 }
 
