@@ -16,7 +16,6 @@ use counterfoil::mail::Mailer;
 use counterfoil::simulation::{Life, Progress, own_by, progress};
 use counterfoil::telemetry;
 use counterfoil::web::{self, WebOptions, WebState};
-use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 use crate::world::World;
@@ -26,6 +25,9 @@ const SWEEP_AFTER_SECONDS: i64 = 300;
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How soon somebody who rests for long notices that the pace has changed.
+const NAP: Duration = Duration::from_secs(600);
 
 /// A process that answers.
 #[derive(Clone)]
@@ -42,21 +44,12 @@ pub struct Replicas {
     places: Mutex<Vec<Option<Running>>>,
     /// Seconds between two rounds of a worker.
     pace: AtomicU64,
-    /// Whoever rests hears of a change, first come first served: `watch` would wake them in an order drawn by chance.
-    changed: Notify,
 }
 
 impl Replicas {
     pub fn new(world: &Arc<World>, db: Db, config: Config) -> Arc<Self> {
         let places = (0..world.swarm.replicas).map(|_| None).collect();
-        Arc::new(Self {
-            world: Arc::clone(world),
-            db,
-            config,
-            places: Mutex::new(places),
-            pace: AtomicU64::new(2),
-            changed: Notify::new(),
-        })
+        Arc::new(Self { world: Arc::clone(world), db, config, places: Mutex::new(places), pace: AtomicU64::new(2) })
     }
 
     /// Keeps every replica running: one that has died is started again after a while.
@@ -158,12 +151,14 @@ impl Replicas {
         self.rest(Duration::from_millis(millis)).await;
     }
 
-    /// Sleeps for so long, or until the pace changes.
+    /// Sleeps for so long, or until a while after the pace has changed. All at once would wake in an order that no seed decides.
     async fn rest(&self, duration: Duration) {
-        tokio::select! {
-            biased;
-            () = self.changed.notified() => {}
-            () = tokio::time::sleep(duration) => {}
+        let pace = self.pace.load(Ordering::SeqCst);
+        let mut left = duration;
+        while !left.is_zero() && self.pace.load(Ordering::SeqCst) == pace {
+            let nap = left.min(NAP);
+            tokio::time::sleep(nap).await;
+            left -= nap;
         }
     }
 
@@ -174,7 +169,6 @@ impl Replicas {
 
     pub fn set_pace(&self, seconds: u64) {
         self.pace.store(seconds, Ordering::SeqCst);
-        self.changed.notify_waiters();
     }
 
     /// Milliseconds between two rounds of what surrounds the replicas.

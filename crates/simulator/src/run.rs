@@ -33,7 +33,7 @@ const LIVES_MAX: Duration = Duration::from_secs(8 * 3_600);
 const MENDED: Duration = Duration::from_secs(3 * 3_600);
 
 /// The least that it is given: an event that was lost for ever is found by the hourly reading of the log.
-const MENDED_LEAST: Duration = Duration::from_secs(75 * 60);
+const MENDED_LEAST: Duration = Duration::from_secs(90 * 60);
 
 /// How long it waits between two looks whether it is.
 const STEP: Duration = Duration::from_secs(600);
