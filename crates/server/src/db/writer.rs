@@ -133,11 +133,7 @@ impl Writer {
     }
 
     /// The connection where it is free; otherwise the statement stands in the queue for its owner.
-    fn turn_to_write(
-        &self,
-        sql: &'static str,
-        values: Vec<Value>,
-    ) -> Result<Turn<(Lease, Vec<Value>), Result<u64, DbError>>, DbError> {
+    fn turn_to_write(&self, sql: &'static str, values: Vec<Value>) -> Result<TurnToWrite, DbError> {
         let mut state = self.queue.open_state()?;
         Ok(match state.idle.take() {
             Some(session) => Turn::Now((Lease::new(&self.queue, session), values)),
@@ -198,6 +194,9 @@ impl Queue {
         if state.is_closed { Err(sqlx::Error::PoolClosed.into()) } else { Ok(state) }
     }
 }
+
+/// The connection together with the values that were to be written, or what came of the statement.
+type TurnToWrite = Turn<(Lease, Vec<Value>), Result<u64, DbError>>;
 
 enum Turn<T, L = T> {
     Now(T),
