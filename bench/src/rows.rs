@@ -145,7 +145,19 @@ pub const TABLES: [Table; 9] = [
             "sent_at",
         ],
     },
-    Table { name: "sessions", columns: &["token_hash", "customer_id", "created_at", "last_seen_at", "expires_at"] },
+    Table {
+        name: "sessions",
+        columns: &[
+            "token_hash",
+            "session_id",
+            "customer_id",
+            "device",
+            "network",
+            "created_at",
+            "last_seen_at",
+            "expires_at",
+        ],
+    },
     Table { name: "audit_log", columns: &["at", "actor", "action", "customer_id", "detail"] },
 ];
 
@@ -270,7 +282,10 @@ impl<'a> Maker<'a> {
         let outbox = self.mail(&tail, &customer, &email, &token);
         let sessions = vec![
             crypto::digest(&token).into(),
+            format!("ses_{tail}").into(),
             customer.as_str().into(),
+            "Firefox on Linux".into(),
+            "203.0.113.x".into(),
             now.into(),
             now.into(),
             now.plus_days(30).into(),

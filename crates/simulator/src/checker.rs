@@ -1,6 +1,6 @@
 //! The judge. It sees what people saw, Stripe's truth and the tables, and nothing of how the application works.
 //!
-//! Each rule has the name under which `docs/reliability.md` lists it: `S1` to `S10` must hold at every moment, `L1` to `L3` once
+//! Each rule has the name under which `docs/reliability/catalogue.md` lists it: `S1` to `S10` must hold at every moment, `L1` to `L3` once
 //! everything has been mended.
 
 use std::collections::{BTreeMap, BTreeSet};
