@@ -30,6 +30,7 @@ mod sqlite;
 mod stage;
 mod stats;
 mod stub;
+mod tables;
 mod webhooks;
 mod work;
 
