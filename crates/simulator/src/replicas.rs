@@ -171,8 +171,13 @@ impl Replicas {
         self.pace.store(seconds, Ordering::SeqCst);
     }
 
+    /// How many times as long as usual everything takes that is rare.
+    pub fn slow_down(&self) -> u64 {
+        (self.beat_millis() / 1_000).max(1)
+    }
+
     /// Milliseconds between two rounds of what surrounds the replicas.
-    pub fn beat_millis(&self) -> u64 {
+    fn beat_millis(&self) -> u64 {
         self.pace.load(Ordering::SeqCst) * 500
     }
 

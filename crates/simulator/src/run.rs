@@ -215,12 +215,10 @@ fn configure(folder: &std::path::Path) -> anyhow::Result<Config> {
 
 /// Everything that goes on beside the users.
 fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
-    let pace = Arc::clone(replicas);
-    let slow_down: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(move || (pace.beat_millis() / 1_000).max(1));
     let (w, r) = (|| Arc::clone(world), || Arc::clone(replicas));
     tokio::spawn(trouble::deliver(w(), r()));
-    tokio::spawn(trouble::kill(w(), r(), Arc::clone(&slow_down)));
-    tokio::spawn(trouble::stop(w(), r(), slow_down));
+    tokio::spawn(trouble::kill(w(), r()));
+    tokio::spawn(trouble::stop(w(), r()));
     tokio::spawn(trouble::forge(w(), r()));
     tokio::spawn(trouble::observe(w(), r()));
 }

@@ -112,12 +112,12 @@ pub async fn forge(world: Arc<World>, replicas: Arc<Replicas>) {
 }
 
 /// Kills replicas now and then.
-pub async fn kill(world: Arc<World>, replicas: Arc<Replicas>, slow_down: Arc<dyn Fn() -> u64 + Send + Sync>) {
+pub async fn kill(world: Arc<World>, replicas: Arc<Replicas>) {
     if world.swarm.kill_every_seconds == 0 {
         return;
     }
     while !world.is_healed() {
-        pause(&world, world.swarm.kill_every_seconds * slow_down()).await;
+        pause(&world, world.swarm.kill_every_seconds * replicas.slow_down()).await;
         let lives = replicas.lives();
         if world.is_healed() || lives.is_empty() {
             continue;
@@ -130,12 +130,12 @@ pub async fn kill(world: Arc<World>, replicas: Arc<Replicas>, slow_down: Arc<dyn
 }
 
 /// Holds replicas for longer than a lease, and lets them go on.
-pub async fn stop(world: Arc<World>, replicas: Arc<Replicas>, slow_down: Arc<dyn Fn() -> u64 + Send + Sync>) {
+pub async fn stop(world: Arc<World>, replicas: Arc<Replicas>) {
     if world.swarm.stop_every_seconds == 0 {
         return;
     }
     while !world.is_healed() {
-        pause(&world, world.swarm.stop_every_seconds * slow_down()).await;
+        pause(&world, world.swarm.stop_every_seconds * replicas.slow_down()).await;
         let lives = replicas.lives();
         if world.is_healed() || lives.is_empty() {
             continue;
