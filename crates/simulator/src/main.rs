@@ -290,17 +290,21 @@ impl Totals {
 }
 
 impl Totals {
-    /// Where tasks died on their way: what had been committed, called and mailed by then.
+    /// Where tasks died on their way: after how many commits, calls and mails.
     fn report_deaths(&self) {
         println!("places at which a task died: {}", self.deaths.len());
         for what in
             ["sign-up", "checkout", "webhook", "inbox", "outbox", "effects", "sweep", "start", "another request"]
         {
-            let of_this = self.deaths.iter().filter_map(|(place, count)| Some((place.strip_prefix(what)?, count)));
-            let told: Vec<String> =
-                of_this.map(|(place, count)| format!("{} ({count})", place.trim_start_matches(", "))).collect();
-            if !told.is_empty() {
-                println!("  {what}: {}", told.join("; "));
+            let of_this: Vec<(&str, u64)> = self
+                .deaths
+                .iter()
+                .filter_map(|(place, count)| Some((place.strip_prefix(what)?.trim_start_matches(", "), *count)))
+                .collect();
+            let deaths: u64 = of_this.iter().map(|(_, count)| count).sum();
+            let most = of_this.iter().max_by_key(|(place, count)| (*count, std::cmp::Reverse(*place)));
+            if let Some((place, count)) = most {
+                println!("  {what}: {deaths} at {} places, most after {place} ({count})", of_this.len());
             }
         }
     }

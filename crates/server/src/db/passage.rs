@@ -24,7 +24,7 @@ pub enum Step {
 #[cfg(not(feature = "simulation"))]
 mod real {
     use super::Step;
-    use crate::db::DbError;
+    use crate::db::{DbError, TxInner};
 
     /// Nothing is in the way.
     pub(in crate::db) async fn before(_step: Step) -> Result<WayBack, DbError> {
@@ -56,8 +56,8 @@ mod real {
             Self
         }
 
-        /// Drops what belongs to the driver.
-        pub(in crate::db) fn let_go<T>(&self, what: T) {
+        /// Drops what belongs to the driver, which undoes it at some time after.
+        pub(in crate::db) fn let_go(&self, what: TxInner) {
             drop(what);
         }
     }
@@ -68,7 +68,7 @@ mod simulated {
     use std::time::Duration;
 
     use super::Step;
-    use crate::db::DbError;
+    use crate::db::{DbError, TxInner};
     use crate::simulation::{self, Fate};
 
     /// Time passes where no transaction is held, and the fate of the step is decided.
@@ -146,12 +146,19 @@ mod simulated {
             Self(world.is_some())
         }
 
-        /// Drops what belongs to the driver where its runtime is.
-        pub(in crate::db) fn let_go<T>(&self, what: T) {
-            match simulation::world() {
-                Some(world) => simulation::drive(&world.driver(), async move { drop(what) }),
-                None => drop(what),
-            }
+        /// Drops what belongs to the driver where its runtime is. PostgreSQL has undone it when this returns: how long the rows
+        /// would stay locked otherwise is told by no seed.
+        pub(in crate::db) fn let_go(&self, what: TxInner) {
+            let Some(world) = simulation::world() else { return drop(what) };
+            simulation::drive(&world.driver(), async move {
+                match what {
+                    TxInner::Postgres(tx) => {
+                        // A connection that is gone has let go, too.
+                        let _ = tx.rollback().await;
+                    }
+                    TxInner::Writer(_) | TxInner::Reader(_) => drop(what),
+                }
+            });
         }
     }
 

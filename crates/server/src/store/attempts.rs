@@ -225,7 +225,7 @@ pub async fn list_waiting(
         .query(
             "select customer_id, min(updated_at) as since from checkout_attempts \
              where provider = $1 and state in ('opening', 'open', 'paying') and updated_at < $2 \
-             group by customer_id order by since limit $3",
+             group by customer_id order by since, customer_id limit $3",
         )
         .bind(provider)
         .bind(updated_before)

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 
-use super::Queue;
 use super::batch::{Batch, nothing};
 use super::leases::Held;
+use super::{Queue, in_order};
 use crate::db::{Db, DbError, Query, Row, Tx};
 
 /// How an event came to us.
@@ -146,7 +146,7 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
     let rows = tx
         .query(
             "with due as materialized (select id from webhook_inbox where state = 'pending' and run_at <= $1 \
-             order by run_at limit $3 /* for update skip locked */) \
+             order by run_at, id limit $3 /* for update skip locked */) \
              update webhook_inbox set run_at = $2, attempts = attempts + 1, customer_id = coalesce(customer_id, \
              (select l.customer_id from billing_links l where l.provider = webhook_inbox.provider \
              and l.external_id = webhook_inbox.external_customer)) where id in (select id from due) \
@@ -158,7 +158,7 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
         .bind(limit)
         .all()
         .await?;
-    rows.iter().map(from_row).collect()
+    in_order(rows)?.iter().map(from_row).collect()
 }
 
 /// Notes whose customer an event is about.

@@ -230,7 +230,7 @@ pub async fn list_creating(
     let rows = tx
         .query(
             "select customer_id from billing_links where provider = $1 and state = 'creating' and updated_at < $2 \
-             order by updated_at limit $3",
+             order by updated_at, customer_id limit $3",
         )
         .bind(provider)
         .bind(before)

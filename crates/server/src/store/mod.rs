@@ -49,6 +49,14 @@ pub struct Queue {
     pub oldest: Option<Timestamp>,
 }
 
+/// Rows that a statement changed, the oldest first: `returning` promises no order, and the engines differ in theirs.
+fn in_order(rows: Vec<Row>) -> Result<Vec<Row>, DbError> {
+    let mut numbered =
+        rows.into_iter().map(|row| Ok((row.get("id")?, row))).collect::<Result<Vec<(i64, Row)>, DbError>>()?;
+    numbered.sort_unstable_by_key(|(id, _)| *id);
+    Ok(numbered.into_iter().map(|(_, row)| row).collect())
+}
+
 /// The interval column, empty where the price is in no plan.
 fn interval(row: &Row, column: &str) -> Result<Option<Interval>, DbError> {
     let text: Option<String> = row.get(column)?;

@@ -5,8 +5,8 @@
 
 use counterfoil_core::{CustomerId, EffectId, Timestamp};
 
-use super::Queue;
 use super::batch::{Batch, nothing};
+use super::{Queue, in_order};
 use crate::db::{DbError, Row, Tx};
 
 /// What is owed beside mails.
@@ -134,23 +134,23 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
     let rows = tx
         .query(
             "with due as materialized (select id from outbox where state = 'pending' and kind = 'mail' and run_at <= $1 \
-             order by run_at limit $3 /* for update skip locked */) \
+             order by run_at, id limit $3 /* for update skip locked */) \
              update outbox set run_at = $2, attempts = attempts + 1 where id in (select id from due) \
-             returning effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at",
+             returning id, effect_id, recipient, subject, body_text, message_id, state, attempts, created_at, sent_at",
         )
         .bind(now)
         .bind(hidden_until)
         .bind(limit)
         .all()
         .await?;
-    rows.iter().map(from_row).collect()
+    in_order(rows)?.iter().map(from_row).collect()
 }
 
 /// Ends due mails that need no sending, because whoever reads them reads them here. Answers how many there were.
 pub async fn keep_due(tx: &mut Tx, now: Timestamp, limit: i64) -> Result<u64, DbError> {
     tx.query(
         "with due as materialized (select id from outbox where state = 'pending' and kind = 'mail' and run_at <= $1 \
-         order by run_at limit $2 /* for update skip locked */) \
+         order by run_at, id limit $2 /* for update skip locked */) \
          update outbox set state = 'sent', sent_at = $1, attempts = attempts + 1, last_error = null, failure = null \
          where id in (select id from due)",
     )
@@ -189,16 +189,16 @@ pub async fn claim_effects(
     let rows = tx
         .query(
             "with due as materialized (select id from outbox where state = 'pending' and kind <> 'mail' and run_at <= $1 \
-             order by run_at limit $3 /* for update skip locked */) \
+             order by run_at, id limit $3 /* for update skip locked */) \
              update outbox set run_at = $2, attempts = attempts + 1 where id in (select id from due) \
-             returning effect_id, kind, customer_id, recipient, attempts, created_at",
+             returning id, effect_id, kind, customer_id, recipient, attempts, created_at",
         )
         .bind(now)
         .bind(hidden_until)
         .bind(limit)
         .all()
         .await?;
-    rows.iter().map(effect_from_row).collect()
+    in_order(rows)?.iter().map(effect_from_row).collect()
 }
 
 fn effect_from_row(row: &Row) -> Result<Effect, DbError> {

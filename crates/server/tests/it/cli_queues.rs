@@ -13,6 +13,7 @@ async fn an_operator_sees_the_queues_and_compares_both_sides() {
         let url = beside.world.api(0).checkout(&ada).await;
         beside.world.stripe.pay(&url).await;
         beside.world.paid(&ada.id).await;
+        beside.world.at_rest().await;
         let listed = beside.run(&["event", "list", "--customer", &ada.id, "--state", "processed", "--json"]).json();
         let event = text(&listed["events"][0], "event_id").to_owned();
         let words = beside.run(&["event", "show", &event]).succeeded();
@@ -21,6 +22,7 @@ async fn an_operator_sees_the_queues_and_compares_both_sides() {
         beside.run(&["event", "replay", &event]).refused(2, &["--reason"]);
         let replayed = beside.run(&["event", "replay", &event, "--reason", "to see", "--json"]).json();
         assert_eq!(replayed["state"], "pending");
+        beside.world.at_rest().await;
         beside.run(&["event", "show", "evt_none"]).refused(1, &["no event"]);
         let jobs = beside.run(&["job", "list", "--limit", "1", "--json"]).json();
         let (job, next) = (text(&jobs["jobs"][0], "job_id").to_owned(), jobs["next"].to_string());

@@ -326,6 +326,13 @@ impl World {
         const PENDING: &str = "select cast(count(*) as bigint) as n from webhook_inbox where state = 'pending'";
         until("an empty inbox", || async { (self.count(PENDING, "").await == 0).then_some(()) }).await;
     }
+
+    /// Waits until nothing is left to do: no event to be worked off, no mail to be sent.
+    pub(crate) async fn at_rest(&self) {
+        const OWED: &str = "select cast(count(*) as bigint) as n from outbox where state = 'pending'";
+        self.quiet().await;
+        until("an empty outbox", || async { (self.count(OWED, "").await == 0).then_some(()) }).await;
+    }
 }
 
 impl Drop for World {
