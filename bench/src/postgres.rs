@@ -64,8 +64,10 @@ impl Cluster {
         let mut make = cluster.as_owner("initdb");
         make.arg("--pgdata").arg(&data);
         run(make.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]))?;
+        // For a look at what the database does; a run that is quoted has none.
+        let more = std::env::var("COUNTERFOIL_BENCH_POSTGRES_OPTIONS").unwrap_or_default();
         let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories='{}' -c max_connections={CONNECTIONS_MAX}",
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories='{}' -c max_connections={CONNECTIONS_MAX} {more}",
             cluster.port,
             folder.display()
         );

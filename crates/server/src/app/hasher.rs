@@ -48,7 +48,7 @@ impl Hasher {
     #[must_use]
     pub fn new(cores: usize) -> Self {
         let cores = cores.max(1);
-        let decoy = hash_now("a password that nobody has").into();
+        let decoy = decoy().into();
         Self {
             running: Arc::new(Semaphore::new(cores)),
             admitted: Arc::new(Semaphore::new(cores + QUEUE_MAX)),
@@ -135,6 +135,14 @@ fn is_outdated(stored: &PasswordHash) -> bool {
     is_other || Params::try_from(stored).map_or(true, is_cheaper)
 }
 
+/// A stored hash of no password, which costs as much to check as one of today.
+fn decoy() -> String {
+    let today = argon2();
+    let (memory, passes, lanes) = (today.params().m_cost(), today.params().t_cost(), today.params().p_cost());
+    let (salt, hash) = ("bm8gcGVyc29uJ3Mgc2FsdA", "bm8gcGFzc3dvcmQgbGVhZHMgdG8gdGhlc2UgYnl0ZXM");
+    format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${hash}")
+}
+
 fn hash_now(password: &str) -> String {
     argon2().hash_password(password.as_bytes()).expect("a bounded password always hashes").to_string()
 }
@@ -179,6 +187,21 @@ mod tests {
         assert_eq!((done, refused), (2 + QUEUE_MAX, 50 - 2 - QUEUE_MAX));
         assert!(most.load(Ordering::SeqCst) <= 2);
         assert_eq!(hasher.hashes(), 34, "who is refused costs nothing");
+    }
+
+    #[test]
+    fn the_decoy_costs_what_a_hash_of_today_costs() {
+        let decoy = PasswordHash::new(&decoy()).unwrap();
+        let today = PasswordHash::new(&hash_now("a fine password")).unwrap();
+        let cost = |hash: &PasswordHash| {
+            let params = Params::try_from(hash).unwrap();
+            (params.m_cost(), params.t_cost(), params.p_cost(), params.output_len())
+        };
+        assert_eq!(cost(&decoy), cost(&today));
+        assert_eq!((decoy.algorithm.as_str(), decoy.version), (today.algorithm.as_str(), today.version));
+        let lengths = |hash: &PasswordHash| (hash.salt.as_ref().unwrap().len(), hash.hash.as_ref().unwrap().len());
+        assert_eq!(lengths(&decoy), lengths(&today));
+        assert!(argon2().verify_password(b"a fine password", &decoy).is_err());
     }
 
     fn hashed(algorithm: Algorithm, version: Version, memory_kib: u32, passes: u32) -> String {

@@ -18,6 +18,9 @@ mod group;
 #[cfg(test)]
 mod group_tests;
 mod inspect;
+mod intake;
+#[cfg(test)]
+mod intake_tests;
 mod migrate;
 mod open;
 mod passage;
@@ -38,6 +41,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, Transaction
 
 pub use error::DbError;
 pub use inspect::EngineFacts;
+pub use intake::Adding;
 pub use migrate::{MigrationReport, SchemaState};
 pub use passage::Step;
 pub use query::Query;
@@ -45,6 +49,7 @@ pub use row::{FromColumn, Row};
 pub use value::{IntoValue, Value};
 pub use writer::CommitCounts;
 
+use intake::Intake;
 use open::{Access, Breaks, Pools};
 use writer::Lease;
 
@@ -76,8 +81,8 @@ pub struct Db {
 
 struct Inner {
     pools: Pools,
-    /// Connections for what has to be taken in while everything else waits.
-    reserved: Option<PgPool>,
+    /// For what has to be taken in while everything else waits; on a server on PostgreSQL.
+    intake: Option<Intake>,
     breaks: Breaks,
     /// Transactions that have begun and are not over.
     open: AtomicUsize,
@@ -203,12 +208,6 @@ impl Db {
         Query::on_db(self, sql)
     }
 
-    /// A write that stands alone and has to be taken in while everything else waits: there are connections that only such
-    /// writes use. SQLite has one writer, who serves in order.
-    pub fn urgent(&self, sql: &'static str) -> Query<'_> {
-        Query::urgent(self, sql)
-    }
-
     /// Which engine this is.
     #[must_use]
     pub fn engine(&self) -> Engine {
@@ -261,8 +260,8 @@ impl Db {
             Pools::Sqlite(pools) => passage::drive(pools.close()).await,
             Pools::Postgres(pool) => passage::drive(pool.close()).await,
         }
-        if let Some(reserved) = &self.inner.reserved {
-            reserved.close().await;
+        if let Some(intake) = &self.inner.intake {
+            intake.pool.close().await;
         }
     }
 }

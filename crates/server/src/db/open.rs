@@ -20,6 +20,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection, Pg
 
 use super::beside::Beside;
 use super::error::DbError;
+use super::intake::{self, Intake};
 use super::writer::Writer;
 use super::{Db, Inner};
 
@@ -34,11 +35,12 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 const SQLITE_READERS_MAX: u32 = 4;
 
+/// What the writer keeps of the file, in KiB (negative is how SQLite knows it from pages). With SQLite's own 2 MiB most of what a
+/// commit touches is read from the file again.
+const SQLITE_WRITER_CACHE: &str = "-8192";
+
 /// Statements that a connection keeps prepared: more than the program has.
 const STATEMENTS_KEPT: usize = 512;
-
-/// Connections beside them that only take in what a sender would otherwise have to send again.
-const POSTGRES_RESERVED: u32 = 2;
 
 /// For how long an idle connection to PostgreSQL is believed to be there still.
 const POSTGRES_TRUSTED: Duration = Duration::from_secs(1);
@@ -116,14 +118,14 @@ impl SqlitePools {
 pub(super) async fn open(url: &str, access: Access) -> Result<Db, DbError> {
     let scheme = url.split(':').next().unwrap_or_default();
     let breaks = Breaks::default();
-    let (pools, reserved, place) = match scheme {
+    let (pools, intake, place) = match scheme {
         "sqlite" => open_sqlite(url, access).await.map(|(pools, place)| (pools, None, place))?,
         "postgres" | "postgresql" => open_postgres(url, access, &breaks).await?,
         _ => return Err(bad_url("it must begin with sqlite:// or postgres://")),
     };
     let keeps_statements = keeps_statements(url);
     Ok(Db {
-        inner: Arc::new(Inner { pools, reserved, breaks, open: AtomicUsize::new(0), access, keeps_statements, place }),
+        inner: Arc::new(Inner { pools, intake, breaks, open: AtomicUsize::new(0), access, keeps_statements, place }),
     })
 }
 
@@ -146,7 +148,7 @@ fn bad_url(detail: impl Into<String>) -> DbError {
     DbError::BadUrl { detail: detail.into() }
 }
 
-async fn open_postgres(url: &str, access: Access, breaks: &Breaks) -> Result<(Pools, Option<PgPool>, String), DbError> {
+async fn open_postgres(url: &str, access: Access, breaks: &Breaks) -> Result<(Pools, Option<Intake>, String), DbError> {
     let options = PgConnectOptions::from_str(url).map_err(|error| bad_url(error.to_string()))?;
     let options =
         if options.get_application_name().is_some() { options } else { options.application_name("counterfoil") };
@@ -173,10 +175,10 @@ async fn open_postgres(url: &str, access: Access, breaks: &Breaks) -> Result<(Po
         Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
     }
     let options = if names_statement_cache(url) { options } else { options.statement_cache_capacity(STATEMENTS_KEPT) };
-    let reserved =
-        (access == Access::Server).then(|| postgres_pool(POSTGRES_RESERVED, breaks).connect_lazy_with(options.clone()));
+    let intake = (access == Access::Server)
+        .then(|| Intake::new(postgres_pool(intake::CONNECTIONS, breaks).connect_lazy_with(options.clone())));
     let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX, breaks).connect_lazy_with(options);
-    Ok((Pools::Postgres(pool), reserved, place))
+    Ok((Pools::Postgres(pool), intake, place))
 }
 
 fn postgres_pool(connections_max: u32, breaks: &Breaks) -> PgPoolOptions {
@@ -259,7 +261,7 @@ async fn open_sqlite(url: &str, access: Access) -> Result<(Pools, String), DbErr
             // `full`: a commit that was acknowledged survives a power cut, not only a crash. What a savepoint would go back to
             // stays in memory.
             let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-            let options = options.pragma("temp_store", "memory");
+            let options = options.pragma("temp_store", "memory").pragma("cache_size", SQLITE_WRITER_CACHE);
             // Without the file nobody stands back for anybody, which is how it is on a folder that takes no new files.
             let turns = private_file(&with_ending(&path, ".turn")).ok();
             let beside = turns.map(if access == Access::Server { Beside::server } else { Beside::command });

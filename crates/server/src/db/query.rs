@@ -1,9 +1,7 @@
 //! A statement with its values, executed on whichever engine is there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, Executor, PgPool, Postgres, Sqlite};
@@ -26,7 +24,6 @@ pub struct Query<'q> {
 
 enum Target<'q> {
     Db(&'q Db),
-    Urgent(&'q Db),
     Tx(&'q mut Tx),
 }
 
@@ -35,8 +32,8 @@ impl<'q> Query<'q> {
         Self { target: Target::Db(db), sql, values: Vec::new() }
     }
 
-    pub(super) fn urgent(db: &'q Db, sql: &'static str) -> Self {
-        Self { target: Target::Urgent(db), sql, values: Vec::new() }
+    pub(super) fn with(db: &'q Db, sql: &'static str, values: Vec<Value>) -> Self {
+        Self { target: Target::Db(db), sql, values }
     }
 
     pub(super) fn on_tx(tx: &'q mut Tx, sql: &'static str) -> Self {
@@ -46,6 +43,12 @@ impl<'q> Query<'q> {
     /// Binds the next placeholder.
     pub fn bind(mut self, value: impl IntoValue) -> Self {
         self.values.push(value.into_value());
+        self
+    }
+
+    /// Binds the next placeholders.
+    pub fn bind_all(mut self, values: impl IntoIterator<Item = Value>) -> Self {
+        self.values.extend(values);
         self
     }
 
@@ -61,7 +64,7 @@ impl<'q> Query<'q> {
         Ok(changed)
     }
 
-    async fn execute_now(self) -> Result<u64, DbError> {
+    pub(super) async fn execute_now(self) -> Result<u64, DbError> {
         let Self { target, sql, values } = self;
         match target {
             Target::Db(db) => match writing(db)? {
@@ -70,12 +73,6 @@ impl<'q> Query<'q> {
                     Ok(postgres(sql, values, true).execute(pool).await?.rows_affected())
                 }
                 Pools::Postgres(pool) => Box::pin(executed_in_tx(db, pool, sql, values)).await,
-            },
-            Target::Urgent(db) => match (writing(db)?, &db.inner.reserved) {
-                (Pools::Postgres(pool), Some(reserved)) => Box::pin(urgent(db, pool, reserved, sql, values)).await,
-                (Pools::Postgres(_), None) | (Pools::Sqlite(_), _) => {
-                    Box::pin(Query { target: Target::Db(db), sql, values }.execute_now()).await
-                }
             },
             Target::Tx(tx) => {
                 tx.enter()?;
@@ -106,7 +103,7 @@ impl<'q> Query<'q> {
 
     fn handle(&self) -> Arc<Inner> {
         Arc::clone(match &self.target {
-            Target::Db(db) | Target::Urgent(db) => &db.inner,
+            Target::Db(db) => &db.inner,
             Target::Tx(tx) => &tx.counted.0,
         })
     }
@@ -115,7 +112,7 @@ impl<'q> Query<'q> {
     async fn pass(&mut self) -> Result<passage::WayBack, DbError> {
         match &mut self.target {
             Target::Db(_) if is_select(self.sql) => passage::before(Step::Single).await,
-            Target::Db(_) | Target::Urgent(_) => passage::before(Step::Write).await,
+            Target::Db(_) => passage::before(Step::Write).await,
             Target::Tx(tx) => {
                 let passed = passage::before(Step::Statement).await;
                 tx.spoiled |= passed.is_err();
@@ -127,11 +124,10 @@ impl<'q> Query<'q> {
     async fn all_now(self) -> Result<Vec<Row>, DbError> {
         let Self { target, sql, values } = self;
         match target {
-            Target::Db(db) | Target::Urgent(db) => match reading(db, sql)? {
+            Target::Db(db) => match reading(db, sql)? {
                 Pools::Sqlite(pools) if is_select(sql) => sqlite_rows(&pools.reader, sql, values).await,
                 Pools::Sqlite(pools) => Box::pin(written_rows(writer(pools)?, sql, values)).await,
-                Pools::Postgres(pool) if db.inner.keeps_statements => postgres_rows(pool, sql, values, true).await,
-                Pools::Postgres(_) => Box::pin(rows_in_tx(db, sql, values)).await,
+                Pools::Postgres(pool) => Box::pin(rows_on(db, pool, sql, values)).await,
             },
             Target::Tx(tx) => {
                 tx.enter()?;
@@ -190,41 +186,20 @@ async fn executed_in_tx(db: &Db, pool: &PgPool, sql: &'static str, values: Vec<V
     Ok(changed)
 }
 
-async fn rows_in_tx(db: &Db, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, DbError> {
-    let mut tx = db.begin().await?;
+/// What a statement of its own answers, on one of the pools.
+pub(super) async fn rows_on(
+    db: &Db,
+    pool: &PgPool,
+    sql: &'static str,
+    values: Vec<Value>,
+) -> Result<Vec<Row>, DbError> {
+    if db.inner.keeps_statements {
+        return postgres_rows(pool, sql, values, true).await;
+    }
+    let mut tx = db.begin_on_postgres(pool, open::POSTGRES_BEGIN).await?;
     let rows = Query { target: Target::Tx(&mut tx), sql, values }.all_now().await?;
     tx.commit().await?;
     Ok(rows)
-}
-
-/// How long a connection may take to show a sign of life where one seemed to be free.
-const HEAD_START: Duration = Duration::from_millis(200);
-
-/// Over a connection of the pool that everybody uses, or one that is kept for this where all of those are held.
-async fn urgent(
-    db: &Db,
-    pool: &PgPool,
-    reserved: &PgPool,
-    sql: &'static str,
-    values: Vec<Value>,
-) -> Result<u64, DbError> {
-    let seems_free = pool.num_idle() > 0 || pool.size() < pool.options().get_max_connections();
-    if !db.inner.keeps_statements {
-        return executed_in_tx(db, if seems_free { pool } else { reserved }, sql, values).await;
-    }
-    let mut connection = either(pool, reserved, seems_free).await?;
-    Ok(postgres(sql, values, true).execute(&mut *connection).await?.rows_affected())
-}
-
-async fn either(pool: &PgPool, reserved: &PgPool, seems_free: bool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
-    if seems_free && let Ok(connection) = tokio::time::timeout(HEAD_START, pool.acquire()).await {
-        return connection;
-    }
-    tokio::select! {
-        biased;
-        connection = pool.acquire() => connection,
-        connection = reserved.acquire() => connection,
-    }
 }
 
 /// What a write of its own hands out.
@@ -235,7 +210,7 @@ async fn written_rows(writer: &Writer, sql: &'static str, values: Vec<Value>) ->
     Ok(rows)
 }
 
-fn writing(db: &Db) -> Result<&Pools, DbError> {
+pub(super) fn writing(db: &Db) -> Result<&Pools, DbError> {
     match db.inner.access {
         Access::Server | Access::Shared => Ok(&db.inner.pools),
         Access::ReadOnly => Err(DbError::ReadOnly),

@@ -37,6 +37,16 @@ impl Batch {
         Self { template, padded: true, texts: [const { OnceLock::new() }; SIZES.len()] }
     }
 
+    /// The text for as many rows as a statement can have, but no more than these; and how many that is.
+    pub fn largest(&'static self, rows: usize) -> (usize, &'static str) {
+        let size = SIZES.iter().rposition(|size| *size <= rows).unwrap_or(0);
+        (SIZES[size], self.text(size))
+    }
+
+    fn text(&'static self, size: usize) -> &'static str {
+        self.texts[size].get_or_init(|| expand(self.template, SIZES[size]))
+    }
+
     /// Executes the statement for these rows, and says how many rows it changed. `shared` binds what all rows share, `each` what
     /// belongs to one.
     ///
@@ -100,7 +110,7 @@ impl Batch {
         shared: &impl Fn(Query<'_>) -> Query<'_>,
         each: &impl for<'q> Fn(Query<'q>, &T) -> Query<'q>,
     ) -> Query<'t> {
-        let text: &'static str = self.texts[size].get_or_init(|| expand(self.template, SIZES[size]));
+        let text = self.text(size);
         let again = part.iter().last();
         let rows = part.iter().chain(again.into_iter().cycle()).take(SIZES[size]);
         rows.fold(shared(tx.query(text)), each)

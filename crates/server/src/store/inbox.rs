@@ -10,7 +10,7 @@ use counterfoil_core::{CustomerId, ExternalCustomerId, Timestamp};
 use super::batch::{Batch, nothing};
 use super::leases::Held;
 use super::{Queue, in_order};
-use crate::db::{Db, DbError, Query, Row, Tx};
+use crate::db::{Adding, Db, DbError, IntoValue as _, Row, Tx, Value};
 
 /// How an event came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,44 +88,56 @@ fn from_row(row: &Row) -> Result<Claimed, DbError> {
     })
 }
 
-/// Stores a notification. False where it is there already; the row is then left as it is, whatever its state.
-pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
-    filled(tx.query(INSERT), event, now).execute().await.map(|inserted| inserted == 1)
-}
-
-/// The same as a statement of its own, which gets a connection also where all others are held.
-pub async fn take_in(db: &Db, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
-    filled(db.urgent(INSERT), event, now).execute().await.map(|inserted| inserted == 1)
-}
-
 const INSERT: &str = "insert into webhook_inbox (source, provider, account, event_id, event_type, livemode, api_version, external_customer, \
      external_payment, claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, \
      received_at, processed_at) \
      values ($16, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, $14, $14, $15) \
      on conflict (provider, account, event_id) do nothing";
 
-fn filled<'q>(query: Query<'q>, event: &NewEvent<'_>, now: Timestamp) -> Query<'q> {
+static INSERT_ALL: Batch = Batch::adding(
+    "insert into webhook_inbox (source, provider, account, event_id, event_type, livemode, api_version, external_customer, \
+     external_payment, claimed_customer, claimed_instance, body, state, ignored_because, attempts, run_at, \
+     received_at, processed_at) \
+     values {(@16, @1, @2, @3, @4, @5, @6, @7, @8, @9, @10, @11, @12, @13, 0, @14, @14, @15)} \
+     on conflict (provider, account, event_id) do nothing returning provider, account, event_id",
+);
+
+static TAKE_IN: Adding =
+    Adding { one: INSERT, many: |rows| INSERT_ALL.largest(rows), key: &["provider", "account", "event_id"] };
+
+/// Stores a notification. False where it is there already; the row is then left as it is, whatever its state.
+pub async fn insert(tx: &mut Tx, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
+    tx.query(INSERT).bind_all(values(event, now)).execute().await.map(|inserted| inserted == 1)
+}
+
+/// The same as a statement of its own, which gets a connection also where all others are held.
+pub async fn take_in(db: &Db, event: &NewEvent<'_>, now: Timestamp) -> Result<bool, DbError> {
+    db.take_in(&TAKE_IN, values(event, now)).await
+}
+
+fn values(event: &NewEvent<'_>, now: Timestamp) -> Vec<Value> {
     let (state, processed_at) = match event.ignored_because {
         Some(_) => ("ignored", Some(now)),
         None => ("pending", None),
     };
-    query
-        .bind(event.provider)
-        .bind(event.account)
-        .bind(event.event_id)
-        .bind(event.event_type)
-        .bind(event.livemode)
-        .bind(event.api_version)
-        .bind(event.external_customer)
-        .bind(event.external_payment)
-        .bind(event.claimed_customer)
-        .bind(event.claimed_instance)
-        .bind(event.body)
-        .bind(state)
-        .bind(event.ignored_because)
-        .bind(now)
-        .bind(processed_at)
-        .bind(event.source.word())
+    vec![
+        event.provider.into_value(),
+        event.account.into_value(),
+        event.event_id.into_value(),
+        event.event_type.into_value(),
+        event.livemode.into_value(),
+        event.api_version.into_value(),
+        event.external_customer.into_value(),
+        event.external_payment.into_value(),
+        event.claimed_customer.into_value(),
+        event.claimed_instance.into_value(),
+        event.body.into_value(),
+        state.into_value(),
+        event.ignored_because.into_value(),
+        now.into_value(),
+        processed_at.into_value(),
+        event.source.word().into_value(),
+    ]
 }
 
 /// The newest notification that a provider sent, found by no sweep: when it came, and its type.
@@ -192,10 +204,12 @@ pub async fn ignore(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Resu
     Ok(())
 }
 
+// `coalesce`, so that no engine takes all rows that nobody has claimed for the short way to these few.
 static ASSIGN_ALL: Batch = Batch::about(
     "update webhook_inbox set customer_id = (select l.customer_id from billing_links l \
      where l.provider = $1 and l.external_id = webhook_inbox.external_customer) \
-     where external_customer in ({@1}) and state = 'pending' and provider = $1 and customer_id is null",
+     where external_customer in ({@1}) and state = 'pending' and provider = $1 \
+     and coalesce(customer_id, '') = ''",
 );
 
 /// Notes that all waiting events about these counterparts are those of the customers to whom our links tie them, also the events
