@@ -71,7 +71,9 @@ pub fn loop_over(
 ) -> anyhow::Result<f64> {
     let mut connection = Connection::open(path)?;
     // The server's own settings of its writing connection.
-    connection.execute_batch("pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on")?;
+    connection.execute_batch(
+        "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma cache_size = -8192",
+    )?;
     connection.set_prepared_statement_cache_capacity(32);
     let (began, mut done) = (Instant::now(), 0);
     while done < customers && began.elapsed() < time {

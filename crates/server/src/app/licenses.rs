@@ -1,17 +1,19 @@
 //! Licences: answering about versions that exist.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use counterfoil_core::entitlement::{Ended, Grant, Hold, right};
 use counterfoil_core::probe;
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal, Subscription, Timestamp};
 use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, Reason, State, Verified, Verifier, inspect};
 
-use super::customers::find_subscription;
 use super::limits::TOKENS_OF_NOBODY;
 use super::settings::EmailVerification;
 use super::{App, Error, Failure};
 use crate::db::Tx;
 use crate::store;
 use crate::store::licenses::License;
+use crate::store::presented::Presented;
 
 /// Versions in one answer of the history.
 pub const HISTORY_MAX: i64 = 100;
@@ -63,11 +65,8 @@ impl App {
     ///
     /// # Errors
     /// Failures of the database.
-    pub async fn key_set(&self) -> Result<KeySet, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let stored = store::signing_keys::list(&mut tx).await?;
-        tx.rollback().await?;
-        Ok(key_set_of(&stored)?)
+    pub async fn key_set(&self) -> Result<Arc<KeySet>, Error> {
+        Ok(self.read_keys.of(store::signing_keys::look_up(&self.db).await?)?)
     }
 
     /// The newest licence of the customer to whom this one was issued. Any version ever issued will do, an expired one too, but
@@ -86,21 +85,33 @@ impl App {
         let claims = verified.claims.ok_or(Refusal::LicenseInvalid)?;
         let customer_id: CustomerId = claims.customer_id.parse().map_err(|_| Refusal::LicenseInvalid)?;
         let license_id: LicenseId = claims.jti.parse().map_err(|_| Refusal::LicenseInvalid)?;
-        let mut tx = self.db.begin_read().await?;
-        if store::customers::find_tombstone(&mut tx, &customer_id).await?.is_some() {
+        let known = store::presented::look_up(&self.db, &customer_id, &license_id).await?;
+        let known = known.ok_or(Refusal::LicenseInvalid)?;
+        if known.is_deleted {
             return Err(Refusal::CustomerDeleted.into());
         }
-        store::customers::find(&mut tx, &customer_id).await?.ok_or(Refusal::LicenseInvalid)?;
-        let shown = store::licenses::find(&mut tx, &customer_id, &license_id).await?.ok_or(Refusal::LicenseInvalid)?;
-        let subscription = find_subscription(&mut tx, &customer_id).await?;
-        let newest = store::licenses::find_newest(&mut tx, &customer_id).await?.ok_or(Refusal::NoLicense)?;
-        let right = self.right(&mut tx, &customer_id, &subscription, now).await?;
-        tx.rollback().await?;
+        let shown = known.shown.ok_or(Refusal::LicenseInvalid)?;
+        let right = self.right_of_presented(&customer_id, &known, now)?;
+        let newest = known.newest.ok_or(Refusal::NoLicense)?;
         match right {
             _ if shown.revoked_at.is_some() => Err(Refusal::LicenseRevoked.into()),
             Err(ended) => Err(no_license(Some(ended)).into()),
             Ok(_) => Ok(newest),
         }
+    }
+
+    /// The right of a customer whose licence is shown. Whoever has one is held to no address any more: see [`hold_over`].
+    pub(super) fn right_of_presented(
+        &self,
+        customer_id: &CustomerId,
+        known: &Presented,
+        now: Timestamp,
+    ) -> Result<Result<Grant, Ended>, Failure> {
+        let subscription = known.subscription.as_ref();
+        let subscription =
+            subscription.ok_or_else(|| Failure::Corrupt(format!("{customer_id} has no subscription row")))?;
+        let hold = if known.is_held { Hold::Revoked } else { Hold::Free };
+        Ok(right(subscription, hold, &self.catalog, now))
     }
 
     /// Who shows licences too often has to wait: each customer for itself, and whoever shows what is none together.
@@ -119,7 +130,7 @@ impl App {
     pub(super) async fn own_claims(&self, token: &str, now: Timestamp) -> Result<Verified, Error> {
         let keys = self.key_set().await?;
         let expect = Expectations::new(&self.settings.public_url, &self.settings.product);
-        let verified = Verifier::new(&keys, expect).clock_skew(i64::MAX).verify(token, now.as_unix_seconds());
+        let verified = Verifier::new(&*keys, expect).clock_skew(i64::MAX).verify(token, now.as_unix_seconds());
         // A claim counts only where the signature and the issuer are ours; `Invalid` covers everything else.
         Ok(match verified.state {
             State::Invalid(Reason::UnknownKey) if self.is_signed_by_compromised(token).await? => {
@@ -171,6 +182,22 @@ pub const fn no_license(ended: Option<Ended>) -> Refusal {
         Some(Ended::Revoked) => Refusal::LicenseRevoked,
         Some(Ended::EmailNotVerified) => Refusal::EmailNotVerified,
         _ => Refusal::NoLicense,
+    }
+}
+
+/// The key set that was read last. Which keys there are is asked each time; only what they are is not worked out again.
+#[derive(Debug, Default)]
+pub struct ReadKeys(Mutex<Option<(Vec<String>, Arc<KeySet>)>>);
+
+impl ReadKeys {
+    fn of(&self, stored: Vec<String>) -> Result<Arc<KeySet>, Failure> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, keys)) = last.as_ref().filter(|(of, _)| *of == stored) {
+            return Ok(Arc::clone(keys));
+        }
+        let keys = Arc::new(key_set_of(&stored)?);
+        *last = Some((stored, Arc::clone(&keys)));
+        Ok(keys)
     }
 }
 

@@ -99,6 +99,8 @@ pub struct App {
     /// Names this run of the process in leases.
     pub holder: Arc<str>,
     pub signals: Arc<Signals>,
+    /// The published keys as they were read last.
+    pub read_keys: Arc<licenses::ReadKeys>,
     /// The status lists that this process has signed.
     pub status_lists: Arc<status_lists::StatusLists>,
     /// Who asks how often.

@@ -91,6 +91,7 @@ async fn world(engine: crate::db::Engine) -> World {
         }),
         holder: "run_1".into(),
         signals: Arc::default(),
+        read_keys: Arc::default(),
         status_lists: Arc::default(),
         limits: Arc::default(),
     };

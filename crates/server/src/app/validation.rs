@@ -8,6 +8,7 @@ use counterfoil_license::{Claims, State, ValidationAnswer, Verified};
 use super::{App, Error};
 use crate::db::Tx;
 use crate::store;
+use crate::store::presented::Presented;
 
 /// For how long a signed answer counts.
 const ANSWER_SECONDS: i64 = 300;
@@ -45,14 +46,6 @@ pub struct Validation {
     pub missing_features: Vec<String>,
 }
 
-/// What the server knows of an issued version beyond its token.
-enum Known {
-    /// No version of this id was issued to this customer, whatever the signature says.
-    Nothing,
-    /// What the customer's right and the status list say.
-    Version { against: Option<&'static str>, is_newest: bool },
-}
-
 impl App {
     /// What this token is worth, with what the server knows beyond the token itself: what was paid and given back, and what an
     /// operator decided. For another moment than now, what is known now is judged by the clock of that moment.
@@ -64,10 +57,11 @@ impl App {
         let at = question.at.unwrap_or(now);
         let verified = self.own_claims(&question.token, at).await?;
         self.limit_licenses(verified.claims.as_ref(), now).await?;
-        let mut tx = self.db.begin_read().await?;
-        let answer = self.validate_verified(&mut tx, question, &verified, at).await?;
-        tx.rollback().await?;
-        Ok(answer)
+        let Some((customer_id, license_id)) = named(&verified) else {
+            return Ok(judge_unknown(question, &verified, at));
+        };
+        let known = store::presented::look_up(&self.db, &customer_id, &license_id).await?;
+        self.judge_known(question, &verified, (&customer_id, &license_id), known.as_ref(), at)
     }
 
     /// The same in the caller's transaction, for a token whose signature was looked at.
@@ -78,21 +72,11 @@ impl App {
         verified: &Verified,
         at: Timestamp,
     ) -> Result<Validation, Error> {
-        let no = |code| Validation {
-            valid: false,
-            code,
-            at,
-            claims: None,
-            superseded: false,
-            missing_features: question.features.clone(),
+        let Some((customer_id, license_id)) = named(verified) else {
+            return Ok(judge_unknown(question, verified, at));
         };
-        let Some(claims) = &verified.claims else { return Ok(no(verified.state.code())) };
-        let (Ok(customer_id), Ok(license_id)) = (claims.customer_id.parse(), claims.jti.parse()) else {
-            return Ok(no("unknown_license"));
-        };
-        let known = self.known(tx, &customer_id, &license_id, at).await?;
-        let Known::Version { against, is_newest } = known else { return Ok(no("unknown_license")) };
-        Ok(judge(question, verified, against, is_newest, at))
+        let known = store::presented::find(tx, &customer_id, &license_id).await?;
+        self.judge_known(question, verified, (&customer_id, &license_id), known.as_ref(), at)
     }
 
     /// The same answer, signed: for a product that does not trust the way to the server.
@@ -118,36 +102,42 @@ impl App {
         }))
     }
 
-    async fn known(
+    fn judge_known(
         &self,
-        tx: &mut Tx,
-        customer_id: &CustomerId,
-        license_id: &LicenseId,
+        question: &Question,
+        verified: &Verified,
+        (customer_id, license_id): (&CustomerId, &LicenseId),
+        known: Option<&Presented>,
         at: Timestamp,
-    ) -> Result<Known, Error> {
-        let issued = store::licenses::find(tx, customer_id, license_id).await?;
-        if issued.is_some() && store::customers::find_tombstone(tx, customer_id).await?.is_some() {
-            return Ok(Known::Version { against: Some(DELETED), is_newest: true });
+    ) -> Result<Validation, Error> {
+        let unknown = || judge_unknown(question, verified, at);
+        let Some(known) = known else { return Ok(unknown()) };
+        let Some(shown) = known.shown else { return Ok(unknown()) };
+        if known.is_deleted {
+            return Ok(judge(question, verified, Some(DELETED), true, at));
         }
-        let newest = store::licenses::find_newest(tx, customer_id).await?;
-        let customer = store::customers::find(tx, customer_id).await?;
-        let subscription = store::subscriptions::find(tx, customer_id).await?;
-        let entry = store::license_statuses::find(tx, license_id).await?;
-        let (Some(issued), Some(newest), Some(_customer), Some(subscription)) =
-            (issued, newest, customer, subscription)
-        else {
-            return Ok(Known::Nothing);
-        };
-        let right = self.right(tx, customer_id, &subscription, at).await?;
-        let against = match right {
+        let Some(newest) = &known.newest else { return Ok(unknown()) };
+        let against = match self.right_of_presented(customer_id, known, at)? {
             Err(ended) => Some(ended.word()),
-            Ok(_) if issued.revoked_at.is_some() => Some(Ended::Revoked.word()),
+            Ok(_) if shown.revoked_at.is_some() => Some(Ended::Revoked.word()),
             // Its time was given back, or exchanged for something else; what the customer has now is in a newer one.
-            Ok(_) if entry.is_some_and(|entry| entry.listed == Listed::Invalid) => Some("withdrawn"),
+            Ok(_) if shown.listed == Some(Listed::Invalid) => Some("withdrawn"),
             Ok(_) => None,
         };
-        Ok(Known::Version { against, is_newest: newest.license_id == *license_id })
+        Ok(judge(question, verified, against, newest.license_id == *license_id, at))
     }
+}
+
+/// Whom and which version a token names whose signature is ours.
+fn named(verified: &Verified) -> Option<(CustomerId, LicenseId)> {
+    let claims = verified.claims.as_ref()?;
+    Some((claims.customer_id.parse().ok()?, claims.jti.parse().ok()?))
+}
+
+/// The answer about what is no licence of ours, or one that was never issued whatever its signature says.
+fn judge_unknown(question: &Question, verified: &Verified, at: Timestamp) -> Validation {
+    let code = if verified.claims.is_some() { "unknown_license" } else { verified.state.code() };
+    Validation { valid: false, code, at, claims: None, superseded: false, missing_features: question.features.clone() }
 }
 
 /// One code of all that is true: what ends a licence for good outranks the clock, and the clock what a product wishes.

@@ -208,6 +208,7 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
         instance: Arc::new(instance),
         holder,
         signals: Arc::new(Signals::default()),
+        read_keys: Arc::default(),
         status_lists: Arc::default(),
         limits: Arc::default(),
     })

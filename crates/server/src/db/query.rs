@@ -266,13 +266,14 @@ pub(super) fn sqlite_arguments(values: impl Iterator<Item = Value>) -> SqliteArg
     arguments
 }
 
-/// What PostgreSQL reads in a statement, and SQLite takes for a comment: there one writer holds the whole database, so that no row
-/// is ever locked by somebody else. Two who claim rows would otherwise wait for each other's, each in an order of its own.
-const SKIP_LOCKED: &str = "/* for update skip locked */";
+/// How locks on rows are written: SQLite takes them for a comment, since there one writer holds the whole database. PostgreSQL reads
+/// what is in it: `/* for no key update */`, or `/* for update skip locked */` where two who claim rows would otherwise wait for each
+/// other's, each in an order of its own.
+const LOCK: &str = "/* for ";
 
 /// The statement as PostgreSQL gets it.
 pub(super) fn for_postgres(sql: &str) -> Option<String> {
-    sql.contains(SKIP_LOCKED).then(|| sql.replace(SKIP_LOCKED, "for update skip locked"))
+    sql.contains(LOCK).then(|| sql.replace(LOCK, "for ").replace(" */", ""))
 }
 
 /// Where statements are not kept, this one has no name, and is gone with the next one. Preparing and running it are two messages, so

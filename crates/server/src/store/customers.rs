@@ -231,16 +231,18 @@ pub async fn project_external_id(
 /// deleted it.
 pub async fn hold(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError> {
     let held = tx
-        .query("update customers set updated_at = updated_at where customer_id = $1 and deleted_at is null")
+        .query(
+            "select customer_id from customers where customer_id = $1 and deleted_at is null /* for no key update */",
+        )
         .bind(customer_id)
-        .execute()
+        .optional()
         .await?;
-    Ok(held == 1)
+    Ok(held.is_some())
 }
 
 static HOLD_ALL: Batch = Batch::about(
-    "update customers set updated_at = updated_at where customer_id in ({@1}) and deleted_at is null returning customer_id, \
-     (select h.customer_id from license_holds h where h.customer_id = customers.customer_id) as held",
+    "select customer_id, (select h.customer_id from license_holds h where h.customer_id = customers.customer_id) as held \
+     from customers where customer_id in ({@1}) and deleted_at is null /* for no key update */",
 );
 
 /// Holds the rows of these customers to the end of the transaction, and answers those that are there with whether an operator
@@ -261,11 +263,11 @@ pub async fn list_known(tx: &mut Tx, customers: &[CustomerId]) -> Result<BTreeSe
 /// Holds a tombstone to the end of the transaction. False where the account is not deleted.
 pub async fn hold_tombstone(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool, DbError> {
     let held = tx
-        .query("update customers set updated_at = updated_at where customer_id = $1 and deleted_at is not null")
+        .query("select customer_id from customers where customer_id = $1 and deleted_at is not null /* for no key update */")
         .bind(customer_id)
-        .execute()
+        .optional()
         .await?;
-    Ok(held == 1)
+    Ok(held.is_some())
 }
 
 /// Takes everything out of the row that says who it was, and makes it a tombstone. The address gives way to our own id, which is no

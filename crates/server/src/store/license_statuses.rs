@@ -24,7 +24,7 @@ pub struct Entry {
     pub listed: Listed,
 }
 
-fn listed(row: &Row) -> Result<Listed, DbError> {
+pub(super) fn listed(row: &Row) -> Result<Listed, DbError> {
     let word: String = row.get("listed")?;
     Listed::parse(&word).ok_or_else(|| DbError::other("`listed` holds an unknown word"))
 }

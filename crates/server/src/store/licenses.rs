@@ -74,7 +74,7 @@ pub struct Made<'a> {
     pub cause_detail: Option<&'a str>,
 }
 
-fn from_row(row: &Row) -> Result<License, DbError> {
+pub(super) fn from_row(row: &Row) -> Result<License, DbError> {
     Ok(License {
         license_id: row.parse("license_id")?,
         customer_id: row.parse("customer_id")?,

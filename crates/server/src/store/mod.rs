@@ -23,6 +23,7 @@ pub mod licenses;
 pub mod links;
 pub mod outbox;
 pub mod planned_changes;
+pub mod presented;
 pub mod rate_limits;
 pub mod sessions;
 pub mod signing_keys;

@@ -5,7 +5,7 @@ use counterfoil_core::Timestamp;
 use counterfoil_core::signing_key::KeyState;
 use counterfoil_license::KEYS_MAX;
 
-use crate::db::{DbError, Row, Tx};
+use crate::db::{Db, DbError, Query, Row, Tx};
 
 /// A key.
 #[derive(Clone)]
@@ -71,14 +71,19 @@ pub async fn list_all(tx: &mut Tx) -> Result<Vec<StoredKey>, DbError> {
 /// The public keys to publish, as base64url `x`: the active one, the pending one, then those that signed last. A set has room for
 /// [`KEYS_MAX`]; those that were retired longest ago make room.
 pub async fn list(tx: &mut Tx) -> Result<Vec<String>, DbError> {
-    let rows = tx
-        .query(
-            "select public_key from signing_keys where state <> 'compromised' \
-             order by case state when 'active' then 0 when 'pending' then 1 else 2 end, retired_at desc, key_id limit $1",
-        )
-        .bind(KEYS_MAX as i64)
-        .all()
-        .await?;
+    read_public(tx.query(LIST_PUBLIC)).await
+}
+
+/// The same by itself.
+pub async fn look_up(db: &Db) -> Result<Vec<String>, DbError> {
+    read_public(db.query(LIST_PUBLIC)).await
+}
+
+const LIST_PUBLIC: &str = "select public_key from signing_keys where state <> 'compromised' \
+     order by case state when 'active' then 0 when 'pending' then 1 else 2 end, retired_at desc, key_id limit $1";
+
+async fn read_public(query: Query<'_>) -> Result<Vec<String>, DbError> {
+    let rows = query.bind(KEYS_MAX as i64).all().await?;
     rows.iter().map(|row| row.get("public_key")).collect()
 }
 

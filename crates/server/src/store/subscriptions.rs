@@ -7,18 +7,25 @@ use super::batch::{Batch, nothing};
 use crate::db::{DbError, Query, Row, Tx};
 
 pub(super) fn from_row(row: &Row) -> Result<Subscription, DbError> {
+    from_prefixed(row, "")
+}
+
+/// The same where each column's name has something in front, because columns of other tables stand beside it.
+pub(super) fn from_prefixed(row: &Row, prefix: &str) -> Result<Subscription, DbError> {
+    let column = |name: &str| format!("{prefix}{name}");
+    let external_id: Option<String> = row.get(&column("stripe_subscription_id"))?;
     let record = Record {
-        external_id: row.get::<Option<String>>("stripe_subscription_id")?.map(ExternalSubscriptionId::new),
-        plan: PlanCode::new(row.get::<String>("plan")?),
-        status: row.get("status")?,
-        interval: super::interval(row, "billing_interval")?,
-        trial_ends_at: row.get("trial_ends_at")?,
-        current_period_ends_at: row.get("current_period_ends_at")?,
-        paid_until: row.get("paid_until")?,
-        money_back: row.get("money_back")?,
-        cancel_at: row.get("cancel_at")?,
-        ended_at: row.get("ended_at")?,
-        attention: row.get("needs_attention")?,
+        external_id: external_id.map(ExternalSubscriptionId::new),
+        plan: PlanCode::new(row.get::<String>(&column("plan"))?),
+        status: row.get(&column("status"))?,
+        interval: super::interval(row, &column("billing_interval"))?,
+        trial_ends_at: row.get(&column("trial_ends_at"))?,
+        current_period_ends_at: row.get(&column("current_period_ends_at"))?,
+        paid_until: row.get(&column("paid_until"))?,
+        money_back: row.get(&column("money_back"))?,
+        cancel_at: row.get(&column("cancel_at"))?,
+        ended_at: row.get(&column("ended_at"))?,
+        attention: row.get(&column("needs_attention"))?,
     };
     Subscription::from_record(record).map_err(|corrupt| DbError::other(corrupt.to_string()))
 }
