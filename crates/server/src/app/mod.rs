@@ -6,6 +6,7 @@
 pub mod activations;
 mod again;
 pub mod api_keys;
+mod argon;
 pub mod checkout;
 pub mod comparison;
 pub mod customer_files;
