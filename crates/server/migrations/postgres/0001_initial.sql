@@ -87,9 +87,10 @@ create table billing_links (
     created_at timestamptz not null,
     updated_at timestamptz not null,
     unique (customer_id, provider, generation),
-    unique (provider, external_id)
+    unique (external_id, provider)
 );
 create unique index billing_links_one_current on billing_links (customer_id, provider) where state in ('creating', 'active');
+create index billing_links_creating on billing_links (updated_at) where state = 'creating';
 
 create table checkout_attempts (
     id bigint generated always as identity primary key,
@@ -110,10 +111,10 @@ create table checkout_attempts (
     expires_at timestamptz,
     created_at timestamptz not null,
     updated_at timestamptz not null,
-    unique (provider, external_id)
+    unique (external_id, provider)
 );
 create index checkout_attempts_customer_state on checkout_attempts (customer_id, state);
-create index checkout_attempts_unfinished on checkout_attempts (created_at) where state in ('opening', 'open');
+create index checkout_attempts_waiting on checkout_attempts (updated_at) where state in ('opening', 'open', 'paying');
 
 create table licenses (
     id bigint generated always as identity primary key,
@@ -203,13 +204,13 @@ create table webhook_inbox (
     last_error text,
     received_at timestamptz not null,
     processed_at timestamptz,
-    unique (provider, account, event_id)
+    -- The event first: it alone says which row it is, and every row has the same provider.
+    unique (event_id, account, provider)
 );
 create index webhook_inbox_due on webhook_inbox (run_at) where state = 'pending';
 create index webhook_inbox_waiting on webhook_inbox (received_at) where state = 'pending';
 create index webhook_inbox_dead on webhook_inbox (id) where state = 'dead';
 create index webhook_inbox_external on webhook_inbox (external_customer);
-create index webhook_inbox_event on webhook_inbox (event_id);
 create index webhook_inbox_customer_state on webhook_inbox (customer_id, state);
 
 create table outbox (

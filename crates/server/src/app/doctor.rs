@@ -314,6 +314,22 @@ mod tests {
         }
         assert_eq!(check_clock(None, NOW).level, Level::Warning);
         assert!(check_clock(Some(NOW.plus_seconds(-90)), NOW).message.contains("90 seconds ahead of"));
+        assert!(check_clock(Some(NOW.plus_seconds(90)), NOW).message.contains("90 seconds behind"));
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_of_the_database_are_told() {
+        let db = crate::db::testing::fresh(crate::db::Engine::Sqlite).await;
+        let codes = |checks: Vec<Check>| checks.iter().map(|check| check.code).collect::<Vec<_>>();
+        assert_eq!(codes(check_database(&db.db).await), ["database", "database_schema"]);
+        db.db.close().await;
+        let file = db.url().trim_start_matches("sqlite://").split('?').next().unwrap().to_owned();
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
+        let connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+        let read_only = Db::open_read_only(db.url()).await.unwrap();
+        assert_eq!(codes(check_database(&read_only).await), ["database_settings", "database_schema"]);
     }
 
     #[test]

@@ -361,3 +361,18 @@ async fn a_stored_error_does_not_keep_a_page_open_for_a_day() {
         assert_ne!(first, second);
     }
 }
+
+#[tokio::test]
+async fn the_account_of_the_sandbox_is_not_examined() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let codes = |report: crate::checks::Report| report.checks.iter().map(|check| check.code).collect::<Vec<_>>();
+        let of_account = codes(world.app.examine_provider().await.unwrap());
+        assert!(of_account.len() > 1, "{of_account:?}");
+        let told = codes(world.app.examine(false).await);
+        assert!(told.contains(&"provider"), "{told:?}");
+        let more: Vec<&str> =
+            told.into_iter().filter(|code| *code != "provider" && of_account.contains(code)).collect();
+        assert!(more.is_empty(), "{more:?}");
+    }
+}

@@ -204,11 +204,12 @@ pub async fn ignore(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Resu
     Ok(())
 }
 
-// `coalesce`, so that no engine takes all rows that nobody has claimed for the short way to these few.
+// `coalesce`, so that no engine takes the rows of a provider, which are all, or those that nobody has claimed for the short way to
+// these few.
 static ASSIGN_ALL: Batch = Batch::about(
     "update webhook_inbox set customer_id = (select l.customer_id from billing_links l \
      where l.provider = $1 and l.external_id = webhook_inbox.external_customer) \
-     where external_customer in ({@1}) and state = 'pending' and provider = $1 \
+     where external_customer in ({@1}) and state = 'pending' and coalesce(provider, '') = $1 \
      and coalesce(customer_id, '') = ''",
 );
 

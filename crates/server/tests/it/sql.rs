@@ -150,3 +150,55 @@ fn literals_are_read_as_the_compiler_reads_them() {
     let found: Vec<String> = statements("x", source).into_iter().map(|each| each.sql).collect();
     assert_eq!(found, ["select 1", "select 2"]);
 }
+
+/// How SQLite would go about a statement, a line for each table.
+async fn plan(db: &testing::TestDb, sql: &str) -> Vec<String> {
+    let explain: &'static str = Box::leak(format!("explain query plan {sql}").into_boxed_str());
+    let rows = db.db.query(explain).all().await.unwrap_or_else(|error| panic!("{error}: {sql}"));
+    rows.iter().map(|row| row.get("detail").expect("a line of the plan")).collect()
+}
+
+/// Statements that may look through a table that grows: none waits for them that pays or asks for a licence.
+const MAY_SCAN: [(&str, &str); 3] = [
+    ("src/store/exports.rs", "trial_ledger"),
+    ("src/store/leases.rs", "customer_leases"),
+    ("src/store/subscriptions.rs", "subscriptions"),
+];
+
+/// Tables with a row or more for each customer, event and mail.
+const GROWING: [&str; 12] = [
+    "account_tokens",
+    "audit_log",
+    "billing_links",
+    "checkout_attempts",
+    "customer_leases",
+    "customers",
+    "licenses",
+    "license_statuses",
+    "outbox",
+    "subscriptions",
+    "trial_ledger",
+    "webhook_inbox",
+];
+
+/// What looks through a whole table is quick as long as there is little in it, and stops everything later. A column that is the same in
+/// all rows, such as the provider, is no way to find any.
+#[tokio::test]
+async fn no_statement_looks_through_a_table_that_grows() {
+    let db = testing::fresh(Engine::Sqlite).await;
+    let mut slow = Vec::new();
+    for Statement { place, sql } in all_statements() {
+        for line in plan(&db, &sql).await {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let table = words.get(1).copied().unwrap_or_default();
+            // Along an index that holds few rows, or in the order that is wanted until there are enough of them.
+            let is_bounded = line.contains(" USING ") || sql.contains("order by id desc limit");
+            let is_scan = words[0] == "SCAN" && GROWING.contains(&table) && !is_bounded;
+            let is_all = line.ends_with("(provider=?)");
+            if (is_scan || is_all) && !MAY_SCAN.iter().any(|(file, of)| place.starts_with(file) && *of == table) {
+                slow.push(format!("{place}: {line}"));
+            }
+        }
+    }
+    assert!(slow.is_empty(), "{}", slow.join("\n"));
+}

@@ -387,7 +387,7 @@ async fn a_customer_has_one_link_in_use_and_each_counterpart_one_customer(db: &T
     committed!(db, |tx| links::open(tx, &bob, STRIPE, false, &link(&bob, 1)));
     let mut tx = db.begin().await.unwrap();
     let stolen = links::activate(&mut tx, &bob, STRIPE, 1, &external, NOW).await.unwrap_err();
-    assert!(stolen.is_unique("billing_links.provider,external_id"), "{stolen}");
+    assert!(stolen.is_unique("billing_links.external_id,provider"), "{stolen}");
     drop(tx);
     assert!(committed!(db, |tx| links::retire(tx, &ada, STRIPE, 1, later(6))));
     assert!(!committed!(db, |tx| links::retire(tx, &ada, STRIPE, 1, later(7))));
@@ -443,7 +443,7 @@ async fn an_attempt_is_open_until_it_has_ended_once(db: &TestDb) {
     assert_eq!(committed!(db, |tx| attempts::list_open(tx, &ada, STRIPE)), [attempt(2)]);
     let mut tx = db.begin().await.unwrap();
     let twice = attempts::set_session(&mut tx, &bob, &attempt(3).id, &session, None, None, NOW).await.unwrap_err();
-    assert!(twice.is_unique("checkout_attempts.provider,external_id"), "{twice}");
+    assert!(twice.is_unique("checkout_attempts.external_id,provider"), "{twice}");
 }
 
 fn terms(customer_id: &CustomerId, version: i64) -> Terms {

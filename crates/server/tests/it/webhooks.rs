@@ -291,6 +291,29 @@ async fn duplicated_reordered_and_late_webhooks_end_in_the_same_state(world: &Wo
     world.sandbox().clear_faults().await;
 }
 
+/// Whether somebody was told since the last time that an event waits.
+async fn is_woken(world: &World) -> bool {
+    let told = world.app.signals.inbox.notified();
+    tokio::time::timeout(std::time::Duration::from_millis(1), told).await.is_ok()
+}
+
+async fn what_is_stored_wakes_the_worker_and_nothing_else_does(world: &World) {
+    world.allow_unsettled();
+    let receive = async |event: &Value| {
+        let body = event.to_string();
+        let signature = world.sign(&body, world.app.now().as_unix_seconds());
+        world.app.receive_webhook(&[signature.as_bytes()], body.as_bytes()).await.unwrap();
+    };
+    assert!(!is_woken(world).await);
+    let event = world.event("customer.deleted", json!({ "id": "cus_Nobody00000001", "object": "customer" }));
+    receive(&event).await;
+    assert!(is_woken(world).await, "an event of ours");
+    receive(&event).await;
+    assert!(!is_woken(world).await, "the same one again");
+    receive(&world.event("product.created", json!({ "id": "prod_Idle00000001", "object": "product" }))).await;
+    assert!(!is_woken(world).await, "one that is about nobody");
+}
+
 both_engines!(
     scenarios_31_to_35_only_what_is_well_signed_is_stored,
     scenario_37_without_a_secret_the_endpoint_believes_nothing,
@@ -304,6 +327,7 @@ both_engines!(
     scenario_52_an_event_that_comes_before_our_own_commit_is_applied_later,
     duplicated_reordered_and_late_webhooks_end_in_the_same_state,
 );
+both_engines!(Setup::no_worker(); what_is_stored_wakes_the_worker_and_nothing_else_does);
 both_engines!(
     Setup {
         stripe: Some(TestMode {
