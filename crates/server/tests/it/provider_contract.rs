@@ -565,7 +565,10 @@ async fn who_does_not_pay_is_overdue_and_is_healed_by_paying(side: &impl Side) {
     side.pay_late(&customer, &subscription).await;
     heard(side).await;
     assert_eq!(ada.subscription().await["status"], "active");
-    assert_eq!(newest(&ada).await, issued(4, "renewed"));
+    let versions = ada.licenses().await;
+    let since: Vec<&str> = versions.iter().rev().skip(3).map(|each| each["reason"].as_str().unwrap()).collect();
+    // A look asks the provider several questions: a sweep's may have seen the payment before the state that it leads to.
+    assert!(since == ["renewed"] || since == ["renewed", "status_changed"], "{since:?}");
     assert!(world.stored(&ada).await.paid_until > Some(first));
 }
 

@@ -166,8 +166,6 @@ impl Side for Card<'_> {
 
     async fn pay_late(&self, customer: &ExternalCustomerId, _subscription: &ExternalSubscriptionId) {
         self.world.sandbox().replace_card(customer.as_str(), "success").await;
-        // A look because of the card is over before the payment: one that sees half of it sees both, one after the other.
-        self.world.settled().await;
         let invoice = self.newest("invoices", customer).await;
         self.world.sandbox().post(&format!("/v1/invoices/{invoice}/pay"), &[]).await;
     }
