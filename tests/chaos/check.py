@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from evidence import Evidence, Row, gather, public_key
 from leaks import leaks
 
-# Not in the middle of a random token, where any letters may stand between two dashes.
+# Not in a random token, where any letters may stand between two dashes, and after a dot.
 PROVIDER_ID = re.compile(
-    r"(?<![\w-])(?:cus|sub|si|cs_test|cs_live|cs|pi|pm|seti|in|price|prod|evt|acct|whsec|sk|rk|pk|bps|bpc|ch|re|dp)_[A-Za-z0-9]{8,}"
+    r"(?<![\w.-])(?:cus|sub|si|cs_test|cs_live|cs|pi|pm|seti|in|price|prod|evt|acct|whsec|sk|rk|pk|bps|bpc|ch|re|dp)_[A-Za-z0-9]{8,}"
 )
 PAYMENT_ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):\d+/(?:c/pay|p/session|billing|portal)/[A-Za-z0-9_%#-]+")
 # The address of a page goes when the page is done; the session that it names stays.
