@@ -36,9 +36,9 @@ pub struct Checked {
 /// # Panics
 /// Never: the parameters are constants that argon2 accepts, and passwords are bounded.
 pub fn hash(password: &str, memory: &mut Memory) -> String {
-    let salt = Salt::generate();
-    let output = output_of(&argon2(), password, &salt, memory).expect("a bounded password always hashes");
-    let params = ParamsString::try_from(argon2().params()).expect("the parameters are numbers");
+    let (today, salt) = (argon2(), Salt::generate());
+    let output = output_of(&today, password, &salt, memory).expect("a bounded password always hashes");
+    let params = ParamsString::try_from(today.params()).expect("the parameters are numbers");
     let version = Some(Version::V0x13.into());
     let algorithm = Algorithm::Argon2id.ident();
     PasswordHash { algorithm, version, params, salt: Some(salt), hash: Some(output) }.to_string()

@@ -4,11 +4,12 @@ use counterfoil_core::entitlement::{self, Ended, Grant};
 use counterfoil_core::plan_change::PlannedChange;
 use counterfoil_core::{Catalog, CustomerId, Refusal, Subscription, Timestamp};
 
+use super::customers::no_subscription;
 use super::explain::{Explanation, explain};
 use super::licenses::hold_over;
 use super::settings::EmailVerification;
 use super::status::find_customer_by_any;
-use super::{App, Error, Failure};
+use super::{App, Error};
 use crate::db::Tx;
 use crate::store;
 use crate::store::attempts::AttemptLine;
@@ -85,8 +86,8 @@ impl CaseFile {
         let id = &file.customer.customer_id;
         let hold = store::holds::find(tx, id).await?;
         let held = hold_over(tx, id, verification).await?;
-        let no_row = || Failure::Corrupt(format!("{id} has no subscription row"));
-        let right = entitlement::right(file.subscription.as_ref().ok_or_else(no_row)?, held, catalog, now);
+        let right =
+            entitlement::right(file.subscription.as_ref().ok_or_else(|| no_subscription(id))?, held, catalog, now);
         let planned = store::planned_changes::find(tx, id).await?;
         let events = store::inbox::list_about(tx, id, LINES_MAX).await?;
         let mails = store::outbox::list_of_customer(tx, id, LINES_MAX).await?;

@@ -150,7 +150,10 @@ impl App {
 /// # Errors
 /// [`Failure::Corrupt`] where the row is missing.
 pub async fn find_subscription(tx: &mut Tx, customer_id: &CustomerId) -> Result<Subscription, Failure> {
-    store::subscriptions::find(tx, customer_id)
-        .await?
-        .ok_or_else(|| Failure::Corrupt(format!("{customer_id} has no subscription row")))
+    store::subscriptions::find(tx, customer_id).await?.ok_or_else(|| no_subscription(customer_id))
+}
+
+/// What is wrong where that row is missing.
+pub fn no_subscription(customer_id: &CustomerId) -> Failure {
+    Failure::Corrupt(format!("{customer_id} has no subscription row"))
 }

@@ -322,12 +322,7 @@ mod tests {
         let db = crate::db::testing::fresh(crate::db::Engine::Sqlite).await;
         let codes = |checks: Vec<Check>| checks.iter().map(|check| check.code).collect::<Vec<_>>();
         assert_eq!(codes(check_database(&db.db).await), ["database", "database_schema"]);
-        db.db.close().await;
-        let file = db.url().trim_start_matches("sqlite://").split('?').next().unwrap().to_owned();
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
-        let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
-        let connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-        sqlx::Connection::close(connection).await.unwrap();
+        db.leave_wal().await;
         let read_only = Db::open_read_only(db.url()).await.unwrap();
         assert_eq!(codes(check_database(&read_only).await), ["database_settings", "database_schema"]);
     }

@@ -7,6 +7,7 @@ use counterfoil_core::probe;
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal, Subscription, Timestamp};
 use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, Reason, State, Verified, Verifier, inspect};
 
+use super::customers::no_subscription;
 use super::limits::TOKENS_OF_NOBODY;
 use super::settings::EmailVerification;
 use super::{App, Error, Failure};
@@ -107,9 +108,7 @@ impl App {
         known: &Presented,
         now: Timestamp,
     ) -> Result<Result<Grant, Ended>, Failure> {
-        let subscription = known.subscription.as_ref();
-        let subscription =
-            subscription.ok_or_else(|| Failure::Corrupt(format!("{customer_id} has no subscription row")))?;
+        let subscription = known.subscription.as_ref().ok_or_else(|| no_subscription(customer_id))?;
         let hold = if known.is_held { Hold::Revoked } else { Hold::Free };
         Ok(right(subscription, hold, &self.catalog, now))
     }

@@ -13,6 +13,7 @@ use counterfoil_core::plan_change::{self, PlannedChange};
 use counterfoil_core::reduce::{later_duplicates, merge, reduce_all};
 use counterfoil_core::{CustomerId, ExternalCustomerId, ExternalSubscriptionId, Subscription, Timestamp, planted};
 
+use super::customers::no_subscription;
 use super::issuing::{Cause, Due};
 use super::leases::{Afterwards, Lease, still_held};
 use super::settings::EmailVerification;
@@ -137,9 +138,7 @@ impl App {
         let mut decided = Vec::new();
         for seen in kept {
             let customer_id = &seen.lease.customer_id;
-            let standing = standings.remove(customer_id);
-            let standing =
-                standing.ok_or_else(|| Failure::Corrupt(format!("{customer_id} has no subscription row")))?;
+            let standing = standings.remove(customer_id).ok_or_else(|| no_subscription(customer_id))?;
             decided.push(self.decide_one(*seen, standing, finished.remove(customer_id), now));
         }
         Ok(decided)

@@ -72,12 +72,7 @@ mod tests {
             let db = testing::fresh(engine).await;
             assert_eq!(db.db.inspect().await.unwrap().wrong, Vec::<String>::new());
             if engine == Engine::Sqlite {
-                db.db.close().await;
-                let file = db.url().trim_start_matches("sqlite://").to_owned();
-                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file.split('?').next().unwrap());
-                let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
-                let connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
-                sqlx::Connection::close(connection).await.unwrap();
+                db.leave_wal().await;
                 let wrong = Db::open_read_only(db.url()).await.unwrap().inspect().await.unwrap().wrong;
                 assert!(wrong.len() == 1 && wrong[0].contains("journal_mode is delete"), "{wrong:?}");
             }

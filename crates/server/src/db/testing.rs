@@ -99,6 +99,19 @@ impl TestDb {
         &self.url
     }
 
+    /// Closes a SQLite file, and gives it a journal of another kind than ours, as somebody with the file in hand may do.
+    ///
+    /// # Panics
+    /// Where SQLite does not do it.
+    pub async fn leave_wal(&self) {
+        self.db.close().await;
+        let file = self.url.trim_start_matches("sqlite://").split('?').next().unwrap_or_default();
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Delete);
+        let connection = sqlx::ConnectOptions::connect(&options).await.expect("the file opens");
+        sqlx::Connection::close(connection).await.expect("the file closes");
+    }
+
     /// Prepares a statement without running it: syntax, tables, columns and parameter types are checked.
     ///
     /// # Errors
