@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use counterfoil_license::{Expectations, KeySet, verify};
 use serde_json::Value;
 
-use crate::evidence::{Columns, Evidence, Person};
+use crate::evidence::{Columns, Evidence};
+use crate::mended;
 use crate::shown::{claims, foreign_word, is_shown, tokens};
 
 const DAY: i64 = 86_400;
@@ -22,7 +22,7 @@ pub type Breach = (&'static str, String);
 type Rule = (&'static str, fn(&Evidence) -> Vec<String>);
 
 /// Every rule, in the order of its name.
-pub const RULES: [Rule; 14] = [
+pub const RULES: [Rule; 16] = [
     ("S1", one_counterpart),
     ("S2", one_live_subscription),
     ("S3", no_signature_outlives_what_is_paid),
@@ -33,9 +33,11 @@ pub const RULES: [Rule; 14] = [
     ("S8", no_provider_ids),
     ("S9", forged_events_do_nothing),
     ("S10", one_trial_a_person),
-    ("L1", who_pays_has_a_license),
-    ("L2", who_does_not_pay_has_none),
-    ("L3", nothing_is_left_over),
+    ("L1", mended::who_pays_has_a_license),
+    ("L1", mended::soon_the_book_tells_the_truth),
+    ("L1", mended::what_came_was_looked_at),
+    ("L2", mended::who_does_not_pay_has_none),
+    ("L3", mended::nothing_is_left_over),
     ("W", what_the_world_saw),
 ];
 
@@ -43,11 +45,11 @@ pub fn judge(evidence: &Evidence) -> Vec<Breach> {
     RULES.iter().flat_map(|(name, rule)| rule(evidence).into_iter().map(move |what| (*name, what))).collect()
 }
 
-fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn int(value: &Value, path: &str) -> i64 {
+pub(crate) fn int(value: &Value, path: &str) -> i64 {
     value.pointer(path).and_then(Value::as_i64).unwrap_or_default()
 }
 
@@ -58,16 +60,25 @@ fn ours(evidence: &Evidence) -> BTreeMap<&str, &str> {
 }
 
 fn one_counterpart(evidence: &Evidence) -> Vec<String> {
-    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
-    for customer in &evidence.truth.customers {
-        *counted.entry(text(customer, "/metadata/customer_id")).or_default() += 1;
+    let mut counted: BTreeMap<&str, usize> =
+        evidence.book.customers.iter().map(|row| (row["customer_id"].as_str(), 0)).collect();
+    let ours = ours(evidence);
+    for id in ours.values() {
+        // Others have customers at Stripe, too.
+        if let Some(count) = counted.get_mut(id) {
+            *count += 1;
+        }
     }
     let twice = counted.into_iter().filter(|(_, count)| *count > 1);
-    twice.map(|(id, count)| format!("{id} has {count} customers at Stripe")).collect()
+    let twice = twice.map(|(id, count)| format!("{id} has {count} customers at Stripe"));
+    let linked = evidence.book.customers.iter().filter(|row| !row["external"].is_empty());
+    let strange = linked.filter(|row| ours.get(row["external"].as_str()).is_none_or(|id| *id != row["customer_id"]));
+    let strange = strange.map(|row| format!("{} is linked to somebody else's {}", row["customer_id"], row["external"]));
+    twice.chain(strange).collect()
 }
 
 /// Subscriptions of one of our customers that have not ended.
-fn live<'a>(evidence: &'a Evidence, customer_id: &str) -> Vec<&'a Value> {
+pub(crate) fn live<'a>(evidence: &'a Evidence, customer_id: &str) -> Vec<&'a Value> {
     let ours = ours(evidence);
     let mine = |each: &&Value| ours.get(text(each, "/customer")).copied() == Some(customer_id);
     let alive =
@@ -77,19 +88,12 @@ fn live<'a>(evidence: &'a Evidence, customer_id: &str) -> Vec<&'a Value> {
 
 fn one_live_subscription(evidence: &Evidence) -> Vec<String> {
     let ids: BTreeSet<&str> = ours(evidence).into_values().collect();
-    let attention = |id: &str| {
-        evidence.book.subscriptions.iter().any(|row| row["customer_id"] == id && !row["attention"].is_empty())
-    };
-    let doubled = ids.into_iter().filter(|id| live(evidence, id).len() > 1);
-    // Somebody can pay in two tabs at once; that is found and told, or ended.
-    doubled
-        .filter(|id| !attention(id))
-        .map(|id| format!("{id} has {} live subscriptions, and nobody is told", live(evidence, id).len()))
-        .collect()
+    let doubled = ids.into_iter().map(|id| (id, live(evidence, id).len())).filter(|(_, count)| *count > 1);
+    doubled.map(|(id, count)| format!("{id} has {count} live subscriptions")).collect()
 }
 
 /// The latest end of what this customer had paid for by `at`.
-fn paid_through(evidence: &Evidence, customer_id: &str, at: i64) -> Option<i64> {
+pub(crate) fn paid_through(evidence: &Evidence, customer_id: &str, at: i64) -> Option<i64> {
     let ours = ours(evidence);
     let invoices = evidence.truth.invoices.iter().filter(|invoice| {
         ours.get(text(invoice, "/customer")).copied() == Some(customer_id)
@@ -207,13 +211,15 @@ fn one_version_for_one_set_of_facts(evidence: &Evidence) -> Vec<String> {
     breaches
 }
 
-fn deleted(evidence: &Evidence) -> BTreeSet<&str> {
+pub(crate) fn deleted(evidence: &Evidence) -> BTreeSet<&str> {
     let gone = evidence.book.customers.iter().filter(|row| !row["deleted_at"].is_empty());
     gone.map(|row| row["customer_id"].as_str()).collect()
 }
 
 fn nothing_of_others(evidence: &Evidence) -> Vec<String> {
-    let mut breaches = Vec::new();
+    let trespasses = evidence.history.trespasses.iter().filter(|(_, _, status)| (200..300).contains(status));
+    let mut breaches: Vec<String> =
+        trespasses.map(|(user, id, _)| format!("user {user} was let into the checkout of {id}")).collect();
     for answer in &evidence.history.answers {
         for other in evidence.people.iter().filter(|person| person.number != answer.user) {
             if is_shown(&answer.body, other) {
@@ -285,74 +291,6 @@ fn one_trial_a_person(evidence: &Evidence) -> Vec<String> {
         if let Some((_, exp)) = trials.iter().find(|(_, exp)| *exp > end) {
             breaches.push(format!("user {} began a trial at {begun} and has one until {exp}", person.number));
         }
-    }
-    breaches
-}
-
-/// The plan of the one live subscription of a person.
-fn owed_to<'a>(evidence: &'a Evidence, person: &Person) -> Option<&'a str> {
-    let id = person.customer_id.as_deref()?;
-    let live = live(evidence, id);
-    let [only] = live.as_slice() else { return None };
-    let price = text(only, "/items/data/0/price/id");
-    let plan = evidence.plan_of_price.get(price)?;
-    (text(only, "/status") == "active").then_some(plan.as_str())
-}
-
-fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
-    let Ok(keys) = KeySet::from_jwks(&evidence.jwks) else { return vec!["the key set cannot be read".to_owned()] };
-    let expect = Expectations::new(&evidence.issuer, &evidence.audience);
-    let mut breaches = Vec::new();
-    for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
-        let Some(plan) = owed_to(evidence, person) else { continue };
-        let id = person.customer_id.as_deref().unwrap_or_default();
-        // Money that went back revokes; whether it should is not this rule's business.
-        if evidence.history.refunded.contains(&person.number) {
-            continue;
-        }
-        let paid = paid_through(evidence, id, evidence.now).unwrap_or(0);
-        if paid <= evidence.now {
-            continue;
-        }
-        let told = person.license.as_ref().map(|answer| answer.json()).unwrap_or_default();
-        let verified = verify(text(&told, "/token"), &keys, &expect, evidence.now);
-        if !verified.entitled() {
-            let status = person.license.as_ref().map_or(0, |answer| answer.status);
-            breaches
-                .push(format!("{id} pays for {plan} and has no licence that works ({status}, {:?})", verified.state));
-        } else if text(&told, "/plan") != plan {
-            breaches.push(format!("{id} pays for {plan} and has a licence for {}", text(&told, "/plan")));
-        }
-    }
-    breaches
-}
-
-fn who_does_not_pay_has_none(evidence: &Evidence) -> Vec<String> {
-    let mut breaches = Vec::new();
-    for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
-        let Some(id) = person.customer_id.as_deref() else { continue };
-        if !live(evidence, id).is_empty() {
-            continue;
-        }
-        let told = person.subscription.as_ref().map(|answer| answer.json()).unwrap_or_default();
-        let (status, plan) = (text(&told, "/status"), text(&told, "/plan"));
-        if matches!(status, "active" | "past_due") {
-            breaches.push(format!("{id} has no subscription at Stripe and is told that {plan} is {status}"));
-        }
-    }
-    breaches
-}
-
-fn nothing_is_left_over(evidence: &Evidence) -> Vec<String> {
-    let waiting = |table: &str, rows: &[Columns], name: &str| -> Vec<String> {
-        let left = rows.iter().filter(|row| matches!(row["state"].as_str(), "pending" | "dead"));
-        left.map(|row| format!("{table}: {} is {}: {}", row[name], row["state"], row["error"])).collect()
-    };
-    let mut breaches = waiting("inbox", &evidence.book.inbox, "event_id");
-    breaches.extend(waiting("outbox", &evidence.book.outbox, "dedupe_key"));
-    breaches.extend(evidence.book.leases.iter().map(|row| format!("the lease of {} is held", row["customer_id"])));
-    if evidence.truth.undelivered > 0 {
-        breaches.push(format!("{} webhooks could not be delivered", evidence.truth.undelivered));
     }
     breaches
 }

@@ -30,6 +30,8 @@ pub struct Evidence {
     pub issuer: String,
     pub audience: String,
     pub trial_days: i64,
+    /// Stripe's truth and the tables a little while after everything was mended.
+    pub soon: (Stripe, Book),
 }
 
 /// Stripe's truth, oldest first.
@@ -69,6 +71,8 @@ pub struct Person {
     /// The newest log-in, licence and subscription, after everything was mended.
     pub log_in: Option<Answer>,
     pub license: Option<Answer>,
+    /// What we say of that licence to a program that asks.
+    pub validation: Option<Answer>,
     pub subscription: Option<Answer>,
 }
 
@@ -98,6 +102,8 @@ impl Person {
         }
         if user.token.is_some() {
             person.license = user.get("/api/licenses/current").await;
+            let token = person.license.as_ref().map(|answer| answer.json()["token"].clone()).unwrap_or_default();
+            person.validation = user.post("/api/licenses/validate", &serde_json::json!({ "token": token })).await;
             person.subscription = user.get("/api/subscriptions/current").await;
         }
         person.customer_id = user.customer_id;
@@ -111,8 +117,8 @@ const SUBSCRIPTIONS: &str = "select customer_id, coalesce(stripe_subscription_id
     coalesce(needs_attention, '') as attention from subscriptions order by id";
 const LICENSES: &str = "select customer_id, cast(version as text) as version, token, plan, status, reason, \
     facts_digest, terms_digest, coalesce(cast(revoked_at as text), '') as revoked_at from licenses order by customer_id, licenses.version";
-const INBOX: &str =
-    "select event_id, state, event_type, coalesce(last_error, '') as error from webhook_inbox order by id";
+const INBOX: &str = "select event_id, source, state, event_type, coalesce(customer_id, '') as customer_id, \
+    coalesce(ignored_because, '') as because, coalesce(last_error, '') as error from webhook_inbox order by id";
 const OUTBOX: &str =
     "select dedupe_key, state, kind, message_id, coalesce(last_error, '') as error from outbox order by id";
 const LEASES: &str = "select customer_id from customer_leases where leased_until > $1 order by customer_id";
@@ -154,7 +160,8 @@ impl Book {
                 ],
             )
             .await?,
-            inbox: rows(app, INBOX, &["event_id", "state", "event_type", "error"]).await?,
+            inbox: rows(app, INBOX, &["event_id", "source", "state", "event_type", "customer_id", "because", "error"])
+                .await?,
             outbox: rows(app, OUTBOX, &["dedupe_key", "state", "kind", "message_id", "error"]).await?,
             leases: held(app).await?,
         })

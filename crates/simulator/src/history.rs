@@ -59,6 +59,14 @@ pub struct History {
     pub acknowledged: Vec<String>,
     /// Events with a signature that was not Stripe's, and how they were answered.
     pub forged: Vec<(String, u16)>,
+    /// Who asked for the checkout of which other customer, and how that was answered.
+    pub trespasses: Vec<(usize, String, u16)>,
+    /// The newest id of each user's account.
+    pub ids: BTreeMap<usize, String>,
+    /// When each event was first sent to us, in seconds since the story began.
+    pub sent: BTreeMap<String, f64>,
+    /// When Stripe last told us the subscriptions of each of its customers.
+    pub looks: BTreeMap<String, f64>,
     pub seen: Vec<Seen>,
     /// Users to whom the vendor gave money back.
     pub refunded: BTreeSet<usize>,
@@ -87,6 +95,15 @@ impl Story {
 }
 
 impl History {
+    /// Stripe has answered this call.
+    pub fn note_look(&mut self, at: f64, method: &str, target: &str) {
+        let asked = target.strip_prefix("/v1/subscriptions?").filter(|_| method == "GET");
+        if let Some(customer) = asked.and_then(|asked| asked.split('&').find_map(|each| each.strip_prefix("customer=")))
+        {
+            self.looks.insert(customer.to_owned(), at);
+        }
+    }
+
     pub fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }

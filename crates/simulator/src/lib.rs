@@ -4,6 +4,8 @@ pub mod checker;
 pub mod dice;
 pub mod evidence;
 pub mod history;
+mod mended;
+mod outside;
 pub mod replicas;
 pub mod run;
 pub mod shown;

@@ -1,5 +1,8 @@
 //! `cargo run --profile simulation -p counterfoil-simulator -- --seeds 5000`
 
+mod cores;
+mod planted;
+
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -10,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use counterfoil::db::Engine;
-use counterfoil_core::faults::{self, PLANTED, ROWS};
+use counterfoil_core::faults::{self, ROWS};
 use counterfoil_simulator::run::{Bench, Outcome, clock};
 use counterfoil_simulator::shrink::shrink;
 use counterfoil_simulator::swarm::Without;
@@ -44,9 +47,9 @@ struct Arguments {
     /// How many of a hundred seeds are lived through twice, to see that the story is the same.
     #[arg(long, default_value_t = 1, value_name = "PERCENT")]
     twice: u64,
-    /// Threads; each has a database of its own.
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
+    /// Threads; each has a database and a processor of its own [default: as many as there are processors].
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
     /// Looks for planted mistakes: one by its name, or `all`. Each is looked for in up to --seeds seeds.
     #[arg(long, value_name = "NAME")]
     planted: Option<String>,
@@ -70,6 +73,12 @@ impl On {
     }
 }
 
+impl Arguments {
+    fn jobs(&self) -> usize {
+        self.jobs.unwrap_or_else(|| cores::available().len()).max(1)
+    }
+}
+
 /// What a thread tells of one seed.
 enum Told {
     Lived(Box<Outcome>),
@@ -80,7 +89,7 @@ enum Told {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     match (&arguments.planted, arguments.seed) {
-        (Some(name), _) => look_for(&arguments, name),
+        (Some(name), _) => planted::look_for(&arguments, name),
         (None, Some(seed)) => tell_one(&arguments, seed),
         (None, None) => live_many(&arguments),
     }
@@ -102,7 +111,7 @@ fn live_many(arguments: &Arguments) -> anyhow::Result<()> {
     let (tell, told) = channel();
     let mut totals = Totals::default();
     std::thread::scope(|scope| {
-        for job in 0..arguments.jobs.max(1) {
+        for job in 0..arguments.jobs() {
             let (tell, seeds, next) = (tell.clone(), &seeds, &next);
             scope.spawn(move || {
                 if let Err(error) = work(arguments, job, seeds, next, &tell) {
@@ -125,6 +134,7 @@ fn live_many(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn work(arguments: &Arguments, job: usize, seeds: &[u64], next: &AtomicU64, tell: &Sender<Told>) -> anyhow::Result<()> {
+    cores::keep_to(job);
     let bench = Bench::new(arguments.engine.engine(), job)?;
     let other = arguments.compare.then(|| Bench::new(Engine::Postgres, job + 1_000)).transpose()?;
     loop {
@@ -308,40 +318,4 @@ impl Totals {
             }
         }
     }
-}
-
-/// Plants one mistake after the other and counts the seeds until a rule is broken.
-fn look_for(arguments: &Arguments, name: &str) -> anyhow::Result<()> {
-    let wanted: Vec<_> = PLANTED.iter().filter(|bug| name == "all" || bug.name == name).collect();
-    anyhow::ensure!(!wanted.is_empty(), "there is no planted mistake `{name}`: see counterfoil_core::faults::PLANTED");
-    let bench = Bench::new(arguments.engine.engine(), 0)?;
-    let (mut found, mut needed) = (0, Vec::new());
-    for bug in &wanted {
-        faults::plant(Some(bug.name));
-        let mut caught = None;
-        for seed in arguments.from..arguments.from + arguments.seeds {
-            let outcome = bench.run(seed, &Without::default())?;
-            if let Some((rule, what)) = outcome.breaches.first() {
-                faults::plant(None);
-                let honest = bench.run(seed, &Without::default())?;
-                anyhow::ensure!(honest.breaches.is_empty(), "seed {seed} fails without `{}`, too", bug.name);
-                caught = Some((seed - arguments.from + 1, *rule, what.clone()));
-                break;
-            }
-        }
-        faults::plant(None);
-        match caught {
-            Some((seeds, rule, what)) => {
-                found += 1;
-                needed.push(seeds);
-                println!("{:<32} found after {seeds:>5} seeds by {rule}: {what}", bug.name);
-            }
-            None => println!("{:<32} NOT FOUND in {} seeds; {:?} should see it", bug.name, arguments.seeds, bug.rule),
-        }
-    }
-    needed.sort_unstable();
-    let median = needed.get(needed.len() / 2).copied().unwrap_or(0);
-    println!("{found} of {} found; median {median} seeds, most {}", wanted.len(), needed.last().copied().unwrap_or(0));
-    anyhow::ensure!(found == wanted.len(), "{} planted mistakes were not found", wanted.len() - found);
-    Ok(())
 }

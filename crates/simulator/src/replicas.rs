@@ -16,12 +16,10 @@ use counterfoil::mail::Mailer;
 use counterfoil::simulation::{Life, Progress, own_by, progress};
 use counterfoil::telemetry;
 use counterfoil::web::{self, WebOptions, WebState};
+use counterfoil::worker::Chore;
 use tower::ServiceExt as _;
 
 use crate::world::World;
-
-/// How old an open checkout is before it is looked at without a webhook; as in the worker.
-const SWEEP_AFTER_SECONDS: i64 = 300;
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,19 +125,10 @@ impl Replicas {
     async fn sweep(&self, app: App) {
         loop {
             self.pause(60_000).await;
-            let older_than = app.now().plus_seconds(-SWEEP_AFTER_SECONDS);
-            let results = [
-                app.sweep_open(older_than).await.err(),
-                app.sweep_trials().await.err(),
-                app.sweep_manual().await.err(),
-                app.sweep_compromised().await.err(),
-                app.forget_ended_sessions().await.err(),
-                app.forget_ended_links().await.err(),
-                app.sweep_events().await.err(),
-                app.compare_subscriptions().await.err(),
-            ];
-            for error in results.into_iter().flatten() {
-                self.world.tell(format_args!("a sweep failed: {error}"));
+            for chore in Chore::EACH_ROUND.into_iter().chain(Chore::BY_APPOINTMENT) {
+                if let Err(error) = chore.run(&app).await {
+                    self.world.tell(format_args!("the round of {} failed: {error}", chore.name()));
+                }
             }
         }
     }

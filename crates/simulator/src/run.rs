@@ -35,6 +35,9 @@ const MENDED: Duration = Duration::from_secs(3 * 3_600);
 /// The least that it is given: an event that was lost for ever is found by the hourly reading of the log.
 const MENDED_LEAST: Duration = Duration::from_secs(90 * 60);
 
+/// How soon after that our book must say what Stripe says.
+const SOON: Duration = Duration::from_secs(10 * 60);
+
 /// How long it waits between two looks whether it is.
 const STEP: Duration = Duration::from_secs(600);
 
@@ -162,13 +165,14 @@ impl Bench {
         replicas.set_pace(world.ordinary_pace());
         replicas.supervise();
         surround(world, &replicas);
+        trouble::introduce_namesakes(world).await;
         let users = live(seed, world, &replicas).await?;
         pass_time(world, &replicas).await;
-        let people = mend(world, &replicas, users).await?;
-        self.gather(world, &replicas, people).await
+        let mended = mend(world, &replicas, users).await?;
+        self.gather(world, &replicas, mended).await
     }
 
-    async fn gather(&self, world: &Arc<World>, replicas: &Replicas, people: Vec<Person>) -> anyhow::Result<Evidence> {
+    async fn gather(&self, world: &Arc<World>, replicas: &Replicas, mended: Mended) -> anyhow::Result<Evidence> {
         let app = replicas.any_app().context("a mended world has a replica")?;
         let request = axum::http::Request::builder().uri("/.well-known/jwks.json").body(axum::body::Body::empty())?;
         let (_, _, jwks) = replicas.request(request).await.context("the keys are published")?;
@@ -178,7 +182,8 @@ impl Bench {
             now: world.now_seconds(),
             truth: Stripe::read(world),
             book: Book::read(&app).await?,
-            people,
+            people: mended.people,
+            soon: mended.soon,
             plan_of_price: priced.map(|(price, plan)| (price.stripe_price.clone(), plan.code.to_string())).collect(),
             grace_days: plans.iter().map(|plan| (plan.code.to_string(), i64::from(plan.grace_days))).collect(),
             trial_days: plans.iter().map(|plan| i64::from(plan.trial_days)).max().unwrap_or(0),
@@ -257,11 +262,23 @@ async fn pass_time(world: &World, replicas: &Replicas) {
     }
 }
 
-async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) -> anyhow::Result<Vec<Person>> {
+/// What was seen after everything had been mended.
+struct Mended {
+    /// A little while after.
+    soon: (Stripe, Book),
+    /// At the end.
+    people: Vec<Person>,
+}
+
+async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) -> anyhow::Result<Mended> {
     world.heal();
     for life in replicas.lives() {
         life.go_on();
     }
+    replicas.set_pace(30);
+    tokio::time::sleep(SOON).await;
+    let app = replicas.any_app().context("a mended world has a replica")?;
+    let soon = (Stripe::read(world), Book::read(&app).await?);
     replicas.set_pace(240);
     tokio::time::sleep(MENDED_LEAST).await;
     let mut waited = MENDED_LEAST;
@@ -276,7 +293,7 @@ async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) ->
     }
     // Whoever has just logged in may have caused a look.
     tokio::time::sleep(Duration::from_secs(120)).await;
-    Ok(people)
+    Ok(Mended { soon, people })
 }
 
 /// Whether nothing is owed any more, so that waiting longer would show nothing else.

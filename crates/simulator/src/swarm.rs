@@ -70,6 +70,8 @@ pub struct Swarm {
     pub outage_at_creation: bool,
     /// Days that pass after the users' deeds, with renewals in them.
     pub days_after: u64,
+    /// Of a hundred users, how many have a namesake at Stripe, who is no customer of ours.
+    pub namesakes: u64,
 }
 
 impl Swarm {
@@ -111,6 +113,7 @@ impl Swarm {
             outage_hours: 0,
             outage_at_creation: false,
             days_after: 0,
+            namesakes: 0,
         };
         swarm.draw_rest(dice);
         swarm.take_away(without);
@@ -136,6 +139,11 @@ impl Swarm {
         self.outage_hours = if dice.percent(8) { dice.between(18, 30) } else { 0 };
         self.outage_at_creation = self.outage_hours > 0 && dice.percent(70);
         self.days_after = if dice.percent(25) { dice.between(1, 70) } else { 0 };
+        self.namesakes = [0, 0, 50, 100][dice.index(4)];
+        if dice.percent(8) {
+            // An endpoint that was never entered, or was switched off.
+            self.delivery_lost = 10_000;
+        }
     }
 
     fn take_away(&mut self, without: &Without) {

@@ -11,10 +11,32 @@ use counterfoil_stripe_sandbox::simulation::Due;
 
 use crate::history::Seen;
 use crate::replicas::Replicas;
+use crate::users::address_of;
 use crate::world::World;
+
+/// What another product of the same account, or somebody in the vendor's office, wrote on a customer with the address of one of ours.
+const NAMESAKES: [&str; 3] = [
+    "",
+    "&metadata[plan]=gold",
+    "&metadata[customer_id]=cust_00000000000000000000000000000001&metadata[instance]=another-instance",
+];
 
 /// Webhooks that are sent in one round at most.
 const ROUND: usize = 40;
+
+/// Makes customers at Stripe who have the address of one of our users and are nobody of ours.
+pub async fn introduce_namesakes(world: &World) {
+    for number in 0..world.swarm.users {
+        if !world.draw(|dice| dice.percent(world.swarm.namesakes)) {
+            continue;
+        }
+        let what = NAMESAKES[world.draw(|dice| dice.index(NAMESAKES.len()))];
+        let body = format!("email={}{what}", address_of(number).replace('@', "%40"));
+        let answer = world.ask_sandbox("POST", "/v1/customers", None, &body).await;
+        world.tell(format_args!("somebody else at Stripe has the address of user {number} -> {}", answer.status));
+        world.count("namesakes");
+    }
+}
 
 /// Delivers what Stripe wants to tell us, as badly as the world wants it.
 pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>) {
@@ -68,6 +90,7 @@ async fn send(world: &Arc<World>, replicas: &Replicas, late: &mut BTreeMap<Strin
 async fn post(world: &Arc<World>, replicas: &Replicas, event: &Due) -> bool {
     let Some(signature) = world.sandbox().sign(&event.body) else { return false };
     world.count("webhooks");
+    world.history().sent.entry(event.event.clone()).or_insert(world.elapsed().as_secs_f64());
     let answer = replicas.request(webhook(&event.body, &signature)).await;
     let status = answer.as_ref().map_or(0, |(status, _, _)| *status);
     world.tell(format_args!("the webhook {} -> {status}", event.kind));

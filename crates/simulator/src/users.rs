@@ -31,9 +31,14 @@ pub struct User {
     pub deletion: Deletion,
     licenses: Vec<String>,
     urls: Vec<String>,
-    dice: Dice,
-    world: Arc<World>,
+    pub(crate) dice: Dice,
+    pub(crate) world: Arc<World>,
     replicas: Arc<Replicas>,
+}
+
+/// The address of the user of this number.
+pub fn address_of(number: usize) -> String {
+    format!("user{number}.canary@mail{number}.example")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl User {
     pub fn new(seed: u64, number: usize, world: &Arc<World>, replicas: &Arc<Replicas>) -> Self {
         Self {
             number,
-            email: format!("user{number}.canary@mail{number}.example"),
+            email: address_of(number),
             passwords: vec![format!("canary password of user {number}")],
             in_doubt: false,
             token: None,
@@ -68,6 +73,9 @@ impl User {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             self.do_something().await;
         }
+        if self.dice.percent(70) {
+            self.use_portal().await;
+        }
         self
     }
 
@@ -85,8 +93,10 @@ impl User {
 
     async fn use_account(&mut self) {
         match self.dice.between(0, 99) {
-            0..=24 => self.check_out().await,
-            25..=46 => self.pay().await,
+            0..=1 => self.trespass().await,
+            2..=24 => self.check_out().await,
+            25..=41 => self.pay().await,
+            42..=46 => self.use_portal().await,
             47..=54 => {
                 let wish = self.other_plan();
                 drop(self.post("/api/subscriptions/change", &wish).await);
@@ -160,6 +170,9 @@ impl User {
         self.token = told["token"].as_str().map(str::to_owned);
         self.customer_id = told["customer"]["customer_id"].as_str().map(str::to_owned);
         self.licenses.extend(told["license"]["token"].as_str().map(str::to_owned));
+        if let Some(id) = &self.customer_id {
+            self.world.history().ids.insert(self.number, id.clone());
+        }
     }
 
     async fn log_out(&mut self) {
@@ -168,11 +181,31 @@ impl User {
         }
     }
 
-    async fn check_out(&mut self) {
+    fn wish(&mut self, customer_id: Option<&str>) -> Value {
         let mut wish = self.other_plan();
-        wish["customer_id"] = json!(self.customer_id);
+        wish["customer_id"] = json!(customer_id);
         wish["success_url"] = json!(RETURN_URL);
         wish["cancel_url"] = json!(RETURN_URL);
+        wish
+    }
+
+    /// Tries the checkout of somebody whose id stood in a ticket.
+    async fn trespass(&mut self) {
+        let known = self.world.history().ids.clone();
+        let others: Vec<&String> = known.iter().filter(|(user, _)| **user != self.number).map(|(_, id)| id).collect();
+        if others.is_empty() {
+            return;
+        }
+        let id = others[self.dice.index(others.len())].clone();
+        let wish = self.wish(Some(&id));
+        if let Some(answer) = self.post("/api/subscriptions/checkout", &wish).await {
+            self.world.history().trespasses.push((self.number, id, answer.status));
+        }
+    }
+
+    async fn check_out(&mut self) {
+        let own = self.customer_id.clone();
+        let wish = self.wish(own.as_deref());
         let path = "/api/subscriptions/checkout";
         let (first, second) = if self.dice.percent(30) {
             tokio::join!(self.send("POST", path, Some(&wish)), self.send("POST", path, Some(&wish)))
@@ -190,7 +223,7 @@ impl User {
     async fn pay(&mut self) {
         let Some(newest) = self.urls.len().checked_sub(1) else { return };
         let which = if self.dice.percent(25) { self.dice.index(newest + 1) } else { newest };
-        let card = ["success", "success", "success", "success", "declined"][self.dice.index(5)];
+        let card = ["success", "success", "success", "declined", "later", "never"][self.dice.index(6)];
         let answer = self.world.ask_sandbox("POST", &self.urls[which].clone(), None, &format!("card={card}")).await;
         self.world.tell(format_args!("user {} pays with the card `{card}` -> {}", self.number, answer.status));
         self.world.count("payments tried");
@@ -222,35 +255,6 @@ impl User {
             Some(answer) if answer.status < 500 && !self.in_doubt => {}
             _ => self.passwords.push(new),
         }
-    }
-
-    /// Somebody in the vendor's office gives money back.
-    async fn money_back(&mut self) {
-        let Some(id) = self.customer_id.clone() else { return };
-        let mine = |value: &Value| value["metadata"]["customer_id"].as_str() == Some(&id);
-        let truth = self.world.sandbox().truth(counterfoil_stripe_sandbox::simulation::Truth::Customers);
-        let Some(customer) = truth.iter().find(|value| mine(value)).and_then(|value| value["id"].as_str()) else {
-            return;
-        };
-        let list = self.world.ask_sandbox("GET", &format!("/v1/charges?customer={customer}&limit=1"), None, "").await;
-        let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();
-        let Some(charge) = list["data"][0]["id"].as_str() else { return };
-        let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &format!("charge={charge}")).await;
-        self.world.tell(format_args!("the vendor gives user {} money back -> {}", self.number, answer.status));
-        self.world.count("refunds");
-        self.world.history().refunded.insert(self.number);
-    }
-
-    /// The card that pays renewals becomes one that does not, or the other way round.
-    async fn replace_card(&mut self) {
-        let Some(id) = self.customer_id.clone() else { return };
-        let truth = self.world.sandbox().truth(counterfoil_stripe_sandbox::simulation::Truth::Customers);
-        let found = truth.iter().find(|value| value["metadata"]["customer_id"].as_str() == Some(&id));
-        let Some(customer) = found.and_then(|value| value["id"].as_str()) else { return };
-        let card = ["success", "declined"][self.dice.index(2)];
-        let path = format!("/_sandbox/customers/{customer}/card");
-        let answer = self.world.ask_sandbox("POST", &path, None, &json!({ "card": card }).to_string()).await;
-        self.world.tell(format_args!("user {} has the card `{card}` now -> {}", self.number, answer.status));
     }
 
     async fn delete(&mut self) {

@@ -185,6 +185,7 @@ impl World {
         get_on(|progress| &progress.calls);
         let path = call.target.split('?').next().unwrap_or_default();
         self.tell(format_args!("replica {who} calls Stripe: {} {path} -> {}", call.method, answer.status));
+        self.history().note_look(self.elapsed().as_secs_f64(), &call.method, &call.target);
         if self.is_worst_moment(&call, &answer) {
             self.begin_outage(swarm.outage_hours);
             tokio::time::sleep(NEVER).await;
@@ -260,8 +261,7 @@ impl World {
     }
 
     async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
-        let way = self.draw(|dice| dice.between(1, 2_000));
-        tokio::time::sleep(Duration::from_millis(way)).await;
+        tokio::time::sleep(Duration::from_millis(self.draw(|dice| dice.between(1, 2_000)))).await;
         if self.strikes(self.swarm.mail_refused) {
             self.count("the mail server did not take a mail");
             return Err(MailError::Unavailable("SMTP status 421".into()));

@@ -44,6 +44,13 @@ fn row(columns: &[(&'static str, &str)]) -> Columns {
     columns.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
 }
 
+fn processed(event: &str) -> Columns {
+    let columns = [("event_type", "invoice.paid"), ("customer_id", ADA), ("state", "processed"), ("source", "webhook")];
+    let mut row = row(&[("event_id", event), ("because", ""), ("error", "")]);
+    row.extend(columns.map(|(name, value)| (name, value.to_owned())));
+    row
+}
+
 /// Ada has tried, has paid, and everything is in order.
 fn good() -> Evidence {
     let mut evidence = Evidence { now: NOW, trial_days: 14, ..Evidence::default() };
@@ -94,7 +101,7 @@ fn good() -> Evidence {
             message_id: version.into(),
         });
     }
-    evidence.book.inbox.push(row(&[("event_id", "evt_1"), ("state", "processed"), ("error", "")]));
+    evidence.book.inbox.push(processed("evt_1"));
     evidence.history.acknowledged.push("evt_1".into());
     let told = json!({ "customer": { "customer_id": ADA }, "license": { "token": trial } });
     evidence.history.answers.push(answer(0, "POST /api/customers/signup", &told));
@@ -132,6 +139,13 @@ fn customers_and_subscriptions_are_counted() {
     );
     let twice = |it: &mut Evidence| it.truth.subscriptions.push(it.truth.subscriptions[0].clone());
     assert_eq!(broken_rules(twice), ["S2"]);
+    let stranger = |it: &mut Evidence| it.truth.customers.push(json!({ "id": "cus_B1", "metadata": {} }));
+    assert_eq!(broken_rules(stranger), [""; 0], "others have customers there, too");
+    let linked = |it: &mut Evidence| {
+        stranger(it);
+        it.book.customers[0].insert("external", "cus_B1".into());
+    };
+    assert_eq!(broken_rules(linked), ["S1"]);
 }
 
 #[test]
@@ -183,6 +197,8 @@ fn nobody_sees_others_or_the_provider() {
         let shown = answer(0, "GET /api/customers/me", &json!({ "note": id }));
         assert_eq!(broken_rules(|it| it.history.answers.push(shown)), ["S8"], "{id}");
     }
+    assert_eq!(broken_rules(|it| it.history.trespasses.push((1, ADA.into(), 404))), [""; 0]);
+    assert_eq!(broken_rules(|it| it.history.trespasses.push((1, ADA.into(), 200))), ["S7"]);
     let word = answer(0, "GET /api/customers/me", &json!({ "status": "in_progress" }));
     assert_eq!(broken_rules(|it| it.history.answers.push(word)), [""; 0]);
 }
@@ -202,11 +218,55 @@ fn who_pays_has_a_license_and_who_does_not_has_none() {
     assert_eq!(broken_rules(none), ["L1"]);
     let ended = |it: &mut Evidence| it.truth.subscriptions[0]["status"] = json!("canceled");
     assert_eq!(broken_rules(ended), ["L2"]);
+    let goes_on = |it: &mut Evidence| {
+        ended(it);
+        it.people[0].subscription = None;
+        it.people[0].validation = Some(answer(0, "POST /api/licenses/validate", &json!({ "valid": true })));
+    };
+    assert_eq!(broken_rules(goes_on), ["L2"]);
+}
+
+#[test]
+fn soon_after_all_is_mended_the_book_says_what_stripe_says() {
+    let soon = |it: &mut Evidence, status: &str, plan: &str| {
+        it.soon.0.subscriptions = it.truth.subscriptions.clone();
+        it.soon.1.customers = it.book.customers.clone();
+        it.soon.1.customers[0].insert("external", "cus_A1".into());
+        let columns = [("customer_id", ADA), ("external", "sub_A1"), ("status", status), ("plan", plan)];
+        it.soon.1.subscriptions.push(row(&columns));
+    };
+    assert_eq!(broken_rules(|it| soon(it, "active", "professional")), [""; 0]);
+    assert_eq!(broken_rules(|it| soon(it, "active", "starter")), ["L1"]);
+    assert_eq!(broken_rules(|it| soon(it, "trialing", "professional")), ["L1"]);
+    let lost = |it: &mut Evidence| {
+        soon(it, "active", "starter");
+        it.history.count("webhooks lost for ever");
+    };
+    assert_eq!(broken_rules(lost), [""; 0], "of that nobody told us");
+    let unseen = |it: &mut Evidence| {
+        soon(it, "active", "professional");
+        it.soon.1.inbox.push(processed("evt_1"));
+        it.history.sent.insert("evt_1".into(), 7.0);
+        it.history.note_look(6.5, "GET", "/v1/subscriptions?status=all&customer=cus_A1&limit=100");
+        it.history.note_look(8.0, "POST", "/v1/subscriptions?customer=cus_A1");
+    };
+    assert_eq!(broken_rules(unseen), ["L1"], "it came after the look");
+    let seen = |it: &mut Evidence| {
+        unseen(it);
+        it.history.note_look(7.5, "GET", "/v1/subscriptions?customer=cus_A1");
+    };
+    assert_eq!(broken_rules(seen), [""; 0]);
+    let unknown = |it: &mut Evidence| {
+        lost(it);
+        it.soon.1.subscriptions.clear();
+    };
+    assert_eq!(broken_rules(unknown), ["L1"], "an open payment page is looked at all the same");
 }
 
 #[test]
 fn nothing_may_be_left_over_and_nothing_may_break() {
     assert_eq!(broken_rules(|it| drop(it.book.inbox[0].insert("state", "dead".into()))), ["L3"]);
+    assert_eq!(broken_rules(|it| drop(it.book.inbox[0].insert("state", "ignored".into()))), ["L3"]);
     assert_eq!(broken_rules(|it| it.book.leases.push(row(&[("customer_id", ADA)]))), ["L3"]);
     assert_eq!(broken_rules(|it| it.truth.undelivered = 1), ["L3"]);
     assert_eq!(broken_rules(|it| it.history.breaches.push("a call inside a transaction".into())), ["W"]);

@@ -10,7 +10,7 @@ use crate::clock::{DAY, HOUR};
 use crate::context::{Cause, Context};
 use crate::error::ApiError;
 use crate::json;
-use crate::resources::{schedules, sessions};
+use crate::resources::{fulfilment, schedules, sessions};
 use crate::sandbox::Inner;
 use crate::store::{Kind, Store};
 
@@ -21,6 +21,7 @@ const EVENT_SECONDS: i64 = 30 * DAY;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     ExpireSession,
+    SettleSession,
     ExpireIncomplete,
     ExpirePendingUpdate,
     WarnOfTrialEnd,
@@ -99,7 +100,10 @@ fn next_due(store: &Store, until: i64) -> Option<Due> {
 }
 
 fn session_step(session: &Value) -> Option<(i64, Step)> {
-    (json::text(session, "status") == "open").then(|| (json::int(session, "expires_at"), Step::ExpireSession))
+    match json::text(session, "status") {
+        "open" => Some((json::int(session, "expires_at"), Step::ExpireSession)),
+        _ => Some((json::opt_int(session, "_settles_at")?, Step::SettleSession)),
+    }
 }
 
 /// The next thing that happens to a subscription.
@@ -151,6 +155,7 @@ fn invoice_step(invoice: &Value) -> Option<(i64, Step)> {
 fn perform(cx: &mut Context, step: Step, id: &str) {
     match step {
         Step::ExpireSession => sessions::expire(cx, id),
+        Step::SettleSession => fulfilment::settle(cx, id),
         Step::ExpireIncomplete => subscriptions::expire_incomplete(cx, id),
         Step::ExpirePendingUpdate => prorations::expire_pending(cx, id),
         Step::WarnOfTrialEnd => subscriptions::warn_of_trial_end(cx, id),

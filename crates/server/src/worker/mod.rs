@@ -3,6 +3,8 @@
 //! Each loop works until there is nothing due, then sleeps until it is woken in this process or the poll interval is over;
 //! other replicas' rows are found by polling.
 
+mod chores;
+
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -12,6 +14,8 @@ use tokio_util::task::TaskTracker;
 use crate::app::{App, Error};
 use crate::mail::Mailer;
 
+pub use chores::Chore;
+
 /// How long a row that another replica stored waits at most.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 
@@ -20,9 +24,6 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// How often open checkouts are looked at again, and how often it is asked whether another sweep is due.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
-/// How old an open checkout is before it is looked at without a webhook.
-const SWEEP_AFTER_SECONDS: i64 = 300;
 
 /// Loops over the inbox side by side: while one waits for the database, the other goes on.
 const INBOX_LOOPS: usize = 2;
@@ -139,37 +140,25 @@ async fn sweep(app: &App, stop: &CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
-        let older_than = app.now().plus_seconds(-SWEEP_AFTER_SECONDS);
-        let sweeping = app.clone();
-        finish("sweep", stop, async move { sweeping.sweep_open(older_than).await }).await;
-        let telling = app.clone();
-        finish("trials", stop, async move { telling.sweep_trials().await }).await;
-        let turning = app.clone();
-        finish("manual", stop, async move { turning.sweep_manual().await }).await;
-        let reissuing = app.clone();
-        finish("keys", stop, async move { reissuing.sweep_compromised().await }).await;
-        let forgetting = app.clone();
-        finish("sessions", stop, async move { forgetting.forget_ended_sessions().await }).await;
-        let forgetting = app.clone();
-        finish("limits", stop, async move { forgetting.forget_full_buckets().await }).await;
-        let forgetting = app.clone();
-        finish("links", stop, async move { forgetting.forget_ended_links().await }).await;
+        do_all(&Chore::EACH_ROUND, app, stop).await;
     }
 }
 
-/// The sweeps that have an appointment: each is run when it is due, so also at once after an outage, and by one process only.
-/// They stand apart, because a comparison of many customers must not hold up those who wait for a checkout.
 async fn repair(app: &App, stop: &CancellationToken) {
     while !stop.is_cancelled() {
-        let reading = app.clone();
-        finish("events", stop, async move { reading.sweep_events().await }).await;
-        let comparing = app.clone();
-        finish("comparison", stop, async move { comparing.compare_subscriptions().await }).await;
+        do_all(&Chore::BY_APPOINTMENT, app, stop).await;
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(SWEEP_EVERY) => {}
         }
+    }
+}
+
+async fn do_all(chores: &[Chore], app: &App, stop: &CancellationToken) {
+    for chore in chores {
+        let (chore, app) = (*chore, app.clone());
+        finish(chore.name(), stop, async move { chore.run(&app).await }).await;
     }
 }
 

@@ -14,6 +14,10 @@ pub(crate) enum Behavior {
     NeedsAuthentication,
     Disputed,
     Inquired,
+    /// At a checkout the money is under way for a while, and comes. Later charges succeed at once.
+    PaysLater,
+    /// At a checkout the money is under way for a while, and does not come. Later charges are declined.
+    FailsLater,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,9 @@ const CARDS: &[(&str, &str, Card)] = &[
     ("threeDSecure2Required", "4000000000003220", card("visa", "3220", Behavior::NeedsAuthentication)),
     ("createDispute", "4000000000000259", card("visa", "0259", Behavior::Disputed)),
     ("createDisputeInquiry", "4000000000001976", card("visa", "1976", Behavior::Inquired)),
+    // Stripe has no such cards: its bank debits behave so, which this sandbox does not have.
+    ("sandboxPaysLater", "4000000000013003", card("visa", "3003", Behavior::PaysLater)),
+    ("sandboxFailsLater", "4000000000013004", card("visa", "3004", Behavior::FailsLater)),
 ];
 
 const fn card(brand: &'static str, last4: &'static str, behavior: Behavior) -> Card {
@@ -60,6 +67,8 @@ impl Card {
             "success" => Self::named("tok_visa"),
             "declined" => Self::named("tok_chargeDeclined"),
             "authentication" => Self::named("tok_authenticationRequired"),
+            "later" => Self::named("tok_sandboxPaysLater"),
+            "never" => Self::named("tok_sandboxFailsLater"),
             _ => None,
         }
     }
@@ -84,6 +93,8 @@ impl Behavior {
             Self::NeedsAuthentication => "needs_authentication",
             Self::Disputed => "disputed",
             Self::Inquired => "inquired",
+            Self::PaysLater => "pays_later",
+            Self::FailsLater => "fails_later",
         }
     }
 
@@ -91,11 +102,16 @@ impl Behavior {
         CARDS.iter().map(|(_, _, card)| card.behavior).find(|known| known.name() == name).unwrap_or(Self::Pays)
     }
 
+    /// Whether the money of a checkout is under way for a while.
+    pub(crate) fn is_late(self) -> bool {
+        matches!(self, Self::PaysLater | Self::FailsLater)
+    }
+
     /// Why a charge of this card is declined, if it is.
     pub(crate) fn decline(self) -> Option<ApiError> {
         let (message, code, decline_code) = match self {
-            Self::Pays | Self::NeedsAuthentication | Self::Disputed | Self::Inquired => return None,
-            Self::DeclinesAtOnce | Self::DeclinesCharges => {
+            Self::Pays | Self::NeedsAuthentication | Self::Disputed | Self::Inquired | Self::PaysLater => return None,
+            Self::DeclinesAtOnce | Self::DeclinesCharges | Self::FailsLater => {
                 ("Your card was declined.", "card_declined", "generic_decline")
             }
             Self::LacksFunds => ("Your card has insufficient funds.", "card_declined", "insufficient_funds"),

@@ -41,9 +41,21 @@ pub(crate) fn draft(cx: &mut Context, draft: Draft) -> String {
     id
 }
 
-/// Fixes the amounts. An invoice over nothing is paid at once; any other gets a payment, `paid_by` when checkout has
-/// already taken the money.
+/// Fixes the amounts. An invoice over nothing is paid at once; any other gets a payment, `paid_by` where checkout has taken the
+/// money.
 pub(crate) fn finalize(cx: &mut Context, id: &str, paid_by: Option<&str>) {
+    let due = fix(cx, id, paid_by);
+    if due == 0 || paid_by.is_some() {
+        mark_paid(cx, id, false);
+    }
+}
+
+/// Fixes the amounts of an invoice whose money is under way.
+pub(crate) fn finalize_unpaid(cx: &mut Context, id: &str, intent: &str) {
+    fix(cx, id, Some(intent));
+}
+
+fn fix(cx: &mut Context, id: &str, intent: Option<&str>) -> i64 {
     let invoice = cx.object(Kind::Invoice, id);
     let customer = json::text(&invoice, "customer").to_owned();
     let (total, now) = (json::int(&invoice, "total"), cx.now);
@@ -72,13 +84,11 @@ pub(crate) fn finalize(cx: &mut Context, id: &str, paid_by: Option<&str>) {
         json::set(value, "invoice_pdf", format!("{page}/pdf"));
     });
     if due > 0 {
-        let intent = paid_by.map_or_else(|| open_intent(cx, &invoice, due), str::to_owned);
+        let intent = intent.map_or_else(|| open_intent(cx, &invoice, due), str::to_owned);
         invoice_payments::create(cx, id, &intent, due);
     }
     cx.emit("invoice.finalized", Kind::Invoice, id);
-    if due == 0 || paid_by.is_some() {
-        mark_paid(cx, id, false);
-    }
+    due
 }
 
 fn open_intent(cx: &mut Context, invoice: &Value, due: i64) -> String {
@@ -155,7 +165,7 @@ pub(crate) fn collect(cx: &mut Context, id: &str, card: Option<&str>, holder: Ho
     Ok(())
 }
 
-fn record_failure(cx: &mut Context, id: &str) {
+pub(crate) fn record_failure(cx: &mut Context, id: &str) {
     let now = cx.now;
     cx.change(Kind::Invoice, id, "invoice.updated", |value| {
         let attempts = json::int(value, "attempt_count") + 1;

@@ -55,10 +55,51 @@ pub(crate) fn open(cx: &mut Context, intent: &Intent) -> String {
     id
 }
 
+/// Whether the money is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Now,
+    /// It is under way; [`settle`] tells what becomes of it.
+    Later,
+}
+
+/// As [`confirm`], by somebody who is at the checkout, where money may be under way for a while.
+pub(crate) fn confirm_at_checkout(
+    cx: &mut Context,
+    intent: &str,
+    payment_method: &str,
+    holder: Holder,
+) -> Result<Taken, Failure> {
+    if !behavior_of(cx, payment_method).is_late() {
+        return confirm(cx, intent, payment_method, holder).map(|()| Taken::Now);
+    }
+    cx.edit(Kind::PaymentIntent, intent, |value| {
+        json::set(value, "status", "processing");
+        json::set(value, "payment_method", payment_method);
+        json::set(value, "processing", json!({ "type": "card", "card": {} }));
+    });
+    cx.emit("payment_intent.processing", Kind::PaymentIntent, intent);
+    Ok(Taken::Later)
+}
+
+/// What becomes of money that was under way. `None` where the payment was canceled meanwhile.
+pub(crate) fn settle(cx: &mut Context, intent: &str) -> Option<Result<(), Failure>> {
+    let value = cx.object(Kind::PaymentIntent, intent);
+    if json::text(&value, "status") != "processing" {
+        return None;
+    }
+    let method = json::text(&value, "payment_method").to_owned();
+    cx.edit(Kind::PaymentIntent, intent, |value| json::set(value, "processing", Value::Null));
+    Some(confirm(cx, intent, &method, Holder::Absent))
+}
+
+fn behavior_of(cx: &Context, payment_method: &str) -> Behavior {
+    Behavior::from_name(json::text(&cx.object(Kind::PaymentMethod, payment_method), "_behavior"))
+}
+
 /// Tries to take the intent's money from a card.
 pub(crate) fn confirm(cx: &mut Context, intent: &str, payment_method: &str, holder: Holder) -> Result<(), Failure> {
-    let card = cx.object(Kind::PaymentMethod, payment_method);
-    let behavior = Behavior::from_name(json::text(&card, "_behavior"));
+    let behavior = behavior_of(cx, payment_method);
     let authenticates = behavior == Behavior::NeedsAuthentication;
     if authenticates && holder == Holder::Present {
         cx.edit(Kind::PaymentIntent, intent, |value| {

@@ -1,7 +1,8 @@
 //! Paying a checkout session: the card is tried first, and only success creates anything that lasts.
 //!
 //! A declined card leaves a failed payment intent and nothing else: no customer, no subscription, no invoice. The
-//! session stays open for another try.
+//! session stays open for another try. Where the money is only under way, everything begins unpaid, and what becomes of it is told
+//! three minutes later.
 
 use serde_json::{Value, json};
 
@@ -10,13 +11,16 @@ use super::{customers, payment_methods, sessions, setup_intents};
 use crate::billing::cards::Card;
 use crate::billing::invoices;
 use crate::billing::lines;
-use crate::billing::payments::{self, Failure, Holder, Intent};
+use crate::billing::payments::{self, Failure, Holder, Intent, Taken};
 use crate::billing::subscriptions::{self, Start};
 use crate::clock::DAY;
 use crate::context::Context;
 use crate::error::ApiError;
 use crate::json;
 use crate::store::Kind;
+
+/// How long money is under way that is not there at once: as with the test accounts of Stripe's bank debits.
+const UNDER_WAY_SECONDS: i64 = 180;
 
 /// Who pays, as far as the page asked.
 pub(crate) struct Payer {
@@ -70,8 +74,8 @@ fn attempt(cx: &mut Context, session: &str, method: &str, holder: Holder) -> Res
             Some(intent) => intent.to_owned(),
             None => open_intent(cx, &value, due),
         };
-        payments::confirm(cx, &intent, method, holder)?;
-        complete(cx, session, Some(method), Some(&intent));
+        let taken = payments::confirm_at_checkout(cx, &intent, method, holder)?;
+        complete(cx, session, Some(method), Some((&intent, taken)));
         return Ok(());
     }
     let intent = match json::opt_text(&value, "_setup_intent") {
@@ -118,7 +122,34 @@ pub(crate) fn needs_card(session: &Value) -> bool {
     json::int(session, "amount_total") > 0 || json::text(session, "payment_method_collection") != "if_required"
 }
 
-fn complete(cx: &mut Context, session: &str, method: Option<&str>, intent: Option<&str>) {
+/// What became of the money that was under way.
+pub(crate) fn settle(cx: &mut Context, session: &str) {
+    let value = cx.object(Kind::Session, session);
+    cx.edit(Kind::Session, session, |value| json::set(value, "_settles_at", Value::Null));
+    let (invoice, subscription) = (json::opt_text(&value, "invoice"), json::opt_text(&value, "subscription"));
+    match payments::settle(cx, json::text(&value, "_payment_intent")) {
+        None => {}
+        Some(Ok(())) => {
+            cx.edit(Kind::Session, session, |value| json::set(value, "payment_status", "paid"));
+            if let Some(invoice) = invoice {
+                invoices::mark_paid(cx, invoice, false);
+            }
+            cx.emit("checkout.session.async_payment_succeeded", Kind::Session, session);
+        }
+        Some(Err(_told_by_events)) => {
+            if let Some(invoice) = invoice {
+                invoices::record_failure(cx, invoice);
+            }
+            if let Some(subscription) = subscription {
+                subscriptions::expire_incomplete(cx, subscription);
+            }
+            cx.emit("checkout.session.async_payment_failed", Kind::Session, session);
+        }
+    }
+}
+
+fn complete(cx: &mut Context, session: &str, method: Option<&str>, money: Option<(&str, Taken)>) {
+    let intent = money.map(|(intent, _)| intent);
     let value = cx.object(Kind::Session, session);
     let payer = &value["_payer"];
     let email = json::opt_text(payer, "email").or_else(|| json::opt_text(&value, "customer_email"));
@@ -141,12 +172,20 @@ fn complete(cx: &mut Context, session: &str, method: Option<&str>, intent: Optio
     }
     let subscription_mode = json::text(&value, "mode") == "subscription";
     let subscribed = customer.as_deref().filter(|_| subscription_mode);
-    let created = subscribed.map(|customer| subscribe(cx, &value, customer, method, intent));
+    let now = cx.now;
+    let created = subscribed.map(|customer| subscribe(cx, &value, customer, method, money));
     let subscription = created.as_ref().map(|(subscription, _)| subscription.clone());
     cx.edit(Kind::Session, session, |value| {
         json::set(value, "status", "complete");
         json::set(value, "url", Value::Null);
-        json::set(value, "payment_status", if intent.is_some() { "paid" } else { "no_payment_required" });
+        match money {
+            None => json::set(value, "payment_status", "no_payment_required"),
+            Some((_, Taken::Now)) => json::set(value, "payment_status", "paid"),
+            Some((_, Taken::Later)) => {
+                json::set(value, "payment_status", "unpaid");
+                json::set(value, "_settles_at", now + UNDER_WAY_SECONDS);
+            }
+        }
         json::set(value, "customer", customer);
         json::set(value, "customer_details", sessions::customer_details(email.as_deref(), name.as_deref()));
         json::set(value, "payment_intent", intent.filter(|_| !subscription_mode));
@@ -159,13 +198,13 @@ fn complete(cx: &mut Context, session: &str, method: Option<&str>, intent: Optio
     cx.emit("checkout.session.completed", Kind::Session, session);
 }
 
-/// The subscription and its first invoice, already paid.
+/// The subscription and its first invoice, already paid unless the money is under way.
 fn subscribe(
     cx: &mut Context,
     session: &Value,
     customer: &str,
     method: Option<&str>,
-    intent: Option<&str>,
+    money: Option<(&str, Taken)>,
 ) -> (String, String) {
     let data = &session["_subscription_data"];
     let (recurring, once): (Vec<_>, Vec<_>) =
@@ -189,6 +228,9 @@ fn subscribe(
     let subscription = subscriptions::begin(cx, &start);
     let extra = once.iter().map(|(price, quantity)| lines::of_price(cx, price, *quantity)).collect();
     let invoice = subscriptions::first_invoice(cx, &subscription, extra);
-    invoices::finalize(cx, &invoice, intent);
+    match money {
+        Some((intent, Taken::Later)) => invoices::finalize_unpaid(cx, &invoice, intent),
+        paid => invoices::finalize(cx, &invoice, paid.map(|(intent, _)| intent)),
+    }
     (subscription, invoice)
 }

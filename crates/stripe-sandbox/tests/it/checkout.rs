@@ -1,6 +1,6 @@
 //! Paying a checkout session, and failing to.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{DAY, World, id};
 
@@ -81,6 +81,45 @@ async fn authentication_can_be_failed_and_then_completed() {
     let done = world.post(&path, &[("outcome", "complete")]).await;
     assert!(done.header("location").starts_with("http://localhost:3000/success"), "{}", done.text);
     world.inbox.wait_for("checkout.session.completed", 1).await;
+}
+
+#[tokio::test]
+async fn money_that_takes_its_time_begins_nothing_before_it_is_there() {
+    let world = World::new().await;
+    let customer = world.customer().await;
+    let session = world.session(&customer).await;
+    assert_eq!(world.pay(&session, "later").await.status, 303);
+    let path = format!("/v1/checkout/sessions/{}?expand[]=subscription", id(&session));
+    let waiting = world.get(&path).await.ok();
+    assert_eq!((&waiting["status"], &waiting["payment_status"]), (&json!("complete"), &json!("unpaid")));
+    assert_eq!(waiting["subscription"]["status"], "incomplete");
+    let intents = world.get(&format!("/v1/payment_intents?customer={customer}")).await.ok();
+    assert_eq!(intents["data"][0]["status"], "processing");
+
+    world.pass(180).await;
+    let told = world.inbox.wait_for("checkout.session.async_payment_succeeded", 1).await;
+    assert_eq!(told[0]["data"]["object"]["payment_status"], "paid");
+    let paid = world.get(&path).await.ok();
+    assert_eq!((&paid["payment_status"], &paid["subscription"]["status"]), (&json!("paid"), &json!("active")));
+    let invoice = world.get(&format!("/v1/invoices/{}", paid["invoice"].as_str().unwrap())).await.ok();
+    assert_eq!((&invoice["status"], &invoice["amount_paid"]), (&json!("paid"), &paid["amount_total"]));
+}
+
+#[tokio::test]
+async fn money_that_does_not_come_leaves_nothing_that_lives() {
+    let world = World::new().await;
+    let customer = world.customer().await;
+    let session = world.session(&customer).await;
+    assert_eq!(world.pay(&session, "never").await.status, 303);
+    world.pass(180).await;
+    world.inbox.wait_for("checkout.session.async_payment_failed", 1).await;
+    world.inbox.wait_for("invoice.payment_failed", 1).await;
+    let path = format!("/v1/checkout/sessions/{}?expand[]=subscription", id(&session));
+    let after = world.get(&path).await.ok();
+    assert_eq!((&after["status"], &after["payment_status"]), (&json!("complete"), &json!("unpaid")));
+    assert_eq!(after["subscription"]["status"], "incomplete_expired");
+    let invoice = world.get(&format!("/v1/invoices/{}", after["invoice"].as_str().unwrap())).await.ok();
+    assert_eq!((&invoice["status"], &invoice["amount_paid"]), (&json!("void"), &json!(0)));
 }
 
 #[tokio::test]

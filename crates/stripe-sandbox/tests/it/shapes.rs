@@ -68,6 +68,15 @@ async fn script_a_life(world: &World) -> Vec<Value> {
     answers.push(session);
     let trial = world.session_with(&customer, &[("subscription_data[trial_period_days]", "3")]).await;
     world.pay(&trial, "success").await;
+    for card in ["later", "never"] {
+        let late = world.session(&world.customer().await).await;
+        world.pay(&late, card).await;
+        let path = format!("/v1/checkout/sessions/{}", id(&late));
+        answers.push(world.get(&path).await.ok());
+        answers.push(world.get("/v1/payment_intents?limit=1").await.ok());
+        world.pass(180).await;
+        answers.push(world.get(&path).await.ok());
+    }
     answers.push(world.post("/v1/customers", &[("emial", "x")]).await.json());
     answers.push(world.get("/v1/customers/cus_x").await.json());
 

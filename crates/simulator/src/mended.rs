@@ -1,0 +1,143 @@
+//! The judge's rules about a world in which nothing goes wrong any more: `L1` to `L3`.
+
+use std::collections::BTreeMap;
+
+use counterfoil_license::{Expectations, KeySet, verify};
+
+use crate::checker::{deleted, live, paid_through, text};
+use crate::evidence::{Columns, Evidence, Person};
+use crate::shown::claims;
+
+/// The plan of the one live subscription of a person.
+fn owed_to<'a>(evidence: &'a Evidence, person: &Person) -> Option<&'a str> {
+    let id = person.customer_id.as_deref()?;
+    let live = live(evidence, id);
+    let [only] = live.as_slice() else { return None };
+    let price = text(only, "/items/data/0/price/id");
+    let plan = evidence.plan_of_price.get(price)?;
+    (text(only, "/status") == "active").then_some(plan.as_str())
+}
+
+pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
+    let Ok(keys) = KeySet::from_jwks(&evidence.jwks) else { return vec!["the key set cannot be read".to_owned()] };
+    let expect = Expectations::new(&evidence.issuer, &evidence.audience);
+    let mut breaches = Vec::new();
+    for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
+        let Some(plan) = owed_to(evidence, person) else { continue };
+        let id = person.customer_id.as_deref().unwrap_or_default();
+        // Money that went back revokes; whether it should is not this rule's business.
+        if evidence.history.refunded.contains(&person.number) {
+            continue;
+        }
+        let paid = paid_through(evidence, id, evidence.now).unwrap_or(0);
+        if paid <= evidence.now {
+            continue;
+        }
+        let told = person.license.as_ref().map(|answer| answer.json()).unwrap_or_default();
+        let verified = verify(text(&told, "/token"), &keys, &expect, evidence.now);
+        if !verified.entitled() {
+            let status = person.license.as_ref().map_or(0, |answer| answer.status);
+            breaches
+                .push(format!("{id} pays for {plan} and has no licence that works ({status}, {:?})", verified.state));
+        } else if text(&told, "/plan") != plan {
+            breaches.push(format!("{id} pays for {plan} and has a licence for {}", text(&told, "/plan")));
+        }
+    }
+    breaches
+}
+
+/// Whoever was sent to a payment page is looked at until it is settled, whether webhooks come or not. Where none was lost, everything
+/// that we were told has been looked at, long before a comparison would find it.
+pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
+    let (truth, book) = &evidence.soon;
+    let mut breaches = Vec::new();
+    for row in book.customers.iter().filter(|row| row["deleted_at"].is_empty() && !row["external"].is_empty()) {
+        let id = &row["customer_id"];
+        let ours = book.subscriptions.iter().find(|each| each["customer_id"] == *id);
+        for held in truth.subscriptions.iter().filter(|held| text(held, "/customer") == row["external"]) {
+            let known = ours.filter(|ours| ours["external"] == text(held, "/id"));
+            let what = match (text(held, "/status"), known) {
+                ("active", None) => Some("is not known".to_owned()),
+                (status, Some(known)) if !evidence.history.counts.contains_key("webhooks lost for ever") => {
+                    let plan = evidence.plan_of_price.get(text(held, "/items/data/0/price/id"));
+                    differs(status, plan, known).then(|| format!("is {} and {}", known["plan"], known["status"]))
+                }
+                _ => None,
+            };
+            breaches.extend(what.map(|what| {
+                format!("a subscription of {id} is {} at Stripe, and in our book it {what}", text(held, "/status"))
+            }));
+        }
+    }
+    breaches
+}
+
+/// An event is finished by a look that began after it had come. What we read in Stripe's log may come as a webhook later.
+pub fn what_came_was_looked_at(evidence: &Evidence) -> Vec<String> {
+    let (_, book) = &evidence.soon;
+    let known = book.customers.iter().filter(|row| row["deleted_at"].is_empty() && !row["external"].is_empty());
+    let counterparts: BTreeMap<&str, &str> =
+        known.map(|row| (row["customer_id"].as_str(), row["external"].as_str())).collect();
+    let finished = book.inbox.iter().filter(|row| row["state"] == "processed" && row["source"] == "webhook");
+    let unseen = finished.filter(|row| {
+        let sent = evidence.history.sent.get(row["event_id"].as_str());
+        let counterpart = counterparts.get(row["customer_id"].as_str());
+        let look = counterpart.and_then(|counterpart| evidence.history.looks.get(*counterpart));
+        counterpart.is_some() && sent.is_some_and(|sent| look.is_none_or(|look| look < sent))
+    });
+    let told = unseen.map(|row| (&row["event_id"], &row["event_type"], &row["customer_id"]));
+    told.map(|(event, kind, id)| format!("{event} ({kind}) of {id} is finished, and nobody has looked since it came"))
+        .collect()
+}
+
+fn differs(status: &str, plan: Option<&String>, known: &Columns) -> bool {
+    match status {
+        "active" => known["status"] != "active" || plan.is_some_and(|plan| *plan != known["plan"]),
+        "canceled" => matches!(known["status"].as_str(), "active" | "past_due"),
+        _ => false,
+    }
+}
+
+pub fn who_does_not_pay_has_none(evidence: &Evidence) -> Vec<String> {
+    let mut breaches = Vec::new();
+    for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
+        let Some(id) = person.customer_id.as_deref() else { continue };
+        if !live(evidence, id).is_empty() {
+            continue;
+        }
+        let told = person.subscription.as_ref().map(|answer| answer.json()).unwrap_or_default();
+        let (status, plan) = (text(&told, "/status"), text(&told, "/plan"));
+        if matches!(status, "active" | "past_due") {
+            breaches.push(format!("{id} has no subscription at Stripe and is told that {plan} is {status}"));
+        }
+        let judged = person.validation.as_ref().map(|answer| answer.json()).unwrap_or_default();
+        let token = person.license.as_ref().map(|answer| answer.json()["token"].clone()).unwrap_or_default();
+        let is_trial = claims(token.as_str().unwrap_or_default()).is_none_or(|claims| claims["trial"] == true);
+        if judged["valid"] == true && !is_trial {
+            breaches.push(format!("{id} has no subscription at Stripe, and the licence for {plan} is called valid"));
+        }
+    }
+    breaches
+}
+
+pub fn nothing_is_left_over(evidence: &Evidence) -> Vec<String> {
+    let waiting = |table: &str, rows: &[Columns], name: &str| -> Vec<String> {
+        let left = rows.iter().filter(|row| matches!(row["state"].as_str(), "pending" | "dead"));
+        left.map(|row| format!("{table}: {} is {}: {}", row[name], row["state"], row["error"])).collect()
+    };
+    let mut breaches = waiting("inbox", &evidence.book.inbox, "event_id");
+    let gone = deleted(evidence);
+    let dropped = evidence.book.inbox.iter().filter(|row| {
+        row["state"] == "ignored" && !row["customer_id"].is_empty() && !gone.contains(row["customer_id"].as_str())
+    });
+    breaches.extend(dropped.map(|row| {
+        let (event, kind, id) = (&row["event_id"], &row["event_type"], &row["customer_id"]);
+        format!("inbox: {event} ({kind}) of {id} was set aside: {}", row["because"])
+    }));
+    breaches.extend(waiting("outbox", &evidence.book.outbox, "dedupe_key"));
+    breaches.extend(evidence.book.leases.iter().map(|row| format!("the lease of {} is held", row["customer_id"])));
+    if evidence.truth.undelivered > 0 {
+        breaches.push(format!("{} webhooks could not be delivered", evidence.truth.undelivered));
+    }
+    breaches
+}

@@ -1,0 +1,74 @@
+//! What happens at Stripe itself, past our service: in the customer's portal there, and in the vendor's office.
+
+use std::time::Duration;
+
+use counterfoil_stripe_sandbox::simulation::Truth;
+use serde_json::{Value, json};
+
+use crate::users::User;
+
+const PLANS: [&str; 3] = ["starter", "professional", "enterprise"];
+
+impl User {
+    /// Their customer at Stripe, if there is one.
+    fn counterpart(&self) -> Option<String> {
+        let id = self.customer_id.as_deref()?;
+        let truth = self.world.sandbox().truth(Truth::Customers);
+        let mine = truth.iter().find(|value| value["metadata"]["customer_id"] == id)?;
+        mine["id"].as_str().map(str::to_owned)
+    }
+
+    /// Somebody in the vendor's office gives money back.
+    pub(crate) async fn money_back(&mut self) {
+        let Some(customer) = self.counterpart() else { return };
+        let list = self.world.ask_sandbox("GET", &format!("/v1/charges?customer={customer}&limit=1"), None, "").await;
+        let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();
+        let Some(charge) = list["data"][0]["id"].as_str() else { return };
+        let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &format!("charge={charge}")).await;
+        self.world.tell(format_args!("the vendor gives user {} money back -> {}", self.number, answer.status));
+        self.world.count("refunds");
+        self.world.history().refunded.insert(self.number);
+    }
+
+    /// The card that pays renewals becomes one that does not, or the other way round.
+    pub(crate) async fn replace_card(&mut self) {
+        let Some(customer) = self.counterpart() else { return };
+        let card = ["success", "declined"][self.dice.index(2)];
+        let path = format!("/_sandbox/customers/{customer}/card");
+        let answer = self.world.ask_sandbox("POST", &path, None, &json!({ "card": card }).to_string()).await;
+        self.world.tell(format_args!("user {} has the card `{card}` now -> {}", self.number, answer.status));
+    }
+
+    /// Changes their mind in Stripe's portal, several times in a row: each click is an event, and the next one may come while we
+    /// still look at what the one before has done.
+    pub(crate) async fn use_portal(&mut self) {
+        let Some(customer) = self.counterpart() else { return };
+        let clicks = self.dice.between(1, 5);
+        for _ in 0..clicks {
+            let truth = self.world.sandbox().truth(Truth::Subscriptions);
+            let is_mine = |value: &&Value| value["customer"] == customer.as_str() && value["status"] == "active";
+            let Some(subscription) = truth.iter().find(is_mine) else { return };
+            let id = subscription["id"].as_str().unwrap_or_default();
+            let (method, body) = self.click(subscription);
+            let answer = self.world.ask_sandbox(method, &format!("/v1/subscriptions/{id}"), None, &body).await;
+            self.world.tell(format_args!("user {} in the portal: {method} {body} -> {}", self.number, answer.status));
+            self.world.count("clicks in Stripe's portal");
+            // As long as a look takes, or one whose answer is slow.
+            let most = if self.dice.percent(30) { 15_000 } else { 2 * self.world.swarm.stripe_millis };
+            let millis = self.dice.between(10, most);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
+    }
+
+    fn click(&mut self, subscription: &Value) -> (&'static str, String) {
+        match self.dice.between(0, 19) {
+            0..=1 => ("DELETE", String::new()),
+            2..=5 => ("POST", format!("cancel_at_period_end={}", self.dice.percent(50))),
+            _ => {
+                let item = subscription["items"]["data"][0]["id"].as_str().unwrap_or_default();
+                let price = format!("price_{}_monthly", PLANS[self.dice.index(PLANS.len())]);
+                ("POST", format!("items[0][id]={item}&items[0][price]={price}&proration_behavior=none"))
+            }
+        }
+    }
+}
