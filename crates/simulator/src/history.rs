@@ -67,6 +67,8 @@ pub struct History {
     pub sent: BTreeMap<String, f64>,
     /// When Stripe last told us the subscriptions of each of its customers.
     pub looks: BTreeMap<String, f64>,
+    /// Stripe's customers of whom a webhook was lost.
+    pub unheard: BTreeSet<String>,
     pub seen: Vec<Seen>,
     /// Users to whom the vendor gave money back.
     pub refunded: BTreeSet<usize>,

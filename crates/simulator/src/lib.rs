@@ -10,6 +10,7 @@ pub mod replicas;
 pub mod run;
 pub mod shown;
 pub mod shrink;
+pub mod surroundings;
 pub mod swarm;
 pub mod trouble;
 pub mod users;

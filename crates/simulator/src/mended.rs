@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use counterfoil_license::{Expectations, KeySet, verify};
+use serde_json::Value;
 
 use crate::checker::{deleted, live, paid_through, text};
 use crate::evidence::{Columns, Evidence, Person};
@@ -46,8 +47,8 @@ pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
     breaches
 }
 
-/// Whoever was sent to a payment page is looked at until it is settled, whether webhooks come or not. Where none was lost, everything
-/// that we were told has been looked at, long before a comparison would find it.
+/// Whoever was sent to a payment page is looked at until it is settled, whether webhooks come or not. Where none of
+/// theirs was lost, everything that we were told has been looked at, long before a comparison would find it.
 pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
     let (truth, book) = &evidence.soon;
     let mut breaches = Vec::new();
@@ -58,9 +59,9 @@ pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
             let known = ours.filter(|ours| ours["external"] == text(held, "/id"));
             let what = match (text(held, "/status"), known) {
                 ("active", None) => Some("is not known".to_owned()),
-                (status, Some(known)) if !evidence.history.counts.contains_key("webhooks lost for ever") => {
+                (_, Some(known)) if !evidence.history.unheard.contains(&row["external"]) => {
                     let plan = evidence.plan_of_price.get(text(held, "/items/data/0/price/id"));
-                    differs(status, plan, known).then(|| format!("is {} and {}", known["plan"], known["status"]))
+                    differs(held, plan, known).then(|| format!("is {} and {}", known["plan"], known["status"]))
                 }
                 _ => None,
             };
@@ -90,9 +91,13 @@ pub fn what_came_was_looked_at(evidence: &Evidence) -> Vec<String> {
         .collect()
 }
 
-fn differs(status: &str, plan: Option<&String>, known: &Columns) -> bool {
-    match status {
-        "active" => known["status"] != "active" || plan.is_some_and(|plan| *plan != known["plan"]),
+fn differs(held: &Value, plan: Option<&String>, known: &Columns) -> bool {
+    match text(held, "/status") {
+        "active" => {
+            known["status"] != "active"
+                || plan.is_some_and(|plan| *plan != known["plan"])
+                || held["cancel_at"].is_null() != known["cancel_at"].is_empty()
+        }
         "canceled" => matches!(known["status"].as_str(), "active" | "past_due"),
         _ => false,
     }

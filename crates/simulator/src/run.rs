@@ -18,10 +18,11 @@ use crate::checker::{self, Breach};
 use crate::evidence::{Book, Evidence, Person, Stripe};
 use crate::history::History;
 use crate::replicas::Replicas;
+use crate::surroundings::Surroundings;
 use crate::swarm::{Swarm, Without};
 use crate::trouble;
 use crate::users::User;
-use crate::world::{Surroundings, World};
+use crate::world::World;
 
 const WEBHOOK_SECRET: &str = "whsec_simulated0000000000";
 const ISSUER: &str = "http://billing.example";

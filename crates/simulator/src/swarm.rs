@@ -46,6 +46,8 @@ pub struct Swarm {
     pub stripe_slow: u64,
     pub stripe_key_in_use: u64,
     pub dies_at_stripe: u64,
+    /// Held for longer than a lease, just when the answer has come.
+    pub stops_at_stripe: u64,
     pub database_conflicts: u64,
     pub database_unavailable: u64,
     pub commit_answer_lost: u64,
@@ -114,6 +116,7 @@ impl Swarm {
             outage_at_creation: false,
             days_after: 0,
             namesakes: 0,
+            stops_at_stripe: 0,
         };
         swarm.draw_rest(dice);
         swarm.take_away(without);
@@ -140,6 +143,7 @@ impl Swarm {
         self.outage_at_creation = self.outage_hours > 0 && dice.percent(70);
         self.days_after = if dice.percent(25) { dice.between(1, 70) } else { 0 };
         self.namesakes = [0, 0, 50, 100][dice.index(4)];
+        self.stops_at_stripe = [0, 0, 50, 300][dice.index(4)];
         if dice.percent(8) {
             // An endpoint that was never entered, or was switched off.
             self.delivery_lost = 10_000;
@@ -151,7 +155,7 @@ impl Swarm {
         self.deeds = without.deeds.map_or(self.deeds, |most| self.deeds.min(most));
         if without.crashes {
             (self.kill_every_seconds, self.stop_every_seconds) = (0, 0);
-            (self.dies_at_database, self.dies_at_stripe) = (0, 0);
+            (self.dies_at_database, self.dies_at_stripe, self.stops_at_stripe) = (0, 0, 0);
         }
         if without.stripe_faults {
             (self.stripe_refuses, self.stripe_times_out_before, self.stripe_answer_lost) = (0, 0, 0);

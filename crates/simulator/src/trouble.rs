@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::Request;
 use counterfoil::db::Row;
 use counterfoil_stripe_sandbox::simulation::Due;
+use serde_json::Value;
 
 use crate::history::Seen;
 use crate::replicas::Replicas;
@@ -68,6 +69,7 @@ async fn send(world: &Arc<World>, replicas: &Replicas, late: &mut BTreeMap<Strin
             if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_lost)) {
                 world.count("webhooks lost for ever");
                 world.tell(format_args!("the webhook {} is lost", event.kind));
+                world.history().unheard.extend(counterpart_of(&event.body));
                 return world.sandbox().lose(&event.delivery);
             }
             if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_late)) {
@@ -85,6 +87,14 @@ async fn send(world: &Arc<World>, replicas: &Replicas, late: &mut BTreeMap<Strin
     }
     let taken = post(world, replicas, event).await;
     world.sandbox().note(&event.delivery, taken);
+}
+
+/// Stripe's customer whom an event is about.
+fn counterpart_of(body: &str) -> Option<String> {
+    let body: Value = serde_json::from_str(body).ok()?;
+    let object = &body["data"]["object"];
+    let id = if object["object"] == "customer" { &object["id"] } else { &object["customer"] };
+    id.as_str().map(str::to_owned)
 }
 
 async fn post(world: &Arc<World>, replicas: &Replicas, event: &Due) -> bool {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use counterfoil::db::DbError;
 use counterfoil::mail::MailError;
-use counterfoil::simulation::{self as simulation, Boxed, Fate, Progress, SentLetter, Step, StripeAnswer, StripeCall};
+use counterfoil::simulation::{self, Progress, SentLetter, StripeAnswer, StripeCall};
 use counterfoil_stripe_sandbox::Sandbox;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -29,17 +28,17 @@ pub struct World {
     pub swarm: Swarm,
     pub history: Mutex<History>,
     /// Chance as the application sees it.
-    chance: Mutex<Dice>,
+    pub(crate) chance: Mutex<Dice>,
     /// What goes wrong on the ways.
     faults: Mutex<Dice>,
     sandbox: OnceLock<Sandbox>,
     /// The sandbox's way in, which is made once and cloned cheaply.
     way_in: OnceLock<Router>,
-    driver: Handle,
+    pub(crate) driver: Handle,
     begun: OnceLock<Instant>,
     healed: AtomicBool,
     outage_until: AtomicI64,
-    held: AtomicI64,
+    pub(crate) held: AtomicI64,
     /// Uses of the database so far.
     pub steps: AtomicU64,
     /// Whether the story is told aloud while it happens.
@@ -132,7 +131,7 @@ impl World {
     }
 
     /// A draw about what goes wrong; nothing does once the world is healed.
-    fn strikes(&self, times: u64) -> bool {
+    pub(crate) fn strikes(&self, times: u64) -> bool {
         !self.is_healed() && self.draw(|dice| dice.of_ten_thousand(times))
     }
 
@@ -141,14 +140,14 @@ impl World {
     }
 
     /// How much longer everything takes the replica that runs.
-    fn slowness(&self) -> u64 {
+    pub(crate) fn slowness(&self) -> u64 {
         match simulation::life() {
             Some(life) if self.swarm.priorities && !self.is_healed() => 10_u64.pow(life.replica.min(3) as u32),
             _ => 1,
         }
     }
 
-    fn kill_current(&self, why: &'static str) {
+    pub(crate) fn kill_current(&self, why: &'static str) {
         if let Some(life) = simulation::life() {
             self.count(why);
             self.tell(format_args!("replica {} dies ({why})", life.replica));
@@ -156,7 +155,22 @@ impl World {
         }
     }
 
-    async fn call_stripe(self: Arc<Self>, call: StripeCall) -> Result<StripeAnswer, String> {
+    /// Holds the replica that runs, for longer than a lease lasts.
+    async fn hold_current(&self) {
+        let Some(life) = simulation::life() else { return };
+        self.count("held with an answer in its hands");
+        self.tell(format_args!("replica {} is held with an answer in its hands", life.replica));
+        life.stop();
+        let seconds = self.draw(|dice| dice.between(15, 90));
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            life.go_on();
+        });
+        // Here it stands until then.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    pub(crate) async fn call_stripe(self: Arc<Self>, call: StripeCall) -> Result<StripeAnswer, String> {
         let who = simulation::life().map_or(9, |life| life.replica);
         let swarm = &self.swarm;
         let way = self.draw(|dice| dice.between(1, swarm.stripe_millis)) * self.slowness().min(3);
@@ -193,6 +207,9 @@ impl World {
         if self.strikes(swarm.dies_at_stripe) {
             self.kill_current("died after a call to Stripe");
             std::future::pending::<()>().await;
+        }
+        if self.strikes(swarm.stops_at_stripe) {
+            self.hold_current().await;
         }
         if self.strikes(swarm.stripe_answer_lost) {
             self.count("Stripe's answer was lost");
@@ -260,7 +277,7 @@ impl World {
         StripeAnswer { status: parts.status.as_u16(), headers, body }
     }
 
-    async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
+    pub(crate) async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
         tokio::time::sleep(Duration::from_millis(self.draw(|dice| dice.between(1, 2_000)))).await;
         if self.strikes(self.swarm.mail_refused) {
             self.count("the mail server did not take a mail");
@@ -278,7 +295,7 @@ impl World {
         Ok(())
     }
 
-    fn nothing_is_held(&self, doing: &str) {
+    pub(crate) fn nothing_is_held(&self, doing: &str) {
         if self.held.load(Ordering::SeqCst) != 0 {
             self.breach(format!("invariant 7: a transaction is open across {doing}"));
         }
@@ -286,7 +303,7 @@ impl World {
 }
 
 /// The task that runs has come one step further.
-fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
+pub(crate) fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
     if let Some(progress) = simulation::progress() {
         counter(&progress).fetch_add(1, Ordering::SeqCst);
     }
@@ -295,106 +312,4 @@ fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
 fn refusal(status: u16, body: &str) -> StripeAnswer {
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     StripeAnswer { status, headers, body: body.as_bytes().to_vec() }
-}
-
-/// What the application is given.
-pub struct Surroundings(pub Arc<World>);
-
-impl simulation::World for Surroundings {
-    fn now_micros(&self) -> i64 {
-        let skew = simulation::life().map_or(0, |life| life.skew_micros.load(Ordering::SeqCst));
-        BEGIN_SECONDS * 1_000_000 + i64::try_from(self.0.elapsed().as_micros()).unwrap_or(0) + skew
-    }
-
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
-    }
-
-    fn driver(&self) -> Handle {
-        self.0.driver.clone()
-    }
-
-    fn pause(&self, _step: Step) -> Duration {
-        let world = &self.0;
-        if world.is_healed() || world.swarm.database_millis == 0 {
-            return Duration::ZERO;
-        }
-        let millis = world.draw(|dice| {
-            let rare = dice.percent(2);
-            dice.between(0, world.swarm.database_millis * if rare { 20 } else { 1 })
-        });
-        Duration::from_millis(millis * world.slowness())
-    }
-
-    fn fate(&self, step: Step) -> Fate {
-        let (world, Some(life)) = (&self.0, simulation::life()) else { return Fate::Go };
-        world.steps.fetch_add(1, Ordering::Relaxed);
-        if life.is_dead() {
-            return Fate::Die;
-        }
-        let swarm = &world.swarm;
-        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
-            world.count("died after a commit");
-            world.tell(format_args!("replica {} dies (after a commit)", life.replica));
-            get_on(|progress| &progress.commits);
-            return Fate::DieAfter;
-        }
-        if world.strikes(swarm.dies_at_database) {
-            let why = match step {
-                Step::Begin | Step::Single | Step::Write => "died before a transaction",
-                Step::Statement => "died inside a transaction",
-                Step::Commit => "died before a commit",
-            };
-            world.kill_current(why);
-            return Fate::Die;
-        }
-        if world.strikes(swarm.database_conflicts) {
-            world.count("a transaction met another one");
-            return Fate::Fail(DbError::Conflict { detail: "simulated".into() });
-        }
-        if world.strikes(swarm.database_unavailable) {
-            world.count("the database was not available");
-            return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
-        }
-        if matches!(step, Step::Commit | Step::Single | Step::Write) {
-            get_on(|progress| &progress.commits);
-        }
-        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
-            world.count("the answer to a commit was lost");
-            return Fate::LoseAnswer;
-        }
-        Fate::Go
-    }
-
-    fn died(&self, at: &Progress) {
-        *self.0.history().deaths.entry(at.to_string()).or_default() += 1;
-    }
-
-    fn hold(&self, change: i64) {
-        self.0.held.fetch_add(change, Ordering::SeqCst);
-    }
-
-    fn held(&self) -> i64 {
-        self.0.held.load(Ordering::SeqCst)
-    }
-
-    fn stripe(&self, call: StripeCall) -> Boxed<Result<StripeAnswer, String>> {
-        self.0.nothing_is_held("a call to Stripe");
-        Box::pin(Arc::clone(&self.0).call_stripe(call))
-    }
-
-    fn mail(&self, letter: SentLetter) -> Boxed<Result<(), MailError>> {
-        self.0.nothing_is_held("the sending of a mail");
-        Box::pin(Arc::clone(&self.0).take_mail(letter))
-    }
-}
-
-impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
-    fn now_seconds(&self) -> i64 {
-        self.0.now_seconds()
-    }
-
-    fn fill(&self, bytes: &mut [u8]) {
-        self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
-    }
 }

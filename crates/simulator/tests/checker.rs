@@ -232,15 +232,21 @@ fn soon_after_all_is_mended_the_book_says_what_stripe_says() {
         it.soon.0.subscriptions = it.truth.subscriptions.clone();
         it.soon.1.customers = it.book.customers.clone();
         it.soon.1.customers[0].insert("external", "cus_A1".into());
-        let columns = [("customer_id", ADA), ("external", "sub_A1"), ("status", status), ("plan", plan)];
+        let columns =
+            [("customer_id", ADA), ("external", "sub_A1"), ("status", status), ("plan", plan), ("cancel_at", "")];
         it.soon.1.subscriptions.push(row(&columns));
     };
     assert_eq!(broken_rules(|it| soon(it, "active", "professional")), [""; 0]);
     assert_eq!(broken_rules(|it| soon(it, "active", "starter")), ["L1"]);
     assert_eq!(broken_rules(|it| soon(it, "trialing", "professional")), ["L1"]);
+    let not_ending = |it: &mut Evidence| {
+        soon(it, "active", "professional");
+        it.soon.0.subscriptions[0]["cancel_at"] = json!(MONTH_END);
+    };
+    assert_eq!(broken_rules(not_ending), ["L1"], "the end that was planned is not known");
     let lost = |it: &mut Evidence| {
         soon(it, "active", "starter");
-        it.history.count("webhooks lost for ever");
+        it.history.unheard.insert("cus_A1".into());
     };
     assert_eq!(broken_rules(lost), [""; 0], "of that nobody told us");
     let unseen = |it: &mut Evidence| {

@@ -1,0 +1,114 @@
+//! The world as the application and the sandbox are given it: time, chance, the database's driver, and the fate of each step.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use counterfoil::db::DbError;
+use counterfoil::mail::MailError;
+use counterfoil::simulation::{self, Boxed, Fate, Progress, SentLetter, Step, StripeAnswer, StripeCall};
+use tokio::runtime::Handle;
+
+use crate::world::{BEGIN_SECONDS, World, get_on};
+
+/// What the application is given.
+pub struct Surroundings(pub Arc<World>);
+
+impl simulation::World for Surroundings {
+    fn now_micros(&self) -> i64 {
+        let skew = simulation::life().map_or(0, |life| life.skew_micros.load(Ordering::SeqCst));
+        BEGIN_SECONDS * 1_000_000 + i64::try_from(self.0.elapsed().as_micros()).unwrap_or(0) + skew
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+
+    fn driver(&self) -> Handle {
+        self.0.driver.clone()
+    }
+
+    fn pause(&self, _step: Step) -> Duration {
+        let world = &self.0;
+        if world.is_healed() || world.swarm.database_millis == 0 {
+            return Duration::ZERO;
+        }
+        let millis = world.draw(|dice| {
+            let rare = dice.percent(2);
+            dice.between(0, world.swarm.database_millis * if rare { 20 } else { 1 })
+        });
+        Duration::from_millis(millis * world.slowness())
+    }
+
+    fn fate(&self, step: Step) -> Fate {
+        let (world, Some(life)) = (&self.0, simulation::life()) else { return Fate::Go };
+        world.steps.fetch_add(1, Ordering::Relaxed);
+        if life.is_dead() {
+            return Fate::Die;
+        }
+        let swarm = &world.swarm;
+        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
+            world.count("died after a commit");
+            world.tell(format_args!("replica {} dies (after a commit)", life.replica));
+            get_on(|progress| &progress.commits);
+            return Fate::DieAfter;
+        }
+        if world.strikes(swarm.dies_at_database) {
+            let why = match step {
+                Step::Begin | Step::Single | Step::Write => "died before a transaction",
+                Step::Statement => "died inside a transaction",
+                Step::Commit => "died before a commit",
+            };
+            world.kill_current(why);
+            return Fate::Die;
+        }
+        if world.strikes(swarm.database_conflicts) {
+            world.count("a transaction met another one");
+            return Fate::Fail(DbError::Conflict { detail: "simulated".into() });
+        }
+        if world.strikes(swarm.database_unavailable) {
+            world.count("the database was not available");
+            return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
+        }
+        if matches!(step, Step::Commit | Step::Single | Step::Write) {
+            get_on(|progress| &progress.commits);
+        }
+        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
+            world.count("the answer to a commit was lost");
+            return Fate::LoseAnswer;
+        }
+        Fate::Go
+    }
+
+    fn died(&self, at: &Progress) {
+        *self.0.history().deaths.entry(at.to_string()).or_default() += 1;
+    }
+
+    fn hold(&self, change: i64) {
+        self.0.held.fetch_add(change, Ordering::SeqCst);
+    }
+
+    fn held(&self) -> i64 {
+        self.0.held.load(Ordering::SeqCst)
+    }
+
+    fn stripe(&self, call: StripeCall) -> Boxed<Result<StripeAnswer, String>> {
+        self.0.nothing_is_held("a call to Stripe");
+        Box::pin(Arc::clone(&self.0).call_stripe(call))
+    }
+
+    fn mail(&self, letter: SentLetter) -> Boxed<Result<(), MailError>> {
+        self.0.nothing_is_held("the sending of a mail");
+        Box::pin(Arc::clone(&self.0).take_mail(letter))
+    }
+}
+
+impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
+    fn now_seconds(&self) -> i64 {
+        self.0.now_seconds()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+}
