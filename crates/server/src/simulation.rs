@@ -111,6 +111,8 @@ pub trait World: Send + Sync {
 #[derive(Debug)]
 pub struct Progress {
     what: Mutex<&'static str>,
+    /// The point that was passed, and the one that the next commit is.
+    points: Mutex<(&'static str, Option<&'static str>)>,
     /// Transactions that were committed.
     pub commits: AtomicU64,
     /// Calls that Stripe has carried out.
@@ -126,6 +128,7 @@ impl Progress {
     pub fn of(what: &'static str) -> Arc<Self> {
         Arc::new(Self {
             what: Mutex::new(what),
+            points: Mutex::default(),
             commits: AtomicU64::new(0),
             calls: AtomicU64::new(0),
             mails: AtomicU64::new(0),
@@ -133,9 +136,41 @@ impl Progress {
         })
     }
 
+    /// What the task does.
+    #[must_use]
+    pub fn doing(&self) -> &'static str {
+        *self.what.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The point that it has passed, or nothing.
+    #[must_use]
+    pub fn point(&self) -> &'static str {
+        self.points.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// It has come to this point.
+    pub fn pass(&self, point: &'static str) {
+        self.points.lock().unwrap_or_else(PoisonError::into_inner).0 = point;
+    }
+
+    /// Its next commit is this point.
+    pub fn expect(&self, point: &'static str) {
+        self.points.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(point);
+    }
+
+    /// A transaction was committed.
+    pub fn commit(&self) {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let mut points = self.points.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(point) = points.1.take() {
+            points.0 = point;
+        }
+    }
+
     /// The task begins with something else.
     pub fn turn_to(&self, what: &'static str) {
         *self.what.lock().unwrap_or_else(PoisonError::into_inner) = what;
+        *self.points.lock().unwrap_or_else(PoisonError::into_inner) = ("", None);
         for counter in [&self.commits, &self.calls, &self.mails] {
             counter.store(0, Ordering::SeqCst);
         }
@@ -145,8 +180,7 @@ impl Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
-        let what = self.what.lock().unwrap_or_else(PoisonError::into_inner);
-        write!(f, "{what}, {} commits", count(&self.commits))?;
+        write!(f, "{}, {} commits", self.doing(), count(&self.commits))?;
         for (counter, name) in [(&self.calls, "calls"), (&self.mails, "mails")] {
             if count(counter) > 0 {
                 write!(f, ", {} {name}", count(counter))?;

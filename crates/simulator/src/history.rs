@@ -78,6 +78,8 @@ pub struct History {
     pub counts: BTreeMap<&'static str, u64>,
     /// How often a task died at each place on its way.
     pub deaths: BTreeMap<String, u64>,
+    /// How often one died after each point of the ways of a checkout and of a webhook, and before the next.
+    pub deaths_after: BTreeMap<&'static str, u64>,
     pub story: Story,
 }
 

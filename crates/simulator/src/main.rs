@@ -21,6 +21,11 @@ use counterfoil_simulator::swarm::Without;
 /// Seeds that once failed: each run lives through them first.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
 
+/// The points of a checkout and of a webhook after which something can still die; after `C9`, `W10` and the answer to a webhook nothing
+/// is left of the task.
+const POINTS: [&str; 19] =
+    ["C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "W0", "W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9"];
+
 /// Lines of a failing story that are shown; the file has all of them.
 const SHOWN: usize = 40;
 
@@ -207,6 +212,7 @@ struct Totals {
     steps: u64,
     counts: BTreeMap<&'static str, u64>,
     deaths: BTreeMap<String, u64>,
+    deaths_after: BTreeMap<&'static str, u64>,
     hours: f64,
 }
 
@@ -253,6 +259,9 @@ impl Totals {
         }
         for (place, count) in &outcome.history.deaths {
             *self.deaths.entry(place.clone()).or_default() += count;
+        }
+        for (point, count) in &outcome.history.deaths_after {
+            *self.deaths_after.entry(point).or_default() += count;
         }
         let last =
             outcome.history.story.lines.last().and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
@@ -302,6 +311,11 @@ impl Totals {
 impl Totals {
     /// Where tasks died on their way: after how many commits, calls and mails.
     fn report_deaths(&self) {
+        let after = |point: &&str| format!("{point} {}", self.deaths_after.get(*point).copied().unwrap_or(0));
+        println!(
+            "deaths after each point, before the next: {}",
+            POINTS.iter().map(after).collect::<Vec<_>>().join(", ")
+        );
         println!("places at which a task died: {}", self.deaths.len());
         for what in
             ["sign-up", "checkout", "webhook", "inbox", "outbox", "effects", "sweep", "start", "another request"]

@@ -201,6 +201,11 @@ impl Replicas {
         let (tell, told) = tokio::sync::oneshot::channel();
         let router = chosen.router.clone();
         let progress = Progress::of(name_of(request.uri().path()));
+        match progress.doing() {
+            "checkout" => progress.pass("C0"),
+            "webhook" => progress.pass("W0"),
+            _ => {}
+        }
         tokio::spawn(own_by(&chosen.life, progress, async move {
             let answer = router.oneshot(request).await.expect("a router never fails");
             let (parts, body) = answer.into_parts();

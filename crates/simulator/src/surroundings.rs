@@ -9,7 +9,7 @@ use counterfoil::mail::MailError;
 use counterfoil::simulation::{self, Boxed, Fate, Progress, SentLetter, Step, StripeAnswer, StripeCall};
 use tokio::runtime::Handle;
 
-use crate::world::{BEGIN_SECONDS, World, get_on};
+use crate::world::{BEGIN_SECONDS, World};
 
 /// What the application is given.
 pub struct Surroundings(pub Arc<World>);
@@ -50,7 +50,7 @@ impl simulation::World for Surroundings {
         if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
             world.count("died after a commit");
             world.tell(format_args!("replica {} dies (after a commit)", life.replica));
-            get_on(|progress| &progress.commits);
+            committed();
             return Fate::DieAfter;
         }
         if world.strikes(swarm.dies_at_database) {
@@ -71,7 +71,7 @@ impl simulation::World for Surroundings {
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
         if matches!(step, Step::Commit | Step::Single | Step::Write) {
-            get_on(|progress| &progress.commits);
+            committed();
         }
         if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
             world.count("the answer to a commit was lost");
@@ -81,7 +81,12 @@ impl simulation::World for Surroundings {
     }
 
     fn died(&self, at: &Progress) {
-        *self.0.history().deaths.entry(at.to_string()).or_default() += 1;
+        let mut history = self.0.history();
+        *history.deaths.entry(at.to_string()).or_default() += 1;
+        let way = if at.doing() == "checkout" { "C" } else { "W" };
+        if !at.point().is_empty() && at.point().starts_with(way) {
+            *history.deaths_after.entry(at.point()).or_default() += 1;
+        }
     }
 
     fn hold(&self, change: i64) {
@@ -110,5 +115,12 @@ impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
 
     fn fill(&self, bytes: &mut [u8]) {
         self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+}
+
+/// The task that runs has committed.
+fn committed() {
+    if let Some(progress) = simulation::progress() {
+        progress.commit();
     }
 }

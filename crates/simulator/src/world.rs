@@ -191,6 +191,8 @@ impl World {
             self.kill_current("died before a call to Stripe");
             std::future::pending::<()>().await;
         }
+        let (sent, answered) = points_of(&call);
+        pass(sent);
         if call.method == "POST" && self.strikes(swarm.stripe_stores_error) {
             self.count("Stripe stored an error under the key");
             self.ask_sandbox("POST", "/_sandbox/faults", None, r#"{"store_error":{"times":1}}"#).await;
@@ -220,6 +222,7 @@ impl World {
             let slow = self.draw(|dice| dice.between(1_000, 19_000));
             tokio::time::sleep(Duration::from_millis(slow)).await;
         }
+        pass(answered);
         Ok(answer)
     }
 
@@ -278,12 +281,14 @@ impl World {
     }
 
     pub(crate) async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
+        pass("W8");
         tokio::time::sleep(Duration::from_millis(self.draw(|dice| dice.between(1, 2_000)))).await;
         if self.strikes(self.swarm.mail_refused) {
             self.count("the mail server did not take a mail");
             return Err(MailError::Unavailable("SMTP status 421".into()));
         }
         self.tell(format_args!("a mail to {}: {}", letter.recipient, letter.subject));
+        pass("W9");
         let SentLetter { recipient, subject, body_text, message_id } = letter;
         self.history().mails.push(Mail { recipient, subject, body_text, message_id });
         self.count("mails");
@@ -299,6 +304,25 @@ impl World {
         if self.held.load(Ordering::SeqCst) != 0 {
             self.breach(format!("invariant 7: a transaction is open across {doing}"));
         }
+    }
+}
+
+/// The points of a call to Stripe on the ways of a checkout and of a webhook: sent, and answered.
+fn points_of(call: &StripeCall) -> (&'static str, &'static str) {
+    match (call.method.as_str(), call.target.split('?').next().unwrap_or_default()) {
+        ("POST", "/v1/customers") => ("C3", "C4"),
+        ("POST", "/v1/checkout/sessions") => ("C6", "C7"),
+        ("GET", "/v1/subscriptions") => ("W5", ""),
+        _ => ("", ""),
+    }
+}
+
+/// The task that runs has come to this point, where it is one of its way.
+pub(crate) fn pass(point: &'static str) {
+    if let Some(progress) = simulation::progress()
+        && !point.is_empty()
+    {
+        progress.pass(point);
     }
 }
 

@@ -20,6 +20,7 @@ use super::revocation::refuse_if_held;
 use super::sessions::Caller;
 use super::settings::CheckoutAuth;
 use super::{App, Error, Failure};
+use crate::points;
 use crate::providers::{CheckoutSession, NewCheckout, PaymentProvider as _, ProviderError};
 use crate::store;
 use crate::store::attempts::AttemptState;
@@ -82,6 +83,7 @@ impl App {
     /// the same call may be repeated.
     pub async fn start_checkout(&self, caller: &Caller, request: CheckoutRequest) -> Result<CheckoutStarted, Error> {
         let customer_id = self.authorize_checkout(caller, &request.customer_id)?;
+        points::passed("C1");
         // What can never be sold is refused before anybody waits for the customer.
         self.parse_wish(&request, None)?;
         let mut tx = self.db.begin_read().await?;
@@ -306,6 +308,7 @@ impl App {
         let mut tx = self.db.begin().await?;
         lease.keep(&mut tx, now).await?;
         let (url, expires_at) = (session.url.as_deref(), session.expires_at);
+        points::next("C8");
         store::attempts::set_session(&mut tx, &lease.customer_id, attempt_id, &session.id, url, expires_at, now)
             .await?;
         tx.commit().await?;

@@ -18,6 +18,7 @@ use super::owners::{Sorted, not_in_the_book};
 use super::saving::{Saved, Seen};
 use super::sync::{Before, Begun, Sight, Synced};
 use super::{App, Error, Failure};
+use crate::points;
 use crate::store;
 use crate::store::inbox::Claimed;
 use crate::tasks;
@@ -176,6 +177,9 @@ impl App {
         let hidden_until = now.plus_seconds(HIDDEN_SECONDS);
         let claimed = store::inbox::claim(&mut tx, now, hidden_until, CLAIM_MAX as i64).await?;
         let count = claimed.len();
+        if count > 0 {
+            points::next("W3");
+        }
         let sorted = self.sort_by_book(&mut tx, claimed).await?;
         tx.commit().await?;
         Ok((count, sorted))

@@ -7,6 +7,7 @@ use counterfoil_core::link::{Link, LinkState, Step, Verdict, judge, next_step};
 use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal, planted, probe};
 
 use super::{App, Error, Failure};
+use crate::points;
 use crate::providers::{NewCustomer, PaymentProvider, ProviderError};
 use crate::store;
 use crate::store::customers::Customer;
@@ -112,6 +113,7 @@ impl App {
         let mut tx = self.db.begin().await?;
         // Where somebody else opened this generation first, theirs is used: the next step reads it.
         store::links::open(&mut tx, &customer.customer_id, provider, livemode, &link).await?;
+        points::next("C2");
         tx.commit().await?;
         Ok(())
     }
@@ -215,6 +217,7 @@ impl App {
         if set && name == self.provider.name() {
             store::customers::project_external_id(&mut tx, &customer.customer_id, Some(external_id), now).await?;
         }
+        points::next("C5");
         tx.commit().await?;
         // Not set: somebody else finished this generation. The next step reads what they wrote.
         Ok(())

@@ -6,6 +6,7 @@ use super::setbacks::GIVE_UP_TRIES;
 use super::{App, Error};
 use crate::db::Tx;
 use crate::mail::{Letter, MailError, Mailer};
+use crate::points;
 use crate::store;
 use crate::store::outbox::{Mail, NewMail};
 
@@ -84,6 +85,7 @@ impl App {
         let claimed = store::outbox::claim(&mut tx, now, now.plus_seconds(HIDDEN_SECONDS), CLAIM_MAX).await?;
         tx.commit().await?;
         for mail in &claimed {
+            points::passed("W7");
             let letter = Letter {
                 recipient: &mail.recipient,
                 subject: &mail.subject,
@@ -104,6 +106,7 @@ impl App {
         let mut tx = self.db.begin().await?;
         match result {
             Ok(()) => {
+                points::next("W10");
                 store::outbox::set_sent(&mut tx, &mail.effect_id, now).await?;
                 store::outbox::forget_sent(&mut tx, &mail.effect_id).await?;
                 metrics::counter!("counterfoil_mails_sent_total").increment(1);

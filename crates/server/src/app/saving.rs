@@ -20,6 +20,7 @@ use super::settings::EmailVerification;
 use super::sync::{Before, Sight};
 use super::{App, Error, Failure};
 use crate::db::Tx;
+use crate::points;
 use crate::store;
 use crate::store::attempts::AttemptState;
 use crate::store::audit::{Actor, Line};
@@ -97,6 +98,7 @@ impl App {
     /// The one transaction: lease, subscription, licence, mail, attempts and events of a customer change together or not at all
     /// (invariant 3). `None` for a customer whose lease was lost.
     async fn save_in_one(&self, seen: &[Seen<'_>], afterwards: Afterwards) -> Result<Vec<Option<Saved>>, Error> {
+        points::passed("W6");
         let now = self.now();
         let mut tx = self.db.begin().await?;
         let held: Vec<Held<'_>> = seen.iter().map(|seen| seen.lease.held()).collect();
@@ -109,6 +111,7 @@ impl App {
         for each in &decided {
             self.save_counterparts(&mut tx, each, now).await?;
         }
+        points::next("W7");
         tx.commit().await?;
 
         if !issued.is_empty() {

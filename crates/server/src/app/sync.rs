@@ -15,6 +15,7 @@ use super::operators::By;
 use super::saving::{Saved, Seen};
 use super::{App, Error, Failure};
 use crate::db::Tx;
+use crate::points;
 use crate::store;
 use crate::store::customers::Customer;
 use crate::store::leases::Held;
@@ -147,6 +148,7 @@ impl App {
         let leases = self.take_leases(&mut tx, customers).await?;
         let held: Vec<Held<'_>> = leases.iter().map(Lease::held).collect();
         let mut loaded = self.load_before_looks(&mut tx, &held).await?;
+        points::next("W4");
         tx.commit().await?;
         let mut leases: BTreeMap<CustomerId, Lease> =
             leases.into_iter().map(|lease| (lease.customer_id.clone(), lease)).collect();

@@ -5,6 +5,7 @@ use counterfoil_core::{planted, probe};
 
 use super::{App, Error};
 use crate::db::Tx;
+use crate::points;
 use crate::providers::{Notice, PaymentRef, WebhookRefusal};
 use crate::store;
 use crate::store::audit::Actor;
@@ -43,6 +44,7 @@ impl App {
             Ok(notice) => notice,
             Err(refusal) => return Err(self.note_refused_webhook(refusal, body.len(), now).await),
         };
+        points::passed("W1");
         probe!("F22", notice.created_at.is_some_and(|at| at.plus_days(1) < now));
         let ignored_because = self.reason_to_ignore(&notice);
         probe!("F29", ignored_because.is_some_and(|because| because != "type_not_used"));
@@ -71,6 +73,7 @@ impl App {
             return Ok(new);
         }
         let event = self.event_of(Source::Webhook, notice, body);
+        points::next("W2");
         Ok(store::inbox::take_in(&self.db, &event, now).await?)
     }
 
