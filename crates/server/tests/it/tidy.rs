@@ -11,7 +11,7 @@ const TEST_FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// The layers of the server, from the bottom up. Imports go to a lower number or stay inside their own module.
-const LAYERS: [(&str, u8); 16] = [
+const LAYERS: [(&str, u8); 17] = [
     ("checks", 0),
     ("clock", 0),
     ("entropy", 0),
@@ -19,6 +19,7 @@ const LAYERS: [(&str, u8); 16] = [
     ("telemetry", 0),
     ("simulation", 0),
     ("tasks", 0),
+    ("points", 0),
     ("db", 1),
     ("store", 2),
     ("providers", 2),
