@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::evidence::{Columns, Evidence};
+use crate::history::Version;
 use crate::mended;
 use crate::shown::{claims, foreign_word, is_shown, tokens};
 
@@ -22,11 +23,12 @@ pub type Breach = (&'static str, String);
 type Rule = (&'static str, fn(&Evidence) -> Vec<String>);
 
 /// Every rule, in the order of its name.
-pub const RULES: [Rule; 16] = [
+pub const RULES: [Rule; 17] = [
     ("S1", one_counterpart),
     ("S2", one_live_subscription),
     ("S3", no_signature_outlives_what_is_paid),
     ("S4", what_has_ended_stays_ended),
+    ("S4", nothing_older_replaces_what_is_newer),
     ("S5", what_was_acknowledged_is_there),
     ("S6", one_version_for_one_set_of_facts),
     ("S7", nothing_of_others),
@@ -141,6 +143,31 @@ fn what_has_ended_stays_ended(evidence: &Evidence) -> Vec<String> {
             ended.insert(key);
         } else if ended.contains(&key) {
             breaches.push(format!("{} of {} had ended and is {}", subscription, seen.customer_id, seen.status));
+        }
+    }
+    breaches
+}
+
+/// What we write of a subscription follows the order of what it was at Stripe.
+fn nothing_older_replaces_what_is_newer(evidence: &Evidence) -> Vec<String> {
+    let mut applied: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut breaches = Vec::new();
+    for seen in evidence.history.seen.iter().filter(|seen| matches!(seen.status.as_str(), "active" | "past_due")) {
+        let Some(subscription) = seen.subscription.as_deref() else { continue };
+        let Some(versions) = evidence.history.versions.get(subscription) else { continue };
+        let is_it = |version: &Version| {
+            evidence.plan_of_price.get(&version.price) == Some(&seen.plan) && version.ends == seen.ends
+        };
+        let last = applied.entry(subscription).or_default();
+        match versions.iter().skip(*last).position(is_it) {
+            Some(further) => *last += further,
+            None if versions.iter().take(*last).any(is_it) => {
+                let (id, plan, ends) = (&seen.customer_id, &seen.plan, seen.ends);
+                breaches.push(format!(
+                    "{subscription} of {id} became {plan} (ends: {ends}) again, which it was long before"
+                ));
+            }
+            None => {}
         }
     }
     breaches

@@ -47,7 +47,17 @@ pub struct Seen {
     pub customer_id: String,
     pub subscription: Option<String>,
     pub status: String,
+    pub plan: String,
+    /// Whether it ends without another word.
+    pub ends: bool,
     pub period_ends_at: Option<String>,
+}
+
+/// What a subscription was at Stripe for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub price: String,
+    pub ends: bool,
 }
 
 /// Everything that happened.
@@ -69,6 +79,8 @@ pub struct History {
     pub looks: BTreeMap<String, f64>,
     /// Stripe's customers of whom a webhook was lost.
     pub unheard: BTreeSet<String>,
+    /// What each subscription was at Stripe, one after the other, as its events tell.
+    pub versions: BTreeMap<String, Vec<Version>>,
     pub seen: Vec<Seen>,
     /// Users to whom the vendor gave money back.
     pub refunded: BTreeSet<usize>,
@@ -99,6 +111,17 @@ impl Story {
 }
 
 impl History {
+    /// An event is about to be sent for the first time, in the order of what happened.
+    pub fn note_version(&mut self, body: &str) {
+        let event: Value = serde_json::from_str(body).unwrap_or_default();
+        let object = &event["data"]["object"];
+        let price = object["items"]["data"][0]["price"]["id"].as_str();
+        if let (Some(id), Some(price)) = (object["id"].as_str().filter(|_| object["object"] == "subscription"), price) {
+            let version = Version { price: price.to_owned(), ends: !object["cancel_at"].is_null() };
+            self.versions.entry(id.to_owned()).or_default().push(version);
+        }
+    }
+
     /// Stripe has answered this call.
     pub fn note_look(&mut self, at: f64, method: &str, target: &str) {
         let asked = target.strip_prefix("/v1/subscriptions?").filter(|_| method == "GET");

@@ -1,6 +1,6 @@
 //! What happens by itself: webhooks on their way, replicas that are killed or held, forgers, and somebody who looks at the book.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,9 +42,15 @@ pub async fn introduce_namesakes(world: &World) {
 /// Delivers what Stripe wants to tell us, as badly as the world wants it.
 pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>) {
     let mut late: BTreeMap<String, i64> = BTreeMap::new();
+    let mut known = BTreeSet::new();
     loop {
         world.sandbox().catch_up();
         let mut due = world.sandbox().due(ROUND);
+        for event in &due {
+            if known.insert(event.event.clone()) {
+                world.history().note_version(&event.body);
+            }
+        }
         if world.swarm.delivery_shuffled && !world.is_healed() {
             world.draw(|dice| dice.shuffle(&mut due));
         }
@@ -192,9 +198,9 @@ async fn pause(world: &World, mean_seconds: u64) {
 /// Looks at the book of subscriptions from time to time.
 pub async fn observe(world: Arc<World>, replicas: Arc<Replicas>) {
     loop {
-        replicas.rest_beats(5).await;
+        replicas.rest_beats(2).await;
         let Some(app) = replicas.any_app() else { continue };
-        let sql = "select customer_id, stripe_subscription_id, status, \
+        let sql = "select customer_id, stripe_subscription_id, status, plan, cancel_at is not null as ends, \
                    cast(current_period_ends_at as text) as period_ends_at from subscriptions order by customer_id";
         // Whoever looks from outside is no replica, so no fault strikes.
         let Ok(rows) = app.db.query(sql).all().await else { continue };
@@ -214,6 +220,8 @@ fn read(row: &Row) -> Option<Seen> {
         customer_id: row.get("customer_id").ok()?,
         subscription: row.get("stripe_subscription_id").ok()?,
         status: row.get("status").ok()?,
+        plan: row.get("plan").ok()?,
+        ends: row.get("ends").ok()?,
         period_ends_at: row.get("period_ends_at").ok()?,
     })
 }

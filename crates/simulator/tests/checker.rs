@@ -164,10 +164,31 @@ fn an_end_stays() {
         customer_id: ADA.into(),
         subscription: Some("sub_A1".into()),
         status: status.into(),
+        plan: "professional".into(),
+        ends: false,
         period_ends_at: None,
     };
     let back = |it: &mut Evidence| it.history.seen.extend([seen("canceled"), seen("active")]);
     assert_eq!(broken_rules(back), ["S4"]);
+    let at_stripe = |it: &mut Evidence, price: &str, cancel_at: Option<i64>| {
+        let items = json!({ "data": [{ "price": { "id": price } }] });
+        let object = json!({ "object": "subscription", "id": "sub_A1", "items": items, "cancel_at": cancel_at });
+        it.history.note_version(&json!({ "data": { "object": object } }).to_string());
+    };
+    let ending = Seen { ends: true, ..seen("active") };
+    let changed = |it: &mut Evidence, states: &[&Seen]| {
+        at_stripe(it, "price_pro", None);
+        at_stripe(it, "price_pro", Some(MONTH_END));
+        it.history.seen.extend(states.iter().copied().cloned());
+    };
+    let running = seen("active");
+    assert_eq!(broken_rules(|it| changed(it, &[&running, &ending])), [""; 0]);
+    assert_eq!(broken_rules(|it| changed(it, &[&ending, &running])), ["S4"], "somebody wrote what was true before");
+    let changed_back = |it: &mut Evidence| {
+        changed(it, &[&ending, &running]);
+        at_stripe(it, "price_pro", None);
+    };
+    assert_eq!(broken_rules(changed_back), [""; 0]);
 }
 
 #[test]
