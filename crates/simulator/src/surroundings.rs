@@ -7,6 +7,7 @@ use std::time::Duration;
 use counterfoil::db::DbError;
 use counterfoil::mail::MailError;
 use counterfoil::simulation::{self, Boxed, Fate, Progress, SentLetter, Step, StripeAnswer, StripeCall};
+use counterfoil_core::{faults, probe};
 use tokio::runtime::Handle;
 
 use crate::world::{BEGIN_SECONDS, World};
@@ -63,10 +64,12 @@ impl simulation::World for Surroundings {
             return Fate::Die;
         }
         if world.strikes(swarm.database_conflicts) {
+            probe!("F56");
             world.count("a transaction met another one");
             return Fate::Fail(DbError::Conflict { detail: "simulated".into() });
         }
         if world.strikes(swarm.database_unavailable) {
+            probe!("F57");
             world.count("the database was not available");
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
@@ -74,6 +77,7 @@ impl simulation::World for Surroundings {
             committed();
         }
         if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
+            probe!("F55");
             world.count("the answer to a commit was lost");
             return Fate::LoseAnswer;
         }
@@ -86,6 +90,9 @@ impl simulation::World for Surroundings {
         let way = if at.doing() == "checkout" { "C" } else { "W" };
         if !at.point().is_empty() && at.point().starts_with(way) {
             *history.deaths_after.entry(at.point()).or_default() += 1;
+            if let Some(row) = row_of(at.point()) {
+                faults::reach(faults::place_of(row));
+            }
         }
     }
 
@@ -116,6 +123,26 @@ impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
     fn fill(&self, bytes: &mut [u8]) {
         self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
     }
+}
+
+/// The row of the fault catalogue that a death after this point is.
+fn row_of(point: &str) -> Option<&'static str> {
+    Some(match point {
+        "C0" | "C1" => "F1",
+        "C2" => "F2",
+        "C3" => "F3",
+        "C4" => "F4",
+        "C5" => "F5",
+        "C6" | "C7" => "F6",
+        "C8" => "F7",
+        "W0" | "W1" => "F8",
+        "W2" => "F9",
+        "W3" | "W4" | "W5" => "F10",
+        "W6" => "F11",
+        "W7" | "W8" => "F12",
+        "W9" => "F13",
+        _ => return None,
+    })
 }
 
 /// The task that runs has committed.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use counterfoil::db::Row;
+use counterfoil_core::probe;
 use counterfoil_stripe_sandbox::simulation::Due;
 use serde_json::Value;
 
@@ -52,6 +53,7 @@ pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>) {
             }
         }
         if world.swarm.delivery_shuffled && !world.is_healed() {
+            probe!("F21", due.len() > 1);
             world.draw(|dice| dice.shuffle(&mut due));
         }
         for event in due {
@@ -162,6 +164,7 @@ pub async fn kill(world: Arc<World>, replicas: Arc<Replicas>) {
             continue;
         }
         let life = &lives[world.draw(|dice| dice.index(lives.len()))];
+        probe!("F16", lives.len() == 1);
         world.count("killed");
         world.tell(format_args!("replica {} is killed", life.replica));
         life.kill();

@@ -9,6 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use counterfoil::mail::MailError;
 use counterfoil::simulation::{self, Progress, SentLetter, StripeAnswer, StripeCall};
+use counterfoil_core::probe;
 use counterfoil_stripe_sandbox::Sandbox;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -177,10 +178,12 @@ impl World {
         tokio::time::sleep(Duration::from_millis(way)).await;
         self.count("calls to Stripe");
         if self.is_outage() || self.strikes(swarm.stripe_refuses) {
+            probe!("F38");
             self.count("Stripe refused the connection");
             return Err("connection refused".to_owned());
         }
         if self.strikes(swarm.stripe_times_out_before) {
+            probe!("F40");
             self.count("Stripe timed out before the deed");
             tokio::time::sleep(NEVER).await;
         }
@@ -218,6 +221,7 @@ impl World {
             tokio::time::sleep(NEVER).await;
         }
         if self.strikes(swarm.stripe_slow) {
+            probe!("F45");
             self.count("Stripe was slow");
             let slow = self.draw(|dice| dice.between(1_000, 19_000));
             tokio::time::sleep(Duration::from_millis(slow)).await;
@@ -251,6 +255,7 @@ impl World {
             return Some(refusal(status, body));
         }
         if call.idempotency_key.is_some() && self.strikes(swarm.stripe_key_in_use) {
+            probe!("F41");
             self.count("the key was in use");
             let body = r#"{"error":{"type":"idempotency_error","code":"idempotency_key_in_use","message":"busy"}}"#;
             return Some(refusal(409, body));
