@@ -65,7 +65,8 @@ fn one_counterpart(evidence: &Evidence) -> Vec<String> {
     let mut counted: BTreeMap<&str, usize> =
         evidence.book.customers.iter().map(|row| (row["customer_id"].as_str(), 0)).collect();
     let ours = ours(evidence);
-    for id in ours.values() {
+    let alive = evidence.truth.customers.iter().filter(|customer| customer["_deleted"] != true);
+    for id in alive.map(|customer| text(customer, "/metadata/customer_id")) {
         // Others have customers at Stripe, too.
         if let Some(count) = counted.get_mut(id) {
             *count += 1;

@@ -14,12 +14,29 @@ impl User {
     fn counterpart(&self) -> Option<String> {
         let id = self.customer_id.as_deref()?;
         let truth = self.world.sandbox().truth(Truth::Customers);
-        let mine = truth.iter().find(|value| value["metadata"]["customer_id"] == id)?;
+        let mine = truth.iter().find(|value| value["metadata"]["customer_id"] == id && value["_deleted"] != true)?;
         mine["id"].as_str().map(str::to_owned)
     }
 
-    /// Somebody in the vendor's office gives money back.
-    pub(crate) async fn money_back(&mut self) {
+    /// Somebody in the vendor's office does something about this customer.
+    pub(crate) async fn someone_in_the_office(&mut self) {
+        match self.dice.index(4) {
+            0 => self.delete_counterpart().await,
+            _ => self.money_back().await,
+        }
+    }
+
+    /// They tidy up at Stripe: its customer is deleted, and every subscription with it.
+    async fn delete_counterpart(&mut self) {
+        let Some(customer) = self.counterpart() else { return };
+        let answer = self.world.ask_sandbox("DELETE", &format!("/v1/customers/{customer}"), None, "").await;
+        self.world
+            .tell(format_args!("the vendor deletes user {}'s customer at Stripe -> {}", self.number, answer.status));
+        self.world.count("customers deleted at Stripe");
+    }
+
+    /// They give money back.
+    async fn money_back(&mut self) {
         let Some(customer) = self.counterpart() else { return };
         let list = self.world.ask_sandbox("GET", &format!("/v1/charges?customer={customer}&limit=1"), None, "").await;
         let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();

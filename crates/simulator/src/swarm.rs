@@ -46,6 +46,8 @@ pub struct Swarm {
     pub stripe_slow: u64,
     pub stripe_key_in_use: u64,
     pub dies_at_stripe: u64,
+    /// Seconds for which Stripe refuses our key, once it begins to; 0 for never.
+    pub key_refused_seconds: u64,
     /// Held for longer than a lease, just when the answer has come.
     pub stops_at_stripe: u64,
     pub database_conflicts: u64,
@@ -117,6 +119,7 @@ impl Swarm {
             days_after: 0,
             namesakes: 0,
             stops_at_stripe: 0,
+            key_refused_seconds: 0,
         };
         swarm.draw_rest(dice);
         swarm.take_away(without);
@@ -143,6 +146,7 @@ impl Swarm {
         self.outage_at_creation = self.outage_hours > 0 && dice.percent(70);
         self.days_after = if dice.percent(25) { dice.between(1, 70) } else { 0 };
         self.namesakes = [0, 0, 50, 100][dice.index(4)];
+        self.key_refused_seconds = if dice.percent(10) { dice.between(5, 600) } else { 0 };
         self.stops_at_stripe = [0, 0, 50, 300][dice.index(4)];
         if dice.percent(8) {
             // An endpoint that was never entered, or was switched off.
@@ -161,6 +165,7 @@ impl Swarm {
             (self.stripe_refuses, self.stripe_times_out_before, self.stripe_answer_lost) = (0, 0, 0);
             (self.stripe_limits, self.stripe_stores_error, self.stripe_garbage) = (0, 0, 0);
             (self.stripe_slow, self.stripe_key_in_use, self.outage_hours) = (0, 0, 0);
+            self.key_refused_seconds = 0;
         }
         if without.database_faults {
             (self.database_conflicts, self.database_unavailable, self.commit_answer_lost) = (0, 0, 0);

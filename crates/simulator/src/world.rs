@@ -39,6 +39,7 @@ pub struct World {
     begun: OnceLock<Instant>,
     healed: AtomicBool,
     outage_until: AtomicI64,
+    key_refused_until: AtomicI64,
     pub(crate) held: AtomicI64,
     /// Uses of the database so far.
     pub steps: AtomicU64,
@@ -59,6 +60,7 @@ impl World {
             begun: OnceLock::new(),
             healed: AtomicBool::new(false),
             outage_until: AtomicI64::new(0),
+            key_refused_until: AtomicI64::new(0),
             held: AtomicI64::new(0),
             steps: AtomicU64::new(0),
             aloud,
@@ -230,6 +232,17 @@ impl World {
         Ok(answer)
     }
 
+    /// Whether somebody has rolled the key and has not told us yet: one stretch in the life of this world.
+    fn is_key_refused(&self) -> bool {
+        let seconds = self.swarm.key_refused_seconds;
+        if seconds > 0 && self.key_refused_until.load(Ordering::SeqCst) == 0 && self.strikes(200) {
+            self.tell(format_args!("Stripe refuses our key for {seconds} s"));
+            let until = self.now_seconds() + i64::try_from(seconds).unwrap_or(0);
+            self.key_refused_until.store(until, Ordering::SeqCst);
+        }
+        !self.is_healed() && self.now_seconds() < self.key_refused_until.load(Ordering::SeqCst)
+    }
+
     /// Whether the outage that this world has begins now.
     fn is_worst_moment(&self, call: &StripeCall, answer: &StripeAnswer) -> bool {
         let made = call.method == "POST" && call.target == "/v1/customers" && answer.status == 200;
@@ -240,6 +253,11 @@ impl World {
     /// An answer that Stripe gives without doing anything.
     fn answer_instead(&self, call: &StripeCall) -> Option<StripeAnswer> {
         let swarm = &self.swarm;
+        if self.is_key_refused() {
+            self.count("Stripe refused our key");
+            let body = r#"{"error":{"type":"invalid_request_error","message":"Invalid API Key provided"}}"#;
+            return Some(refusal(401, body));
+        }
         if self.strikes(swarm.stripe_limits) {
             self.count("Stripe limited the rate");
             return Some(refusal(

@@ -141,6 +141,8 @@ fn customers_and_subscriptions_are_counted() {
     assert_eq!(broken_rules(twice), ["S2"]);
     let stranger = |it: &mut Evidence| it.truth.customers.push(json!({ "id": "cus_B1", "metadata": {} }));
     assert_eq!(broken_rules(stranger), [""; 0], "others have customers there, too");
+    let deleted = json!({ "id": "cus_A0", "_deleted": true, "metadata": { "customer_id": ADA } });
+    assert_eq!(broken_rules(|it| it.truth.customers.push(deleted)), [""; 0], "somebody has tidied up there");
     let linked = |it: &mut Evidence| {
         stranger(it);
         it.book.customers[0].insert("external", "cus_B1".into());
