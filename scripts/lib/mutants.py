@@ -56,6 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tests", type=int)
     parser.add_argument("--in-diff")
     wish = parser.parse_args()
     if not re.fullmatch(r"\d+/[1-9]\d*", wish.shard):
@@ -209,8 +210,10 @@ def at_once(tree: pathlib.Path, group: Group, mutants: list, wish: argparse.Name
     tests = built.list_tests()
     print(f"{group.package}: {len(names)} mutants in one build, {len(tests)} tests, {len(built.alone)} to be built alone", flush=True)
     reaching, took = built.reach(tests)
+    # In no order of theirs, so that a run that is broken off has tried a draw.
+    random.Random(wish.seed).shuffle(names)
     for number, name in enumerate(names, 1):
-        came[name] = built.judge(name, reaching, took)
+        came[name] = built.judge(name, reaching, took, wish.tests)
         write_down({name: came[name]})
         if number % 20 == 0:
             print(f"  {number} of {len(names)}", file=sys.stderr, flush=True)

@@ -294,11 +294,11 @@ class Built:
                 print(f"  {number} of {len(tests)} tests looked at", file=sys.stderr, flush=True)
         return reaching, took
 
-    def judge(self, name: str, reaching: dict, took: dict) -> str:
-        """`caught`, `missed` or `timeout`."""
+    def judge(self, name: str, reaching: dict, took: dict, most: int | None) -> str:
+        """`caught`, `missed` or `timeout`, by `most` tests where that is given."""
         # Those that are named after the file first, and then the quick ones.
         topic = pathlib.PurePath(name.split(":")[0]).stem
-        tests = sorted(reaching.get(self.place_of[name], []), key=lambda test: (topic not in test[1], took[test]))
+        tests = sorted(reaching.get(self.place_of[name], []), key=lambda test: (topic not in test[1], took[test]))[:most]
         starts = [0, FIRST, 4 * FIRST, 13 * FIRST, len(tests)]
         for some in (tests[low:high] for low, high in zip(starts, starts[1:])):
             for binary in self.binaries:

@@ -67,3 +67,16 @@ pub fn beside_the_rest(report: Report) -> Vec<Check> {
     const TOLD: [&str; 3] = ["webhook_received", "webhook_quiet", "webhook_untested"];
     report.checks.into_iter().filter(|check| !TOLD.contains(&check.code)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_whole_look_tells_of_webhooks_is_not_told_twice() {
+        let codes = ["key_accepted", "webhook_received", "price_missing", "webhook_quiet", "webhook_untested"];
+        let report = Report::new(codes.map(|code| Check::ok(code, "")).to_vec());
+        let left: Vec<&str> = beside_the_rest(report).iter().map(|check| check.code).collect();
+        assert_eq!(left, ["key_accepted", "price_missing"]);
+    }
+}

@@ -144,6 +144,9 @@ async fn company_names_that_would_mislead_are_refused(world: &World) {
     let told = world.http.post(SIGN_UP, &body).await;
     world.http.tap().guard_token(told.json()["token"].as_str().unwrap(), "a stranger");
     assert_eq!(told.json()["customer"]["company_name"], name);
+    let longest = json!({ "email": "bob@example.com", "password": "long enough 1", "company_name": "é".repeat(200) });
+    let told = world.http.post(SIGN_UP, &longest).await.accepted();
+    world.http.tap().guard_token(told["token"].as_str().unwrap(), "another stranger");
 }
 
 async fn scenario_30_checkouts_that_cannot_be_are_refused_without_asking_stripe(world: &World) {

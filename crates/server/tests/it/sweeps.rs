@@ -288,6 +288,24 @@ async fn a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison(wor
     assert_eq!(world.sandbox().customers().await.len(), 1);
 }
 
+async fn a_comparison_during_which_stripe_goes_away_is_done_again(world: &World) {
+    hold_sweeps(world).await;
+    let ada = subscriber(world, "ada").await;
+    world.sandbox().drop_webhooks().await;
+    world.sandbox().delete(&at_stripe(world, &ada).await).await;
+    // The list is answered, and nothing after it.
+    world.sandbox().faults(json!({ "calls": { "fail": 1_000, "after": 1, "status": 503 } })).await;
+    release(world, Sweep::Comparison).await;
+    assert!(world.app.compare_subscriptions().await.is_err(), "nobody was looked at");
+    assert_eq!(audited(world, "sweep_repaired").await.len(), 0);
+    world.sandbox().clear_faults().await;
+    // A while later it is due again, for whoever comes first.
+    world.sandbox().advance(HOUR).await;
+    world.app.compare_subscriptions().await.unwrap();
+    world.until("the end is found", async || audited(world, "sweep_repaired").await.len() == 1).await;
+    assert_eq!(world.stored(&ada).await.status, "canceled");
+}
+
 async fn many_links_that_do_not_come_to_an_end_hold_nobody_up(world: &World) {
     let ada = world.customer("ada@example.com").await;
     // Each of them has to wait for its stored error to go away, in every round.
@@ -327,5 +345,6 @@ both_engines!(
     of_two_replicas_one_sweeps,
     what_other_programs_do_on_the_account_is_passed_over,
     a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison,
+    a_comparison_during_which_stripe_goes_away_is_done_again,
     many_links_that_do_not_come_to_an_end_hold_nobody_up,
 );
