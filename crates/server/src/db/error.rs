@@ -103,6 +103,12 @@ impl DbError {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// Whether the database has no room for what is to be written.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self::Unavailable { detail: detail.into() }
     }

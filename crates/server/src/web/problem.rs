@@ -196,12 +196,21 @@ impl From<Failure> for Problem {
         let problem = explain(&failure);
         if problem.status == StatusCode::CONFLICT {
             tracing::info!(error = %failure, code = problem.code, "a request was refused");
-        } else if problem.status == StatusCode::INTERNAL_SERVER_ERROR || matches!(failure, Failure::Provider(_)) {
+        } else if problem.status == StatusCode::INTERNAL_SERVER_ERROR || is_for_the_operator(&failure) {
             tracing::error!(error = %failure, code = problem.code, "a request failed");
         } else {
             tracing::warn!(error = %failure, code = problem.code, "a request has to be repeated");
         }
         problem
+    }
+}
+
+/// Whether trying again helps nobody until somebody does something.
+fn is_for_the_operator(failure: &Failure) -> bool {
+    match failure {
+        Failure::Provider(_) => true,
+        Failure::Database(error) => error.is_full(),
+        _ => false,
     }
 }
 
@@ -211,6 +220,12 @@ fn explain(failure: &Failure) -> Problem {
         Failure::Database(error) if error.is_unavailable() || error.is_conflict() => {
             Problem::retry(UNAVAILABLE, "database_unavailable", "The database does not answer. Try again shortly.", 5)
         }
+        Failure::Database(error) if error.is_full() => Problem::retry(
+            UNAVAILABLE,
+            "database_full",
+            "There is no room for anything new at the moment, and nothing was stored. Try again later.",
+            60,
+        ),
         Failure::Database(_) | Failure::Corrupt(_) | Failure::NotInBook => Problem::internal(),
         Failure::Provider(error) => explain_provider(error),
         Failure::ProviderKeyPoisoned { until: _ } => Problem::retry(
@@ -316,5 +331,23 @@ impl From<ReceiveError> for Problem {
                  very bytes.",
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::DbError;
+
+    #[test]
+    fn a_database_that_takes_nothing_says_when_to_come_back_and_one_that_is_wrong_does_not() {
+        let told = |error: DbError| explain(&Failure::from(error));
+        let full = told(DbError::Full { detail: "disk".into() });
+        assert_eq!((full.status, full.code), (StatusCode::SERVICE_UNAVAILABLE, "database_full"));
+        let away = told(DbError::Unavailable { detail: "gone".into() });
+        assert_eq!((away.status, away.code), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
+        assert_eq!(told(DbError::ForeignKey).status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(is_for_the_operator(&Failure::from(DbError::Full { detail: "disk".into() })));
+        assert!(!is_for_the_operator(&Failure::from(DbError::Unavailable { detail: "gone".into() })));
     }
 }

@@ -52,7 +52,10 @@ fn bound_reason(schema: &mut RefOr<Schema>) {
 fn add_common_problems(operation: &mut Operation, changes: bool) {
     let mut common = vec![
         (500, "`internal`"),
-        (503, "`database_unavailable`, `timed_out` and others, with Retry-After: what was wanted may be tried again"),
+        (
+            503,
+            "`database_unavailable`, `database_full`, `timed_out` and others, with Retry-After: what was wanted may be tried again",
+        ),
     ];
     if changes {
         common.push((403, "`cross_site_request`: a browser sent it from another site"));
