@@ -74,11 +74,14 @@ pub(crate) async fn until<T, W: Future<Output = Option<T>>>(what: &str, check: i
     }
 }
 
+/// What a process needs of its surroundings, and what those need who measure the tests: which lines were reached, and which mutant runs.
+const INHERITED: [&str; 6] = ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE", "MUTANT", "MUTANT_REACHED"];
+
 /// The binary with an environment of its own: nothing of the developer's settings reaches it.
 pub(crate) fn command(folder: &Path) -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().current_dir(folder).stdin(Stdio::null());
-    for name in ["PATH", "HOME", "TMPDIR"] {
+    for name in INHERITED {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
