@@ -128,3 +128,21 @@ pub fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("  {name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_is_given_where_the_message_does_not_say_what_to_do() {
+        for (code, word) in [
+            ("database_unavailable", "DATABASE_URL"),
+            ("database_url", "sqlite://"),
+            ("database_schema_mismatch", "backup"),
+            ("database_full", "room"),
+        ] {
+            assert!(advice(code).is_some_and(|advice| advice.contains(word)), "{code}");
+        }
+        assert_eq!(advice("customer_unknown"), None);
+    }
+}

@@ -262,5 +262,7 @@ mod tests {
         assert!(matches!(sorted("13"), DbError::Full { .. }));
         assert!(sorted("778").is_unavailable(), "SQLITE_IOERR_WRITE");
         assert!(matches!(sorted("1"), DbError::Other { .. }));
+        assert!(!sorted("1").is_conflict() && !sorted("13").is_conflict() && !DbError::ForeignKey.is_conflict());
+        assert!(!sorted("5").is_full() && !sorted("5").is_unavailable());
     }
 }

@@ -235,6 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn each_subject_names_the_product_and_what_happened() {
+        let (product, public_url, link) = ("Ledgerline".to_owned(), PUBLIC_URL.to_owned(), String::new());
+        let asked =
+            EmailChangeAskedMail { product: product.clone(), link: link.clone(), public_url: public_url.clone() };
+        assert_eq!(asked.subject(), "Your Ledgerline account is to get another address");
+        let changed = EmailChangedMail { product, public_url };
+        assert!(changed.subject().contains("Ledgerline") && changed.subject() != asked.subject());
+    }
+
+    #[test]
     fn lines_are_short_but_for_what_cannot_be_broken() {
         for (name, body) in bodies() {
             for line in body.lines() {

@@ -350,4 +350,17 @@ mod tests {
         assert!(is_for_the_operator(&Failure::from(DbError::Full { detail: "disk".into() })));
         assert!(!is_for_the_operator(&Failure::from(DbError::Unavailable { detail: "gone".into() })));
     }
+
+    #[test]
+    fn only_who_has_to_log_in_is_told_how() {
+        let header = |problem: Problem| {
+            problem
+                .into_response()
+                .headers()
+                .get(header::WWW_AUTHENTICATE)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(header(Problem::new(StatusCode::UNAUTHORIZED, "x", "")).as_deref(), Some("Bearer"));
+        assert_eq!(header(Problem::new(StatusCode::FORBIDDEN, "x", "")), None);
+    }
 }

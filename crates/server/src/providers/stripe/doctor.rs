@@ -268,3 +268,24 @@ fn one_subscription_hint() -> Check {
     Check::ok("one_subscription", "whether the account limits customers to one subscription cannot be read")
         .with_advice("As a second belt, switch it on in Stripe's dashboard under Settings, Checkout and Payment Links.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_judged_by_how_far_and_told_by_which_side() {
+        let at = |seconds: i64| Timestamp::from_unix_seconds(1_800_000_000 + seconds);
+        let told = |ahead: i64| clock(Some(at(ahead)), Some(at(0))).map(|check| (check.code, check.message));
+        assert_eq!(told(0).unwrap().0, "clock");
+        for (ahead, code) in
+            [(SKEW_SECONDS_WARNED - 1, "clock"), (SKEW_SECONDS_WARNED, "clock_off"), (SKEW_SECONDS_MAX, "clock_wrong")]
+        {
+            assert_eq!(told(ahead).unwrap().0, code);
+            assert_eq!(told(-ahead).unwrap().0, code);
+        }
+        assert!(told(SKEW_SECONDS_MAX).unwrap().1.contains("ahead of Stripe's"));
+        assert!(told(-SKEW_SECONDS_MAX).unwrap().1.contains("behind Stripe's"));
+        assert_eq!(clock(None, Some(at(0))), None);
+    }
+}

@@ -186,3 +186,15 @@ impl Connection {
         Ok(response.map(|body| Leaving { body, watch: Arc::clone(&self.watch) }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_looked_through_as_often_as_the_shortest_patience_asks() {
+        let limits = Limits { read: Duration::from_secs(3), ..Limits::default() };
+        assert_eq!(limits.shortest(), Duration::from_secs(3));
+        assert_eq!(Limits { idle: Duration::from_secs(2), ..limits }.shortest(), Duration::from_secs(2));
+    }
+}

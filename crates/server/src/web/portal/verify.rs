@@ -217,6 +217,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_code_has_words_of_its_own() {
+        let codes = [
+            "valid",
+            "refresh_due",
+            "superseded",
+            "in_grace",
+            "expired",
+            "not_yet_valid",
+            "trial_expired",
+            "not_paid",
+            "canceled",
+            "paused",
+            "refunded",
+            "dispute_lost",
+            "disputed",
+            "withdrawn",
+            "revoked",
+            "customer_deleted",
+            "key_compromised",
+            "wrong_issuer",
+            "bad_signature",
+            "unknown_key",
+            "malformed",
+            "too_large",
+            "a code of tomorrow",
+        ];
+        let sentences: std::collections::BTreeSet<&str> = codes.iter().map(|code| words(code).2).collect();
+        assert_eq!(sentences.len(), codes.len());
+    }
+
+    #[test]
     fn a_moment_is_a_day_an_instant_or_now() {
         let day: Timestamp = "2026-12-31T00:00:00Z".parse().unwrap();
         assert_eq!(moment(""), Some(None));

@@ -191,3 +191,11 @@ fn the_portal_is_found_by_its_fingerprint() {
     let without_prices = Found { portals: vec![made], ..Found::default() };
     check(&without_prices, "billing portal", "update", "bpc_1", "made now");
 }
+
+#[test]
+fn each_subject_has_a_word_for_programs_and_one_for_the_dashboard() {
+    let plan = plans()[0].code.clone();
+    let subjects = [Subject::Product { plan }, Subject::Portal, Subject::Endpoint];
+    assert_eq!(subjects.each_ref().map(Subject::word), ["product", "portal_configuration", "webhook_endpoint"]);
+    assert_eq!(subjects.each_ref().map(Subject::permission), ["Products", "Customer portal", "Webhook Endpoints"]);
+}

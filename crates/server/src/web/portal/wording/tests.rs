@@ -213,3 +213,13 @@ fn a_payment_that_went_back_is_said_before_all_else() {
     assert_eq!(stamp(Money::PartlyRefunded, Some(days(9)), active), "Active");
     assert_eq!(stamp(Money::Refunded, None, Standing::Paused), "Paused");
 }
+
+#[test]
+fn a_trial_at_the_provider_says_what_follows_it() {
+    let runs = words_of(&provided(Standing::Trialing { cancel_at: None }, Some(days(3))));
+    assert!(runs.1.ends_with("Then your plan is charged.") && runs.2 == Tone::Calm, "{runs:?}");
+    let ends = words_of(&provided(Standing::Trialing { cancel_at: Some(days(3)) }, Some(days(3))));
+    assert!(ends.1.ends_with("It ends then, and nothing is charged."), "{ends:?}");
+    let over = words_of(&provided(Standing::Trialing { cancel_at: None }, Some(days(-1))));
+    assert!(over.1.contains("Your trial is over") && over.2 == Tone::Warn, "{over:?}");
+}
