@@ -75,7 +75,7 @@ def chosen(wish: argparse.Namespace) -> list:
         if sample is not None:
             mutants = random.Random(wish.seed).sample(mutants, min(sample, len(mutants)))
         _, known = found.setdefault(group.package, (group, {}))
-        known.update((each["name"], each) for each in mutants)
+        known.update((each["name"], each) for each in mutants if not is_simulation(each))
     return [(group, sorted(known.values(), key=lambda each: each["name"])) for group, known in found.values()]
 
 
@@ -106,6 +106,11 @@ def cargo_mutants(tree: pathlib.Path, group: Group, *more: str) -> list:
     for each in group.files:
         command += ["--file", each]
     return command
+
+
+def is_simulation(mutant: dict) -> bool:
+    """What no release has and no test of the crate is built with."""
+    return mutant["file"].endswith(("src/simulation.rs", "src/points.rs")) or "simulated::" in mutant["name"]
 
 
 def listed(group: Group, wish: argparse.Namespace) -> list:
