@@ -1,8 +1,8 @@
 """Counts lines of tests and lines of code: those that are neither empty nor only a comment, of what this repository tracks.
 
-A test is what only tests are compiled or run from: the folders `tests`, files `tests.rs`, `testing.rs`, modules behind
+A test is what only tests are compiled or run from: the folders `tests`, files `tests.rs`, `…_tests.rs`, `testing.rs`, modules behind
 `#[cfg(test)]`, the simulator and its hooks, `fuzz`. The sandbox's own code is neither: products use it while they are being
-built, and it stands in for Stripe in the tests. Snapshots, vectors, templates, scripts and lock files are not counted.
+built, and it stands in for Stripe in the tests. Nor is the benchmark. Snapshots, vectors, templates, scripts and lock files are not counted.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 KINDS = {".rs": "//", ".mjs": "//", ".js": "//", ".py": "#", ".sql": "--"}
-TEST_NAMES = ("tests.rs", "testing.rs", "wycheproof_tests.rs")
+TEST_NAMES = ("tests.rs", "testing.rs")
 TEST_PLACES = ("crates/simulator/", "crates/server/src/simulation.rs", "crates/stripe-sandbox/src/simulation.rs",
                "crates/server/src/web/views/samples", "fuzz/")
 
@@ -47,7 +47,7 @@ def split(rust: list) -> tuple:
 
 
 def main(root: pathlib.Path) -> None:
-    counts = {"code": 0, "tests": 0, "sandbox": 0}
+    counts = {"code": 0, "tests": 0, "beside": 0}
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True).stdout.decode()
     for name in filter(None, listed.split("\0")):
         path = root / name
@@ -56,10 +56,10 @@ def main(root: pathlib.Path) -> None:
             continue
         counted = lines(path.read_text(), comment)
         in_tests = "tests" in path.parts[len(root.parts):-1] or "test" in path.parts[len(root.parts):-1]
-        if in_tests or path.name in TEST_NAMES or name.startswith(TEST_PLACES):
+        if in_tests or path.name in TEST_NAMES or path.name.endswith("_tests.rs") or name.startswith(TEST_PLACES):
             counts["tests"] += len(counted)
-        elif name.startswith("crates/stripe-sandbox/src/"):
-            counts["sandbox"] += len(counted)
+        elif name.startswith(("crates/stripe-sandbox/src/", "bench/")):
+            counts["beside"] += len(counted)
         elif path.suffix == ".rs":
             code, tests = split(counted)
             counts["code"] += code
@@ -67,7 +67,7 @@ def main(root: pathlib.Path) -> None:
         else:
             counts["code"] += len(counted)
     print(f"{counts['tests']} lines of tests, {counts['code']} lines of code: {counts['tests'] / counts['code']:.2f} to 1; "
-          f"the sandbox beside them {counts['sandbox']}")
+          f"the sandbox and the benchmark beside them {counts['beside']}")
 
 
 main(pathlib.Path(sys.argv[1]).resolve())
