@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use counterfoil_core::return_url::ReturnUrls;
+use counterfoil_core::signing_key::KeyState;
 use counterfoil_core::{Catalog, CustomerId, InstanceId, Interval, Plan, PlanCode, Price, Refusal};
 use counterfoil_license::SigningKey;
 use counterfoil_stripe_sandbox::{API_KEY, Sandbox, SandboxConfig, SeedPrice};
@@ -374,5 +375,23 @@ async fn the_account_of_the_sandbox_is_not_examined() {
         let more: Vec<&str> =
             told.into_iter().filter(|code| *code != "provider" && of_account.contains(code)).collect();
         assert!(more.is_empty(), "{more:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_at_a_start_signs_from_then_on_and_alone() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let keys = Keyring::new(Some(SigningKey::from_seed(&[8; 32])), std::path::Path::new("/nowhere"), None);
+        // The second start finds what the first has done.
+        for _start in 0..2 {
+            start::ready_keys(&world.app.db, &keys, &world.app.entropy, world.app.now()).await.unwrap();
+        }
+        let mut tx = world.app.db.begin_read().await.unwrap();
+        let mut known = crate::store::signing_keys::list_all(&mut tx).await.unwrap();
+        known.sort_by_key(|key| key.state == KeyState::Active);
+        let told: Vec<(&str, KeyState)> = known.iter().map(|key| (key.key_id.as_str(), key.state)).collect();
+        let (old, new) = (SigningKey::from_seed(&[7; 32]), SigningKey::from_seed(&[8; 32]));
+        assert_eq!(told, [(old.key_id(), KeyState::Retired), (new.key_id(), KeyState::Active)]);
     }
 }

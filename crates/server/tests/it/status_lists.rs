@@ -1,6 +1,8 @@
 //! Revocation that works offline: what the signed lists say after an upgrade, a refund, a dispute and an operator's no; and a
 //! product that never asks its user for anything.
 
+use std::sync::Arc;
+
 use counterfoil::app::operators::By;
 use counterfoil_license::{
     Client, ClientSettings, Expectations, KeySet, Pin, Refreshed, State, StatusList, Verifier, inspect,
@@ -44,12 +46,16 @@ async fn token(visitor: &Visitor) -> String {
 }
 
 async fn a_list_is_the_same_text_until_something_changes(world: &World) {
+    assert_eq!(world.app.count_status_lists().await.unwrap(), 0, "nobody has a place yet");
     let mut ada = world.customer("ada@example.com").await;
     let ben = world.customer("ben@example.com").await;
     let place = |token: &str| inspect(token).unwrap().1.status_list.unwrap();
     assert_eq!(place(&ada.license).uri, place(&ben.license).uri, "many licences share a list");
     assert_ne!(place(&ada.license).idx, place(&ben.license).idx);
     assert_eq!(offline(world, &ada.license).await, State::Valid);
+    assert_eq!(world.app.count_status_lists().await.unwrap(), 1);
+    let (one, again) = (world.app.status_list(1).await.unwrap(), world.app.status_list(1).await.unwrap());
+    assert!(Arc::ptr_eq(&one, &again), "a list is signed once a minute at most");
     let first = world.http.get("/status-lists/1.jwt").await;
     assert_eq!(first.header("cache-control"), "public, max-age=60");
     let etag = first.header("etag").to_owned();
