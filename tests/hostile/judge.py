@@ -56,6 +56,7 @@ def wapiti(report: Path, pages_min: int) -> Verdict:
     return Verdict(f"{pages} pages", tuple(found))
 
 
+SQLMAP_APPEARS = re.compile(r"parameter '([^']+)' appears to be '.+' injectable")
 SQLMAP_FOUND = re.compile(r"is vulnerable|appears to be '.+' injectable|identified the following injection point")
 SQLMAP_NOTHING = re.compile(r"all tested parameters do not appear to be injectable|no usable links found|does not seem to be injectable")
 
@@ -66,6 +67,9 @@ def sqlmap(printed: str, parameters_min: int) -> Verdict:
     tested |= set(re.findall(r"(\S+ )?parameter '([^']+)' does not seem to be injectable", printed))
     names = {name for _, name in tested}
     found = [line.strip() for line in printed.splitlines() if SQLMAP_FOUND.search(line)]
+    # What only appeared to be injectable is looked at again, and taken back where it was chance: answers that count something do so.
+    taken_back = set(re.findall(r"parameter '([^']+)' does not seem to be injectable", printed))
+    found = [line for line in found if not (SQLMAP_APPEARS.search(line) and SQLMAP_APPEARS.search(line)[1] in taken_back)]
     if len(names) < parameters_min:
         found.append(f"it tested {len(names)} parameters, and {parameters_min} are expected")
     if not found and not SQLMAP_NOTHING.search(printed):

@@ -56,6 +56,12 @@ class Reports(unittest.TestCase):
         self.assertTrue(judge.sqlmap(tried, 1).found)
         self.assertTrue(judge.sqlmap("", 0).found)
         self.assertTrue(judge.sqlmap(tried + "GET parameter 'id' is vulnerable. Do you want to keep testing?", 1).found)
+        appears = tried + "[INFO] GET parameter 'id' appears to be 'AND boolean-based blind' injectable\n"
+        self.assertTrue(judge.sqlmap(appears, 1).found)
+        self.assertTrue(judge.sqlmap(appears + "GET parameter 'name' does not seem to be injectable", 1).found, "another one")
+        taken_back = appears + "[WARNING] GET parameter 'id' does not seem to be injectable\n"
+        self.assertEqual(judge.sqlmap(taken_back, 1).found, (), "it looked again")
+        self.assertTrue(judge.sqlmap(taken_back + "sqlmap identified the following injection point(s)", 1).found)
 
     def test_schemathesis_has_to_have_tested_everything(self) -> None:
         printed = "  Tested: 77\n  1880 generated, 33 found 33 unique failures\n"

@@ -22,6 +22,9 @@ use crate::swarm::Swarm;
 /// When every story begins: a Friday, 15 January 2027, 10:00 UTC.
 pub const BEGIN_SECONDS: i64 = 1_800_007_200;
 
+/// How a refusal of our key is counted.
+pub const KEY_REFUSED: &str = "Stripe refused our key";
+
 /// Longer than any patience with Stripe.
 const NEVER: Duration = Duration::from_secs(600);
 
@@ -254,7 +257,7 @@ impl World {
     fn answer_instead(&self, call: &StripeCall) -> Option<StripeAnswer> {
         let swarm = &self.swarm;
         if self.is_key_refused() {
-            self.count("Stripe refused our key");
+            self.count(KEY_REFUSED);
             let body = r#"{"error":{"type":"invalid_request_error","message":"Invalid API Key provided"}}"#;
             return Some(refusal(401, body));
         }
