@@ -12,7 +12,7 @@ pub mod db;
 pub mod entropy;
 pub mod keys;
 pub mod mail;
-mod points;
+pub mod points;
 pub mod providers;
 #[cfg(feature = "simulation")]
 pub mod simulation;

@@ -114,8 +114,7 @@ impl Person {
 const CUSTOMERS: &str = "select customer_id, email, coalesce(stripe_customer_id, '') as external, \
     coalesce(cast(deleted_at as text), '') as deleted_at from customers order by id";
 const SUBSCRIPTIONS: &str = "select customer_id, coalesce(stripe_subscription_id, '') as external, plan, status, \
-    coalesce(cast(cancel_at as text), '') as cancel_at, coalesce(needs_attention, '') as attention from subscriptions \
-    order by id";
+    coalesce(cast(cancel_at as text), '') as cancel_at from subscriptions order by id";
 const LICENSES: &str = "select customer_id, cast(version as text) as version, token, plan, status, reason, \
     facts_digest, terms_digest, coalesce(cast(revoked_at as text), '') as revoked_at from licenses order by customer_id, licenses.version";
 const INBOX: &str = "select event_id, source, state, event_type, coalesce(customer_id, '') as customer_id, \
@@ -143,12 +142,8 @@ impl Book {
     pub async fn read(app: &App) -> anyhow::Result<Self> {
         Ok(Self {
             customers: rows(app, CUSTOMERS, &["customer_id", "email", "external", "deleted_at"]).await?,
-            subscriptions: rows(
-                app,
-                SUBSCRIPTIONS,
-                &["customer_id", "external", "plan", "status", "cancel_at", "attention"],
-            )
-            .await?,
+            subscriptions: rows(app, SUBSCRIPTIONS, &["customer_id", "external", "plan", "status", "cancel_at"])
+                .await?,
             licenses: rows(
                 app,
                 LICENSES,

@@ -16,15 +16,11 @@ use counterfoil::db::Engine;
 use counterfoil_core::faults::{self, ROWS};
 use counterfoil_simulator::run::{Bench, Outcome, clock};
 use counterfoil_simulator::shrink::shrink;
+use counterfoil_simulator::surroundings::POINTS;
 use counterfoil_simulator::swarm::Without;
 
 /// Seeds that once failed: each run lives through them first.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
-
-/// The points of a checkout and of a webhook after which something can still die; after `C9`, `W10` and the answer to a webhook nothing
-/// is left of the task.
-const POINTS: [&str; 19] =
-    ["C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "W0", "W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9"];
 
 /// Lines of a failing story that are shown; the file has all of them.
 const SHOWN: usize = 40;
@@ -311,7 +307,7 @@ impl Totals {
 impl Totals {
     /// Where tasks died on their way: after how many commits, calls and mails.
     fn report_deaths(&self) {
-        let after = |point: &&str| format!("{point} {}", self.deaths_after.get(*point).copied().unwrap_or(0));
+        let after = |(point, _): &(&str, _)| format!("{point} {}", self.deaths_after.get(point).copied().unwrap_or(0));
         println!(
             "deaths after each point, before the next: {}",
             POINTS.iter().map(after).collect::<Vec<_>>().join(", ")

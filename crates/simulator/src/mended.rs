@@ -6,7 +6,7 @@ use counterfoil_license::{Expectations, KeySet, verify};
 use serde_json::Value;
 
 use crate::checker::{deleted, live, paid_through, text};
-use crate::evidence::{Columns, Evidence, Person};
+use crate::evidence::{Book, Columns, Evidence, Person};
 use crate::shown::claims;
 use crate::world::KEY_REFUSED;
 
@@ -48,6 +48,11 @@ pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
     breaches
 }
 
+/// Customers who have a counterpart at Stripe.
+fn linked(book: &Book) -> impl Iterator<Item = &Columns> {
+    book.customers.iter().filter(|row| row["deleted_at"].is_empty() && !row["external"].is_empty())
+}
+
 /// Whoever was sent to a payment page is looked at until it is settled, whether webhooks come or not. Where none of
 /// theirs was lost, everything that we were told has been looked at, long before a comparison would find it.
 pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
@@ -56,7 +61,7 @@ pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
     let was_refused = evidence.history.counts.contains_key(KEY_REFUSED);
     let heard = |external: &String| !was_refused && !evidence.history.unheard.contains(external);
     let mut breaches = Vec::new();
-    for row in book.customers.iter().filter(|row| row["deleted_at"].is_empty() && !row["external"].is_empty()) {
+    for row in linked(book) {
         let id = &row["customer_id"];
         let ours = book.subscriptions.iter().find(|each| each["customer_id"] == *id);
         for held in truth.subscriptions.iter().filter(|held| text(held, "/customer") == row["external"]) {
@@ -80,9 +85,8 @@ pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
 /// An event is finished by a look that began after it had come. What we read in Stripe's log may come as a webhook later.
 pub fn what_came_was_looked_at(evidence: &Evidence) -> Vec<String> {
     let (_, book) = &evidence.soon;
-    let known = book.customers.iter().filter(|row| row["deleted_at"].is_empty() && !row["external"].is_empty());
     let counterparts: BTreeMap<&str, &str> =
-        known.map(|row| (row["customer_id"].as_str(), row["external"].as_str())).collect();
+        linked(book).map(|row| (row["customer_id"].as_str(), row["external"].as_str())).collect();
     let finished = book.inbox.iter().filter(|row| row["state"] == "processed" && row["source"] == "webhook");
     let unseen = finished.filter(|row| {
         let sent = evidence.history.sent.get(row["event_id"].as_str());

@@ -5,9 +5,7 @@ use std::time::Duration;
 use counterfoil_stripe_sandbox::simulation::Truth;
 use serde_json::{Value, json};
 
-use crate::users::User;
-
-const PLANS: [&str; 3] = ["starter", "professional", "enterprise"];
+use crate::users::{PLANS, User};
 
 impl User {
     /// Their customer at Stripe, if there is one.

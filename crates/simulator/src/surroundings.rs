@@ -12,6 +12,30 @@ use tokio::runtime::Handle;
 
 use crate::world::{BEGIN_SECONDS, World};
 
+/// The points of a checkout and of a webhook after which something can still die, and the row of the fault catalogue that this is. After
+/// `C9`, `W10` and the answer to a webhook nothing is left of the task.
+pub const POINTS: [(&str, &str); 19] = [
+    ("C0", "F1"),
+    ("C1", "F1"),
+    ("C2", "F2"),
+    ("C3", "F3"),
+    ("C4", "F4"),
+    ("C5", "F5"),
+    ("C6", "F6"),
+    ("C7", "F6"),
+    ("C8", "F7"),
+    ("W0", "F8"),
+    ("W1", "F8"),
+    ("W2", "F9"),
+    ("W3", "F10"),
+    ("W4", "F10"),
+    ("W5", "F10"),
+    ("W6", "F11"),
+    ("W7", "F12"),
+    ("W8", "F12"),
+    ("W9", "F13"),
+];
+
 /// What the application is given.
 pub struct Surroundings(pub Arc<World>);
 
@@ -90,7 +114,7 @@ impl simulation::World for Surroundings {
         let way = if at.doing() == "checkout" { "C" } else { "W" };
         if !at.point().is_empty() && at.point().starts_with(way) {
             *history.deaths_after.entry(at.point()).or_default() += 1;
-            if let Some(row) = row_of(at.point()) {
+            if let Some((_, row)) = POINTS.iter().find(|(point, _)| *point == at.point()) {
                 faults::reach(faults::place_of(row));
             }
         }
@@ -123,26 +147,6 @@ impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
     fn fill(&self, bytes: &mut [u8]) {
         self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
     }
-}
-
-/// The row of the fault catalogue that a death after this point is.
-fn row_of(point: &str) -> Option<&'static str> {
-    Some(match point {
-        "C0" | "C1" => "F1",
-        "C2" => "F2",
-        "C3" => "F3",
-        "C4" => "F4",
-        "C5" => "F5",
-        "C6" | "C7" => "F6",
-        "C8" => "F7",
-        "W0" | "W1" => "F8",
-        "W2" => "F9",
-        "W3" | "W4" | "W5" => "F10",
-        "W6" => "F11",
-        "W7" | "W8" => "F12",
-        "W9" => "F13",
-        _ => return None,
-    })
 }
 
 /// The task that runs has committed.

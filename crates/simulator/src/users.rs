@@ -12,6 +12,9 @@ use crate::history::Answer;
 use crate::replicas::Replicas;
 use crate::world::World;
 
+/// What is for sale.
+pub(crate) const PLANS: [&str; 3] = ["starter", "professional", "enterprise"];
+
 const RETURN_URL: &str = "https://shop.example/back";
 
 /// How often a user who was told "later" tries the same again at once.
@@ -121,9 +124,13 @@ impl User {
     }
 
     fn other_plan(&mut self) -> Value {
-        let plan = ["starter", "professional", "enterprise"][self.dice.index(3)];
+        let plan = PLANS[self.dice.index(PLANS.len())];
         let interval = ["month", "month", "year"][self.dice.index(3)];
         json!({ "plan": plan, "interval": interval })
+    }
+
+    fn new_password(&mut self) -> String {
+        format!("canary password {} of user {}", self.dice.draw() % 1_000, self.number)
     }
 
     fn password(&mut self) -> String {
@@ -244,8 +251,7 @@ impl User {
     }
 
     async fn change_password(&mut self) {
-        let (current, new) =
-            (self.password(), format!("canary password {} of user {}", self.dice.draw() % 1_000, self.number));
+        let (current, new) = (self.password(), self.new_password());
         let body = json!({ "current_password": current, "new_password": new });
         match self.post("/api/customers/password", &body).await {
             Some(answer) if answer.is_good() => {
@@ -277,7 +283,7 @@ impl User {
         let Some(token) = link.and_then(|rest| rest.split_whitespace().next().map(str::to_owned)) else {
             return drop(self.post("/api/customers/password/forgot", &json!({ "email": self.email })).await);
         };
-        let new = format!("canary password {} of user {}", self.dice.draw() % 1_000, self.number);
+        let new = self.new_password();
         let body = json!({ "token": token, "new_password": new });
         let path = "/api/customers/password/reset";
         let (first, second) = tokio::join!(self.send("POST", path, Some(&body)), self.send("POST", path, Some(&body)));

@@ -8,6 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use counterfoil::mail::MailError;
+use counterfoil::points;
 use counterfoil::simulation::{self, Progress, SentLetter, StripeAnswer, StripeCall};
 use counterfoil_core::probe;
 use counterfoil_stripe_sandbox::Sandbox;
@@ -200,7 +201,7 @@ impl World {
             std::future::pending::<()>().await;
         }
         let (sent, answered) = points_of(&call);
-        pass(sent);
+        sent.into_iter().for_each(points::passed);
         if call.method == "POST" && self.strikes(swarm.stripe_stores_error) {
             self.count("Stripe stored an error under the key");
             self.ask_sandbox("POST", "/_sandbox/faults", None, r#"{"store_error":{"times":1}}"#).await;
@@ -231,7 +232,7 @@ impl World {
             let slow = self.draw(|dice| dice.between(1_000, 19_000));
             tokio::time::sleep(Duration::from_millis(slow)).await;
         }
-        pass(answered);
+        answered.into_iter().for_each(points::passed);
         Ok(answer)
     }
 
@@ -307,14 +308,14 @@ impl World {
     }
 
     pub(crate) async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
-        pass("W8");
+        points::passed("W8");
         tokio::time::sleep(Duration::from_millis(self.draw(|dice| dice.between(1, 2_000)))).await;
         if self.strikes(self.swarm.mail_refused) {
             self.count("the mail server did not take a mail");
             return Err(MailError::Unavailable("SMTP status 421".into()));
         }
         self.tell(format_args!("a mail to {}: {}", letter.recipient, letter.subject));
-        pass("W9");
+        points::passed("W9");
         let SentLetter { recipient, subject, body_text, message_id } = letter;
         self.history().mails.push(Mail { recipient, subject, body_text, message_id });
         self.count("mails");
@@ -334,26 +335,17 @@ impl World {
 }
 
 /// The points of a call to Stripe on the ways of a checkout and of a webhook: sent, and answered.
-fn points_of(call: &StripeCall) -> (&'static str, &'static str) {
+fn points_of(call: &StripeCall) -> (Option<&'static str>, Option<&'static str>) {
     match (call.method.as_str(), call.target.split('?').next().unwrap_or_default()) {
-        ("POST", "/v1/customers") => ("C3", "C4"),
-        ("POST", "/v1/checkout/sessions") => ("C6", "C7"),
-        ("GET", "/v1/subscriptions") => ("W5", ""),
-        _ => ("", ""),
-    }
-}
-
-/// The task that runs has come to this point, where it is one of its way.
-pub(crate) fn pass(point: &'static str) {
-    if let Some(progress) = simulation::progress()
-        && !point.is_empty()
-    {
-        progress.pass(point);
+        ("POST", "/v1/customers") => (Some("C3"), Some("C4")),
+        ("POST", "/v1/checkout/sessions") => (Some("C6"), Some("C7")),
+        ("GET", "/v1/subscriptions") => (Some("W5"), None),
+        _ => (None, None),
     }
 }
 
 /// The task that runs has come one step further.
-pub(crate) fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
+fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
     if let Some(progress) = simulation::progress() {
         counter(&progress).fetch_add(1, Ordering::SeqCst);
     }

@@ -133,9 +133,12 @@ impl App {
     }
 
     async fn checkout_under(&self, lease: &Lease, request: &CheckoutRequest) -> Result<CheckoutStarted, Error> {
-        let mut looked = false;
+        let (mut looked, mut loaded) = (false, None);
         for _ in 0..ROUNDS_MAX {
-            let desk = self.load_for_checkout(lease).await?;
+            let desk = match loaded.take() {
+                Some(desk) => desk,
+                None => self.load_for_checkout(lease).await?,
+            };
             let wish = self.parse_wish(request, desk.currency.as_deref())?;
             let mut completed = false;
             for attempt in &desk.open {
@@ -152,7 +155,7 @@ impl App {
             // Our book may lag behind: a webhook may be late, a backup restored, a subscription made in the provider's dashboard.
             // Nobody is let pay beside a subscription that only a provider knows of.
             if completed || (desk.is_known && !looked) {
-                self.look_before_opening(lease).await?;
+                loaded = Some(self.look_before_opening(lease).await?);
                 looked = true;
                 continue;
             }
@@ -251,10 +254,10 @@ impl App {
     }
 
     /// What the provider knows now decides whether another checkout makes sense.
-    async fn look_before_opening(&self, lease: &Lease) -> Result<(), Error> {
+    async fn look_before_opening(&self, lease: &Lease) -> Result<Desk, Error> {
         self.sync_and_keep(lease).await?;
         let desk = self.load_for_checkout(lease).await?;
-        if desk.open.is_empty() { Ok(()) } else { Err(Refusal::PaymentPending.into()) }
+        if desk.open.is_empty() { Ok(desk) } else { Err(Refusal::PaymentPending.into()) }
     }
 
     async fn open_attempt(

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::payments::{self, Failure, Holder, Intent};
+use super::payments::{self, Failure, Holder, Intent, Taken};
 use super::{prorations, subscriptions};
 use crate::clock::{DAY, HOUR};
 use crate::context::Context;
@@ -41,21 +41,9 @@ pub(crate) fn draft(cx: &mut Context, draft: Draft) -> String {
     id
 }
 
-/// Fixes the amounts. An invoice over nothing is paid at once; any other gets a payment, `paid_by` where checkout has taken the
-/// money.
-pub(crate) fn finalize(cx: &mut Context, id: &str, paid_by: Option<&str>) {
-    let due = fix(cx, id, paid_by);
-    if due == 0 || paid_by.is_some() {
-        mark_paid(cx, id, false);
-    }
-}
-
-/// Fixes the amounts of an invoice whose money is under way.
-pub(crate) fn finalize_unpaid(cx: &mut Context, id: &str, intent: &str) {
-    fix(cx, id, Some(intent));
-}
-
-fn fix(cx: &mut Context, id: &str, intent: Option<&str>) -> i64 {
+/// Fixes the amounts. An invoice over nothing is paid at once; any other gets a payment, that of the checkout where one has taken
+/// the money, or is about to.
+pub(crate) fn finalize(cx: &mut Context, id: &str, checkout: Option<(&str, Taken)>) {
     let invoice = cx.object(Kind::Invoice, id);
     let customer = json::text(&invoice, "customer").to_owned();
     let (total, now) = (json::int(&invoice, "total"), cx.now);
@@ -84,11 +72,13 @@ fn fix(cx: &mut Context, id: &str, intent: Option<&str>) -> i64 {
         json::set(value, "invoice_pdf", format!("{page}/pdf"));
     });
     if due > 0 {
-        let intent = intent.map_or_else(|| open_intent(cx, &invoice, due), str::to_owned);
+        let intent = checkout.map_or_else(|| open_intent(cx, &invoice, due), |(intent, _)| intent.to_owned());
         invoice_payments::create(cx, id, &intent, due);
     }
     cx.emit("invoice.finalized", Kind::Invoice, id);
-    due
+    if checkout.map_or(due == 0, |(_, taken)| taken == Taken::Now) {
+        mark_paid(cx, id, false);
+    }
 }
 
 fn open_intent(cx: &mut Context, invoice: &Value, due: i64) -> String {

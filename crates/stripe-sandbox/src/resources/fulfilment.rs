@@ -228,9 +228,6 @@ fn subscribe(
     let subscription = subscriptions::begin(cx, &start);
     let extra = once.iter().map(|(price, quantity)| lines::of_price(cx, price, *quantity)).collect();
     let invoice = subscriptions::first_invoice(cx, &subscription, extra);
-    match money {
-        Some((intent, Taken::Later)) => invoices::finalize_unpaid(cx, &invoice, intent),
-        paid => invoices::finalize(cx, &invoice, paid.map(|(intent, _)| intent)),
-    }
+    invoices::finalize(cx, &invoice, money);
     (subscription, invoice)
 }
