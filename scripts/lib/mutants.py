@@ -156,8 +156,10 @@ def baseline(tree: pathlib.Path, group: Group) -> float:
 
 
 def surroundings() -> dict:
-    """On SQLite, with debug information left out and little shrinking: nobody reads why a mutant was noticed."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERFOIL_")}
+    """On PostgreSQL too where there is one, with debug information left out and little shrinking: nobody reads why a mutant
+    was noticed."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith("COUNTERFOIL_") or name == mutants_at_once.POSTGRES}
     return {**kept, "CARGO_PROFILE_DEV_DEBUG": "0", "INSTA_UPDATE": "no", "CARGO_TERM_COLOR": "never",
             "PROPTEST_MAX_SHRINK_ITERS": "20"}
 

@@ -44,6 +44,8 @@ pub mod mutants {
 """
 # The first tests to try; most mutants do not survive them.
 FIRST = 12
+# A superuser's URL: where it is given, the tests that need PostgreSQL judge as well.
+POSTGRES = "COUNTERFOIL_TEST_POSTGRES_URL"
 
 
 class Text:
@@ -226,7 +228,8 @@ class Built:
         for binary in self.binaries:
             told = subprocess.run([binary, "--list", "--format", "terse"], check=True, capture_output=True, text=True).stdout
             names = [line.removesuffix(": test") for line in told.splitlines() if line.endswith(": test")]
-            found += [(binary, name) for name in names if not name.startswith("tidy::") and not name.endswith("::postgres")]
+            found += [(binary, name) for name in names if not name.startswith("tidy::")
+                      and (POSTGRES in self.environment or not name.endswith("::postgres"))]
         return found
 
     def run(self, binary: pathlib.Path, tests: list, limit: float, **variables: str) -> tuple:
@@ -246,12 +249,23 @@ class Built:
         try:
             return self.watch(process, time.monotonic() + limit)
         finally:
+            broken_off = process.poll() is None
             try:
                 os.killpg(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
             process.wait()
             process.stdout.close()
+            if broken_off:
+                self.sweep(process.pid)
+
+    def sweep(self, pid: int) -> None:
+        """Drops the databases of tests that were killed with this process; db/testing.rs names them after it."""
+        server, psql = self.environment.get(POSTGRES), shutil.which("psql")
+        if server and psql:
+            left = f"select format('drop database %I with (force)', datname) from pg_database where datname like 'cf\\_test\\_{pid}\\_%'"
+            subprocess.run([psql, server, "--quiet"], input=f"{left} \\gexec\n", text=True, check=False,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     @staticmethod
     def watch(process: subprocess.Popen, ends_at: float) -> tuple:
