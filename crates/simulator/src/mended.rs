@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::checker::{deleted, live, paid_through, text};
 use crate::evidence::{Book, Columns, Evidence, Person};
 use crate::shown::claims;
-use crate::world::KEY_REFUSED;
 
 /// The plan of the one live subscription of a person.
 fn owed_to<'a>(evidence: &'a Evidence, person: &Person) -> Option<&'a str> {
@@ -57,9 +56,7 @@ fn linked(book: &Book) -> impl Iterator<Item = &Columns> {
 /// theirs was lost, everything that we were told has been looked at, long before a comparison would find it.
 pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
     let (truth, book) = &evidence.soon;
-    // What met a refused key is tried again after an hour, since only an operator can help.
-    let was_refused = evidence.history.counts.contains_key(KEY_REFUSED);
-    let heard = |external: &String| !was_refused && !evidence.history.unheard.contains(external);
+    let heard = |external: &String| !evidence.history.unheard.contains(external);
     let mut breaches = Vec::new();
     for row in linked(book) {
         let id = &row["customer_id"];

@@ -82,9 +82,15 @@ impl Replicas {
         self.set(number, None);
     }
 
+    async fn start(&self) -> anyhow::Result<App> {
+        let app = service::assemble(&self.config, self.db.clone(), Clock::system(), None).await?;
+        app.hasten_hopeless().await?;
+        Ok(app)
+    }
+
     async fn run(self: Arc<Self>, number: usize, life: Arc<Life>) {
         let app = loop {
-            match service::assemble(&self.config, self.db.clone(), Clock::system(), None).await {
+            match self.start().await {
                 Ok(app) => break app,
                 Err(error) => {
                     self.world.count("a start failed");

@@ -275,6 +275,10 @@ async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) ->
     world.heal();
     for life in replicas.lives() {
         life.go_on();
+        if world.was_key_refused() {
+            // An operator has put the new key in, and starts every server with it.
+            life.kill();
+        }
     }
     replicas.set_pace(30);
     tokio::time::sleep(SOON).await;

@@ -23,9 +23,6 @@ use crate::swarm::Swarm;
 /// When every story begins: a Friday, 15 January 2027, 10:00 UTC.
 pub const BEGIN_SECONDS: i64 = 1_800_007_200;
 
-/// How a refusal of our key is counted.
-pub const KEY_REFUSED: &str = "Stripe refused our key";
-
 /// Longer than any patience with Stripe.
 const NEVER: Duration = Duration::from_secs(600);
 
@@ -247,6 +244,10 @@ impl World {
         !self.is_healed() && self.now_seconds() < self.key_refused_until.load(Ordering::SeqCst)
     }
 
+    pub fn was_key_refused(&self) -> bool {
+        self.key_refused_until.load(Ordering::SeqCst) != 0
+    }
+
     /// Whether the outage that this world has begins now.
     fn is_worst_moment(&self, call: &StripeCall, answer: &StripeAnswer) -> bool {
         let made = call.method == "POST" && call.target == "/v1/customers" && answer.status == 200;
@@ -258,7 +259,7 @@ impl World {
     fn answer_instead(&self, call: &StripeCall) -> Option<StripeAnswer> {
         let swarm = &self.swarm;
         if self.is_key_refused() {
-            self.count(KEY_REFUSED);
+            self.count("Stripe refused our key");
             let body = r#"{"error":{"type":"invalid_request_error","message":"Invalid API Key provided"}}"#;
             return Some(refusal(401, body));
         }

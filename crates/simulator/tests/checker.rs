@@ -272,11 +272,6 @@ fn soon_after_all_is_mended_the_book_says_what_stripe_says() {
         it.history.unheard.insert("cus_A1".into());
     };
     assert_eq!(broken_rules(lost), [""; 0], "of that nobody told us");
-    let locked_out = |it: &mut Evidence| {
-        soon(it, "active", "starter");
-        it.history.count(counterfoil_simulator::world::KEY_REFUSED);
-    };
-    assert_eq!(broken_rules(locked_out), [""; 0], "that waits for an hour");
     let unseen = |it: &mut Evidence| {
         soon(it, "active", "professional");
         it.soon.1.inbox.push(processed("evt_1"));

@@ -15,8 +15,8 @@ use crate::store;
 use crate::store::attempts::AttemptLine;
 use crate::store::audit;
 use crate::store::customers::Customer;
+use crate::store::events::EventLine;
 use crate::store::holds::Hold;
-use crate::store::inbox::EventLine;
 use crate::store::licenses::License;
 use crate::store::outbox::MailLine;
 
@@ -89,7 +89,7 @@ impl CaseFile {
         let right =
             entitlement::right(file.subscription.as_ref().ok_or_else(|| no_subscription(id))?, held, catalog, now);
         let planned = store::planned_changes::find(tx, id).await?;
-        let events = store::inbox::list_about(tx, id, LINES_MAX).await?;
+        let events = store::events::list_about(tx, id, LINES_MAX).await?;
         let mails = store::outbox::list_of_customer(tx, id, LINES_MAX).await?;
         let checkouts = store::attempts::list_unfinished(tx, id).await?;
         Ok(Self { right, verification, hold, planned, events, mails, checkouts, file })

@@ -12,7 +12,7 @@ const BUSY_MILLIS: i64 = 150;
 const BACKOFF_SECONDS_MAX: i64 = 300;
 
 /// The pause where trying again cannot help until somebody changes something: an API key that is refused, say. Any other look at the
-/// customer finishes the row sooner.
+/// customer finishes the row sooner, and so does a start.
 const HOPELESS_MILLIS: i64 = 3_600_000;
 
 /// How long an event may wait for its customer to be in the book before somebody has to be told.
@@ -92,6 +92,20 @@ impl App {
             }
         }
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Makes due what waits for somebody to change something: this start may be the one with the change.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn hasten_hopeless(&self) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let count = store::inbox::hasten_hopeless(&mut tx, self.now()).await?;
+        tx.commit().await?;
+        if count > 0 {
+            tracing::info!(count, "events that waited for an operator are tried again at once");
+        }
         Ok(())
     }
 

@@ -120,6 +120,7 @@ impl Service {
         }
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         if roles.worker {
+            app.hasten_hopeless().await?;
             worker::start(&app, mailer(config)?, &tasks, &shutdown);
         }
         let options =

@@ -163,3 +163,48 @@ pub async fn finish_for_deleted(tx: &mut Tx, id: i64, now: Timestamp) -> Result<
     .await?;
     Ok(())
 }
+
+/// An event as operators read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLine {
+    pub event_id: String,
+    pub event_type: String,
+    pub state: String,
+    pub attempts: i64,
+    pub run_at: Timestamp,
+    pub last_error: Option<String>,
+    pub received_at: Timestamp,
+    pub processed_at: Option<Timestamp>,
+    /// Whether it is known whose it is.
+    pub is_matched: bool,
+}
+
+/// The newest events of a customer, with those that name it and are matched to nobody.
+pub async fn list_about(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Result<Vec<EventLine>, DbError> {
+    let rows = tx
+        .query(
+            "select event_id, event_type, state, attempts, run_at, last_error, received_at, processed_at, customer_id \
+             from webhook_inbox where customer_id = $1 or (customer_id is null and state in ('pending', 'dead') and \
+             (claimed_customer = $1 or external_customer in (select external_id from billing_links where customer_id = $1))) \
+             order by id desc limit $2",
+        )
+        .bind(customer_id)
+        .bind(limit)
+        .all()
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EventLine {
+                event_id: row.get("event_id")?,
+                event_type: row.get("event_type")?,
+                state: row.get("state")?,
+                attempts: row.get("attempts")?,
+                run_at: row.get("run_at")?,
+                last_error: row.get("last_error")?,
+                received_at: row.get("received_at")?,
+                processed_at: row.get("processed_at")?,
+                is_matched: row.get::<Option<String>>("customer_id")?.is_some(),
+            })
+        })
+        .collect()
+}

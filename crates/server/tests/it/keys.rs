@@ -399,23 +399,6 @@ async fn a_root_vouches_for_keys_and_products_pin_nothing_else(world: &World) {
     assert_eq!(kid(&app.current_license(&id_of(&ada)).await.unwrap().token), kid(&ada.license));
 }
 
-/// Tells a story of stops and starts on both engines.
-macro_rules! restarts {
-    ($($story:ident),+ $(,)?) => {$(
-        mod $story {
-            #[tokio::test]
-            async fn sqlite() {
-                super::$story(counterfoil::db::Engine::Sqlite).await;
-            }
-
-            #[tokio::test]
-            async fn postgres() {
-                super::$story(counterfoil::db::Engine::Postgres).await;
-            }
-        }
-    )+};
-}
-
 restarts!(
     a_database_does_not_give_its_keys_away_and_opens_with_its_own_key_only,
     keys_move_from_files_into_the_database,

@@ -26,6 +26,23 @@ macro_rules! both_engines {
     )+};
 }
 
+/// Tells a story of stops and starts on both engines.
+macro_rules! restarts {
+    ($($story:ident),+ $(,)?) => {$(
+        mod $story {
+            #[tokio::test]
+            async fn sqlite() {
+                super::$story(counterfoil::db::Engine::Sqlite).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                super::$story(counterfoil::db::Engine::Postgres).await;
+            }
+        }
+    )+};
+}
+
 mod acceptance;
 mod account_mail;
 mod activations;

@@ -2,13 +2,16 @@
 
 use counterfoil::app::operators::By;
 use counterfoil::app::queues::Wanted;
+use counterfoil::cli::service::{Roles, Service};
+use counterfoil::db::Engine;
 use counterfoil::store::events::EventState;
 use counterfoil::store::inbox::{self, NewEvent, Source};
 use counterfoil::store::jobs::JobState;
 use counterfoil_core::{ExternalCustomerId, Refusal, Timestamp};
 use serde_json::json;
 
-use crate::world::{World, id_of};
+use crate::processes::until;
+use crate::world::{Setup, World, id_of};
 
 const HOUR: i64 = 3600;
 const CUSTOMERS: usize = 100;
@@ -153,6 +156,30 @@ async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(worl
     world.allow_unsettled();
 }
 
+/// The operator puts the right key in and starts the server again.
+async fn what_waits_for_an_operator_is_tried_at_the_next_start(engine: Engine) {
+    let setup = Setup { no_worker: true, ..Setup::test_mode() };
+    let Some(world) = World::start(engine, setup).await else { return };
+    let ada = world.customer("ada@example.com").await;
+    let url = ada.checkout_url("professional").await;
+    world.sandbox().pay(&url, "success").await;
+    world.sandbox().delivered().await;
+    world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 401 } })).await;
+    while world.app.work_inbox().await.unwrap() > 0 {}
+    let sql = "select cast(count(*) as bigint) as n from webhook_inbox where state = 'pending' and run_at > $1";
+    let rows = world.app.db.query(sql).bind(world.app.now().plus_seconds(HOUR / 3)).one().await.unwrap();
+    assert!(rows.get::<i64>("n").unwrap() > 0, "they wait for most of an hour");
+    world.sandbox().clear_faults().await;
+    let remains = world.stop().await;
+    let service = Service::start(&remains.config, Roles { web: false, worker: true }, true).await.unwrap();
+    until("all of them are worked off", || async {
+        (service.app.queues().await.unwrap().0.pending == 0).then_some(())
+    })
+    .await;
+    assert_eq!(service.app.current_license(&id_of(&ada)).await.unwrap().plan.as_str(), "professional");
+    assert!(service.stop().await);
+}
+
 async fn an_event_that_belongs_to_nobody_is_told_about_after_a_day(world: &World) {
     let stranger = format!("cust_{}", "7".repeat(32));
     let instance = world.app.instance.instance_id.to_string();
@@ -269,3 +296,5 @@ both_engines!(
     a_job_is_retried_or_discarded_and_never_done_twice,
     a_comparison_tells_what_differs_and_brings_it_in_line,
 );
+
+restarts!(what_waits_for_an_operator_is_tried_at_the_next_start);

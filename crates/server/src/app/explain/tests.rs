@@ -15,8 +15,8 @@ use crate::app::customer_files::{CaseFile, CustomerFile};
 use crate::app::settings::EmailVerification;
 use crate::store::audit;
 use crate::store::customers::Customer;
+use crate::store::events::EventLine;
 use crate::store::holds;
-use crate::store::inbox::EventLine;
 use crate::store::licenses::License;
 use crate::store::outbox::MailLine;
 

@@ -7,7 +7,7 @@ use counterfoil_core::subscription::{Provided, Standing, State};
 
 use crate::app::customer_files::CaseFile;
 use crate::app::settings::EmailVerification;
-use crate::store::inbox::EventLine;
+use crate::store::events::EventLine;
 use crate::store::licenses::License;
 use crate::store::outbox::MailLine;
 
