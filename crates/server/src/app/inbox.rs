@@ -302,3 +302,25 @@ fn note(result: Result<(), Error>) {
         tracing::error!(%error, "an inbox row could not be put back; it comes back by itself");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn more_is_claimed_until_enough_looks_or_questions_about_strangers_are_under_way() {
+        let mut round = Round::new();
+        assert!(round.is_empty());
+        for _ in 0..LOOKS_WAITING {
+            assert!(round.has_room());
+            round.looking.spawn(std::future::pending());
+        }
+        assert!(!round.has_room() && !round.is_empty());
+        let mut round = Round::new();
+        for _ in 0..ASIDE_MAX {
+            assert!(round.has_room());
+            round.aside.spawn(std::future::pending());
+        }
+        assert!(!round.has_room() && !round.is_empty());
+    }
+}

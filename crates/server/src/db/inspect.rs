@@ -78,4 +78,11 @@ mod tests {
             }
         }
     }
+    #[tokio::test]
+    async fn a_writer_that_does_not_wait_for_the_disk_is_found() {
+        let db = testing::fresh(Engine::Sqlite).await;
+        db.raw("pragma synchronous = normal").await.unwrap();
+        let wrong = db.db.inspect().await.unwrap().wrong;
+        assert!(wrong.len() == 1 && wrong[0].contains("synchronous is not full"), "{wrong:?}");
+    }
 }

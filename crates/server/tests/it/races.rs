@@ -216,6 +216,9 @@ async fn two_workers_on_one_outbox_send_each_mail_once() {
     let (first, second) = world.servers.split_at_mut(1);
     let workers = ["--roles", "worker"];
     tokio::join!(first[0].start_with(&workers), second[0].start_with(&workers));
+    let (status, problem) = world.api(0).get("/api/plans", None).await;
+    assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "who only works serves nobody but the operator");
+    assert_eq!(world.api(0).get("/livez", None).await.0, 200);
     until("ten mails sent at the first try", || async { (world.count(SENT_MAILS, "").await == 10).then_some(()) })
         .await;
     let mails = sink.mails.lock().await;

@@ -307,4 +307,46 @@ mod tests {
             assert_eq!(Phase::of(word(phase, u64::from(u32::MAX))), phase);
         }
     }
+
+    async fn connection(ticks: &Arc<AtomicU64>) -> (Watched, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (Watched::new(stream, Arc::new(Watch::new(Arc::clone(ticks)))), client)
+    }
+
+    #[tokio::test]
+    async fn who_reads_too_little_keeps_us_waiting_from_the_first_block_and_after_each_piece_anew() {
+        let ticks = Arc::new(AtomicU64::new(7));
+        let (mut connection, _client) = connection(&ticks).await;
+        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES * 2)));
+        assert_eq!(connection.watch.blocked_for(), None, "what goes out at once is no wait");
+        connection.wrote(&Poll::Pending);
+        ticks.store(10, Relaxed);
+        assert_eq!(connection.watch.blocked_for(), Some(3));
+        connection.wrote(&Poll::Pending);
+        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES - 1)));
+        assert_eq!(connection.watch.blocked_for(), Some(3), "a byte too little is as good as nothing");
+        connection.wrote(&Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
+        assert_eq!(connection.watch.blocked_for(), Some(3));
+        connection.wrote(&Poll::Ready(Ok(1)));
+        assert_eq!(connection.watch.blocked_for(), Some(0), "the two together are enough");
+        ticks.store(15, Relaxed);
+        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES - 1)));
+        assert_eq!(connection.watch.blocked_for(), Some(5), "what was read before counts no more");
+    }
+
+    #[tokio::test]
+    async fn a_wait_ends_when_everything_is_written_and_one_in_the_first_tick_is_seen() {
+        let ticks = Arc::new(AtomicU64::new(0));
+        let (mut connection, _client) = connection(&ticks).await;
+        connection.wrote(&Poll::Pending);
+        assert_eq!(connection.watch.blocked_for(), Some(0));
+        ticks.store(4, Relaxed);
+        assert_eq!(connection.watch.blocked_for(), Some(3));
+        std::future::poll_fn(|cx| Pin::new(&mut connection).poll_flush(cx)).await.unwrap();
+        assert_eq!(connection.watch.blocked_for(), None);
+        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES)));
+        assert_eq!(connection.watch.blocked_for(), None, "and nothing of it is left");
+    }
 }
