@@ -174,4 +174,34 @@ mod tests {
         assert_eq!(limits.take("ada", RATE, at(60)), Ok(()));
         assert_eq!(limits.buckets.lock().unwrap().len(), 1);
     }
+    #[test]
+    fn so_many_refusals_are_remembered_and_what_has_passed_makes_room() {
+        let limits = Limits::default();
+        for bucket in 0..=CALLERS_MAX {
+            limits.remember_refused(&bucket.to_string(), at(10), at(0));
+        }
+        let is_refused = |bucket: usize, now| limits.check_refused(&bucket.to_string(), now).is_err();
+        assert!(is_refused(0, at(9)) && is_refused(CALLERS_MAX - 1, at(9)) && !is_refused(CALLERS_MAX, at(9)));
+        limits.remember_refused("ada", at(30), at(10));
+        assert!(limits.check_refused("ada", at(29)).is_err());
+        assert_eq!(limits.refused.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_block_is_used_up_token_by_token_and_blocks_of_too_many_are_given_up() {
+        let limits = Limits::default();
+        assert!(!limits.take_kept("ada"));
+        limits.keep("ada", 0);
+        assert!(!limits.take_kept("ada"));
+        limits.keep("ada", 2);
+        limits.keep("ada", 1);
+        for _ in 0..3 {
+            assert!(limits.take_kept("ada"));
+        }
+        assert!(!limits.take_kept("ada") && limits.kept.lock().unwrap().is_empty());
+        for caller in 0..=CALLERS_MAX {
+            limits.keep(&caller.to_string(), 1);
+        }
+        assert_eq!(limits.kept.lock().unwrap().len(), 1, "what is lost costs the shared store a question more");
+    }
 }

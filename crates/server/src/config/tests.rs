@@ -534,3 +534,13 @@ fn limits_are_lifted_in_the_sandbox_and_changed_by_name() {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
     }
 }
+
+#[test]
+fn a_product_is_one_line_of_bounded_length() {
+    let named = |product: &str| from_env(&[("COUNTERFOIL_PRODUCT", product)]);
+    assert_eq!(named(&"x".repeat(128)).unwrap().product.len(), 128);
+    for product in ["x".repeat(129), "acme\tstudio".to_owned()] {
+        let (code, text) = refused(named(&product));
+        assert!(code == "invalid_product" && text.contains("one line of at most 128 bytes"), "{text}");
+    }
+}

@@ -44,3 +44,21 @@ fn explain(status: StatusCode) -> Problem {
     };
     Problem::new(status, code, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_keeps_a_form_from_being_read_says_what_to_do() {
+        for (status, code) in [
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request"),
+            (StatusCode::BAD_REQUEST, "body_broken_off"),
+        ] {
+            let problem = explain(status);
+            assert_eq!((problem.status, problem.code), (status, code));
+        }
+    }
+}

@@ -60,3 +60,29 @@ fn only_in_sandbox(state: &WebState) -> Result<(), Problem> {
 fn sent_at(mail: &Mail) -> String {
     mail.sent_at.unwrap_or(mail.created_at).date_time_in_words()
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::{EffectId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_mail_that_waits_shows_when_it_was_written_and_one_that_went_out_when_it_did() {
+        let written = Timestamp::from_unix_seconds(1_790_000_000);
+        let mail = Mail {
+            effect_id: EffectId::from_random([7; 16]),
+            recipient: "ada@example.com".to_owned(),
+            subject: "Your license".to_owned(),
+            body_text: String::new(),
+            message_id: "1@example.com".to_owned(),
+            state: "pending".to_owned(),
+            attempts: 0,
+            created_at: written,
+            sent_at: None,
+        };
+        assert_eq!(sent_at(&mail), written.date_time_in_words());
+        let sent = written.plus_seconds(3600);
+        assert_eq!(sent_at(&Mail { sent_at: Some(sent), ..mail }), sent.date_time_in_words());
+    }
+}
