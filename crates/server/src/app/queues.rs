@@ -14,6 +14,13 @@ use crate::store::jobs::{Job, JobState};
 /// The most rows of one page.
 pub const PAGE_MAX: i64 = 200;
 
+/// How long a finished event is kept, to be read and replayed. The provider's own log ends after thirty days, and nothing is
+/// delivered again that is older.
+const EVENTS_KEPT_DAYS: i64 = 90;
+
+/// Of the oldest events so many are looked at in a round.
+const EVENTS_FORGOTTEN_AT_ONCE: i64 = 1_000;
+
 /// Which rows of a queue.
 #[derive(Clone, Debug)]
 pub struct Wanted<S> {
@@ -50,6 +57,18 @@ impl<T> Listed<T> {
 }
 
 impl App {
+    /// Forgets events that were finished long ago: they hold what the provider knows of people.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn forget_old_events(&self) -> Result<u64, Error> {
+        let before = self.now().plus_days(-EVENTS_KEPT_DAYS);
+        let mut tx = self.db.begin().await?;
+        let removed = store::events::delete_finished(&mut tx, before, EVENTS_FORGOTTEN_AT_ONCE).await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+
     /// Events, newest first.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ pub enum Chore {
     Limits,
     /// Forgets links in mails that have run out.
     Links,
+    /// Forgets events that were finished long ago.
+    OldEvents,
     /// Reads the provider's log of events.
     Events,
     /// Compares our book with the provider's.
@@ -30,7 +32,7 @@ pub enum Chore {
 
 impl Chore {
     /// Those that are done in every round, in their order.
-    pub const EACH_ROUND: [Self; 7] = [
+    pub const EACH_ROUND: [Self; 8] = [
         Self::OpenCheckouts,
         Self::Trials,
         Self::Agreements,
@@ -38,6 +40,7 @@ impl Chore {
         Self::Sessions,
         Self::Limits,
         Self::Links,
+        Self::OldEvents,
     ];
 
     /// Those that have an appointment: each is run when it is due, so also at once after an outage, and by one process only. They
@@ -55,6 +58,7 @@ impl Chore {
             Self::Sessions => "sessions",
             Self::Limits => "limits",
             Self::Links => "links",
+            Self::OldEvents => "old events",
             Self::Events => "events",
             Self::Comparison => "comparison",
         }
@@ -73,6 +77,7 @@ impl Chore {
             Self::Sessions => app.forget_ended_sessions().await.map(drop),
             Self::Limits => app.forget_full_buckets().await.map(drop),
             Self::Links => app.forget_ended_links().await.map(drop),
+            Self::OldEvents => app.forget_old_events().await.map(drop),
             Self::Events => app.sweep_events().await.map(drop),
             Self::Comparison => app.compare_subscriptions().await.map(drop),
         }

@@ -7,6 +7,7 @@ use counterfoil::db::Engine;
 use counterfoil::store::events::EventState;
 use counterfoil::store::inbox::{self, NewEvent, Source};
 use counterfoil::store::jobs::JobState;
+use counterfoil::worker::Chore;
 use counterfoil_core::{ExternalCustomerId, Refusal, Timestamp};
 use serde_json::json;
 
@@ -271,6 +272,38 @@ async fn a_comparison_tells_what_differs_and_brings_it_in_line(world: &World) {
     assert!(compared(world, None).await.is_empty());
 }
 
+async fn what_was_finished_long_ago_is_forgotten_and_what_needs_somebody_is_not(world: &World) {
+    let day = 24 * HOUR;
+    let external = ExternalCustomerId::new("cus_of_nobody".to_owned());
+    let mut tx = world.app.db.begin().await.unwrap();
+    for number in 1..=5 {
+        assert!(inbox::insert(&mut tx, &event(&format!("evt_{number}"), &external), world.app.now()).await.unwrap());
+    }
+    tx.commit().await.unwrap();
+    let set = async |event_id: &str, state: &str, days: i64| {
+        let at = world.app.now().plus_seconds(-days * day - 1);
+        let sql = "update webhook_inbox set state = $2, processed_at = $3, run_at = $4 where event_id = $1";
+        let later = world.app.now().plus_days(400);
+        let finished = (state != "pending").then_some(at);
+        world.app.db.query(sql).bind(event_id).bind(state).bind(finished).bind(later).execute().await.unwrap();
+    };
+    set("evt_1", "dead", 200).await;
+    set("evt_2", "pending", 0).await;
+    set("evt_3", "processed", 89).await;
+    set("evt_4", "ignored", 90).await;
+    set("evt_5", "processed", 90).await;
+    let left = async || {
+        let rows = world.app.db.query("select event_id from webhook_inbox order by id").all().await.unwrap();
+        rows.iter().map(|row| row.get::<String>("event_id").unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(world.app.forget_old_events().await.unwrap(), 2);
+    assert_eq!(left().await, ["evt_1", "evt_2", "evt_3"]);
+    world.sandbox().advance(day).await;
+    Chore::OldEvents.run(&world.app).await.unwrap();
+    assert_eq!(left().await, ["evt_1", "evt_2"]);
+    world.allow_unsettled();
+}
+
 /// All pages.
 async fn compared(world: &World, fix: Option<&By>) -> Vec<counterfoil::app::reconcile::Difference> {
     let (mut cursor, mut found) = (None, Vec::new());
@@ -289,6 +322,7 @@ both_engines!(
     ten_thousand_events_of_a_hundred_customers_cost_a_look_a_burst_and_customer,
     what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it,
     an_event_that_belongs_to_nobody_is_told_about_after_a_day,
+    what_was_finished_long_ago_is_forgotten_and_what_needs_somebody_is_not,
 );
 
 both_engines!(
