@@ -24,8 +24,10 @@ def signature(secret: str, payload: bytes, at: int | None = None) -> str:
 
 
 class User:
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: World, number: int, door: int | None = None) -> None:
+        """With `door`, somebody who always asks the same replica."""
         self.world = world
+        self.door = door
         self.history: History = world.history
         # What must never stand in a log: the password is a canary, and so are tokens and the address.
         self.email = f"canary.user{number}.{world.rng.randrange(10**9)}@example.com"
@@ -37,7 +39,7 @@ class User:
     async def _insist(self, op: str, path: str, **request: Any) -> Answer | None:
         """Tries again, as a person would, until there is an answer that is not `come again`."""
         for _ in range(TRIES):
-            answer = await self.history.call(op, self._who(request), "POST", self.world.door() + path, token=self.token or None, **request)
+            answer = await self.history.call(op, self._who(request), "POST", self.world.door(self.door) + path, token=self.token or None, **request)
             if answer is not None and answer.status not in (500, 502, 503, 504, 429):
                 return answer
             await asyncio.sleep(self.world.rng.uniform(0.1, 1.0))
@@ -87,7 +89,7 @@ class User:
         return False
 
     async def look(self) -> None:
-        door = self.world.door()
+        door = self.world.door(self.door)
         await self.history.call("current_license", self._who({}), "GET", f"{door}/api/licenses/current", token=self.token)
         if self.licence:
             body = {"token": self.licence}
@@ -117,14 +119,33 @@ async def redeliver(world: World, times: int = 20) -> None:
         await deliver(world, event, times)
 
 
-async def deliver(world: World, event: dict[str, Any], times: int = 1, timeout: float = 30.0) -> list[Answer | None]:
+def plain_event(event_id: str, **more: str) -> dict[str, Any]:
+    """An event that is stored, and that nothing follows from."""
+    return {"id": event_id, "object": "event", "type": "plan.created", "livemode": False, "created": 1,
+            "api_version": "2026-05-27.dahlia", "data": {"object": {"id": "x", "object": "plan", **more}}}
+
+
+async def taken_in(world: World, event_id: str, door: int = 0) -> float:
+    """Delivers a well-signed event that has to be answered 200. Answers how long that took."""
+    begun = time.monotonic()
+    (answer,) = await deliver(world, plain_event(event_id), first=door)
+    took = time.monotonic() - begun
+    told = "with nothing" if answer is None else answer.status
+    assert told == 200, f"a good event was answered {told} after {took:.1f} s"
+    return took
+
+
+async def deliver(
+    world: World, event: dict[str, Any], times: int = 1, timeout: float = 30.0, *, first: int = 0, at: int | None = None
+) -> list[Answer | None]:
+    """Signs it, at this moment or as if it were another one, and sends it to so many replicas in turn."""
     payload = json.dumps(event).encode()
-    headers = {"stripe-signature": signature(world.secret, payload), "content-type": "application/json"}
+    headers = {"stripe-signature": signature(world.secret, payload, at), "content-type": "application/json"}
     return await asyncio.gather(
         *(
             world.history.call("webhook", {"event_id": event["id"]}, "POST", world.door(number) + "/api/webhooks/stripe", raw=payload,
                                headers=headers, timeout=timeout)
-            for number in range(times)
+            for number in range(first, first + times)
         )
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import struct
 from pathlib import Path
 
 from processes import free_port, run
@@ -92,3 +94,72 @@ class Postgres:
         if code != 0:
             raise RuntimeError(f"psql: {said}")
         return [line.split("|") for line in said.splitlines()]
+
+
+class Strangers:
+    """Take each connection that PostgreSQL gives out, also those that come free, and keep all of them until they leave."""
+
+    def __init__(self, database: Postgres) -> None:
+        self.database = database
+        self.refused = 0
+        self._held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def held(self) -> int:
+        return len(self._held)
+
+    async def come(self) -> Strangers:
+        self._tasks = [asyncio.create_task(self._take()) for _ in range(4)]
+        return self
+
+    async def leave(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _, writer in self._held:
+            writer.transport.abort()
+        self._held.clear()
+
+    async def _take(self) -> None:
+        words = b"user\0postgres\0database\0counterfoil\0application_name\0stranger\0\0"
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.database.port)
+                writer.write(struct.pack("!ii", len(words) + 8, 3 << 16) + words)
+                await _answer(reader)
+            except (OSError, EOFError, RuntimeError):
+                self.refused += 1
+                await asyncio.sleep(0.02)
+            else:
+                self._held.append((reader, writer))
+
+    async def sql(self, statement: str) -> list[list[str]]:
+        """Asks over a connection that is held: no other is to be had."""
+        reader, writer = self._held[0]
+        words = statement.encode() + b"\0"
+        writer.write(b"Q" + struct.pack("!i", len(words) + 4) + words)
+        return await _answer(reader)
+
+
+async def _answer(reader: asyncio.StreamReader) -> list[list[str]]:
+    """Reads until PostgreSQL is ready for the next statement; answers the rows that came. An error is raised."""
+    rows: list[list[str]] = []
+    while True:
+        kind, size = struct.unpack("!ci", await reader.readexactly(5))
+        body = await reader.readexactly(size - 4)
+        if kind == b"E":
+            raise RuntimeError(body.decode(errors="replace"))
+        if kind == b"Z":
+            return rows
+        if kind == b"D":
+            rows.append(_row(body))
+
+
+def _row(body: bytes) -> list[str]:
+    values, at = list[str](), 2
+    for _ in range(struct.unpack_from("!h", body)[0]):
+        size = max(0, struct.unpack_from("!i", body, at)[0])
+        values.append(body[at + 4 : at + 4 + size].decode())
+        at += 4 + size
+    return values

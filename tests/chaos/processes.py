@@ -12,7 +12,7 @@ from pathlib import Path
 from client import is_up, until
 
 ROOT = Path(__file__).resolve().parents[2]
-BINARY = Path(os.environ.get("COUNTERFOIL_CHAOS_BINARY") or ROOT / "target/release/counterfoil")
+BINARY = Path(os.environ.get("COUNTERFOIL_CHAOS_BINARY") or ROOT / "target/release/counterfoil").resolve()
 SANDBOX_KEY = "sk_test_sandbox"
 
 _running: list[subprocess.Popen[bytes]] = []

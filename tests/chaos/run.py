@@ -106,7 +106,8 @@ async def every(names: list[str], folder: Path, args: argparse.Namespace) -> boo
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/chaos", description="Real processes under chaos: the release binary is killed, "
-                                     "frozen, cut off and lied to, and a separate program compares what was acknowledged with what is there.")
+                                     "frozen, cut off and lied to, and a separate program compares what was acknowledged with what is there.",
+                                     epilog="COUNTERFOIL_CHAOS_BINARY names another binary, such as target/debug/counterfoil; nothing is built then.")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="one of: " + ", ".join(SCENARIOS))
     parser.add_argument("--kills", type=int, default=100, help="how many SIGKILLs on each engine, and how long other scenarios are [100]")
     parser.add_argument("--seconds", type=int, default=0, help="the longest that one scenario may take [no limit]")

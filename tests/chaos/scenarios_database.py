@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from client import Broken, send, until
-from load import Load
-from postgres import Postgres
+from load import Load, User, taken_in
+from postgres import Postgres, Strangers
 from processes import Server
 from proxy import CALM, Weather
 from world import World
+
+# A request waits five seconds for a connection, and ten for a lock; an event waits for neither.
+ANSWER_SECONDS_MAX = 15.0
+EVENT_SECONDS_MAX = 2.0
+LOCKED_SECONDS = 9
+# More than the connections of a replica.
+POOLED = 24
+# The sessions of the replicas, and those that have not last taken an event in.
+OURS = "application_name = 'counterfoil'"
+ELSE = "query not like 'insert into webhook_inbox%'"
 
 
 def _database(world: World) -> Postgres:
@@ -88,26 +101,81 @@ async def deadlocks(world: World, count: int) -> str:
 
 
 async def connections(world: World, count: int) -> str:
-    """All connections are taken by others: fast 503, and all is well after."""
-    database = _database(world)
-    await database.sql("select 1")
-    taken = await asyncio.create_subprocess_exec(
-        "bash", "-c", f"for i in $(seq 1 110); do psql '{database.url()}' -qAtc 'select pg_sleep(6)' >/dev/null 2>&1 & done; wait")
-    await asyncio.sleep(1.5)
-    await _drop_ours(database)
-    begun = time.monotonic()
-    seen = set()
-    for _ in range(4):
-        answer = await send("GET", world.door() + "/readyz", timeout=15)
-        seen.add(answer.status)
-    took = (time.monotonic() - begun) / 4
-    await taken.wait()
+    """A lock holds all connections of the replicas, then strangers take all that PostgreSQL has: who asks is told to come again, in
+    time, and events are taken in meanwhile, over connections that nothing else may use."""
+    user = User(world, 50_000)
+    assert await user.sign_up(), "a user could not sign up"
+    locked = await _locked(world, user)
+    taken = await _taken(world)
     await until("the pools heal", lambda: _answers(world), 15)
     load = Load(world, 2)
     await asyncio.sleep(2)
     await load.stop()
-    assert seen <= {200, 503}, f"readiness answered {seen}"
-    return f"readiness answered {sorted(seen)}, each after {took:.2f} s"
+    return f"all held by a lock: {locked}; all taken by others: {taken}"
+
+
+async def _locked(world: World, user: User) -> str:
+    """Somebody locks tables for long; so many wait for them that no connection is left in the pools."""
+    lock = f"begin; lock table customers, sessions in access exclusive mode; select pg_sleep({LOCKED_SECONDS}); commit"
+    locking = asyncio.create_task(_database(world).sql(lock))
+
+    async def is_locked() -> bool:
+        rows = await _database(world).sql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and relation = 'customers'::regclass")
+        return rows != [["0"]]
+
+    await until("the tables are locked", is_locked, 10)
+    waiting = [_timed(world.door(number) + "/api/licenses/current", user.token) for number in range(2 * POOLED)]
+    told = await _pressed(world, "locked", waiting)
+    await locking
+    return told
+
+
+async def _taken(world: World) -> str:
+    """Strangers hold all connections but those that take in: these were opened by earlier events, and are not given away."""
+    for number in range(6):
+        await asyncio.gather(*(taken_in(world, f"evt_before{number}x{door}", door) for door in range(len(world.doors))))
+    strangers = await Strangers(_database(world)).come()
+    try:
+
+        async def are_all() -> bool:
+            if strangers.refused == 0:
+                return False
+            await strangers.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where {OURS} and {ELSE}")
+            rows = await strangers.sql(f"select count(*) filter (where {OURS} and {ELSE}), "
+                                       f"count(*) filter (where {OURS} or application_name = 'stranger') from pg_stat_activity")
+            return rows == [["0", _database(world).settings["max_connections"]]]
+
+        await until("all is taken", are_all, 20, 0.2)
+        rows = await strangers.sql(f"select count(*) from pg_stat_activity where {OURS}")
+        told = await _pressed(world, "taken")
+        return f"{told}, with {rows[0][0]} connections left to the replicas and {strangers.held} in strangers' hands"
+    finally:
+        await strangers.leave()
+
+
+async def _pressed(world: World, name: str, waiting: Iterable[Coroutine[Any, Any, tuple[int, float]]] = ()) -> str:
+    """Asks whether the replicas are ready, and delivers events: somebody is told to come again, nobody waits for long, and each good
+    event is stored."""
+    asked = [asyncio.ensure_future(one) for one in waiting]
+    await asyncio.sleep(0.5)
+    asked += [asyncio.ensure_future(_timed(world.door(number) + "/readyz")) for number in range(6)]
+    events = []
+    for number in range(8):
+        events.append(await taken_in(world, f"evt_{name}{number}", number))
+        await asyncio.sleep(0.3)
+    answers = await asyncio.gather(*asked)
+    statuses, slowest = Counter(status for status, _ in answers), max(took for _, took in answers)
+    told = f"{dict(statuses)} after {slowest:.1f} s at most, and {len(events)} good events 200 after {max(events):.2f} s at most"
+    assert set(statuses) <= {200, 503} and statuses[503] >= len(world.doors), f"{name}: answered {told}"
+    assert slowest <= ANSWER_SECONDS_MAX, f"{name}: answered {told}"
+    assert max(events) <= EVENT_SECONDS_MAX, f"{name}: answered {told}"
+    return told
+
+
+async def _timed(url: str, token: str | None = None) -> tuple[int, float]:
+    begun = time.monotonic()
+    answer = await send("GET", url, token=token, timeout=ANSWER_SECONDS_MAX + 5)
+    return answer.status, time.monotonic() - begun
 
 
 async def _drop_ours(database: Postgres) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import order
 from client import Answer, send, until
-from load import Load, User, deliver
+from load import Load, User, deliver, plain_event
 from processes import BINARY, Server, run
 from world import World
 
@@ -92,9 +92,7 @@ async def disk_full(world: World, count: int) -> str:
     filler.write_bytes(b"\0" * max(0, stat.f_bavail * stat.f_frsize - 60_000))
     statuses: dict[int, int] = {}
     for number in range(60):
-        event = {"id": f"evt_full{number:08d}", "object": "event", "type": "plan.created", "livemode": False, "created": 1,
-                 "api_version": "2026-05-27.dahlia", "data": {"object": {"id": "x", "object": "plan", "pad": "x" * 4000}}}
-        for answer in await deliver(world, event):
+        for answer in await deliver(world, plain_event(f"evt_full{number:08d}", pad="x" * 4000)):
             key = answer.status if isinstance(answer, Answer) else 0
             statuses[key] = statuses.get(key, 0) + 1
     read = await send("GET", world.door() + "/api/licenses/current", token=user.token)
@@ -122,11 +120,9 @@ async def sync_order(world: World, count: int) -> str:
     for number in range(10):
         # The outcome of one is seen before the next one begins, and workers have to be at rest: they write to the same log.
         await until("nothing is owed", world.is_settled, 60, 0.2)
-        event = {"id": f"evt_order{number:08d}", "object": "event", "type": "plan.created", "livemode": False, "created": 1,
-                 "api_version": "2026-05-27.dahlia", "data": {"object": {"id": "x", "object": "plan"}}}
         begun = trace.stat().st_size
         if number % 2 == 0:
-            answers = await deliver(world, event)
+            answers = await deliver(world, plain_event(f"evt_order{number:08d}"))
             assert answers[0] is not None and answers[0].status == 200
         else:
             user = User(world, number)
@@ -159,10 +155,8 @@ async def burst(world: World, count: int) -> str:
     total, gate, statuses = (10_000 if count >= 1000 else 2_000), asyncio.Semaphore(64), {}
 
     async def one(number: int) -> None:
-        event = {"id": f"evt_burst{number:08d}", "object": "event", "type": "plan.created", "livemode": False, "created": 1,
-                 "api_version": "2026-05-27.dahlia", "data": {"object": {"id": "x", "object": "plan"}}}
         async with gate:
-            for answer in await deliver(world, event, timeout=60):
+            for answer in await deliver(world, plain_event(f"evt_burst{number:08d}"), timeout=60):
                 key = answer.status if answer is not None else 0
                 statuses[key] = statuses.get(key, 0) + 1
 

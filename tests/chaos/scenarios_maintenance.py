@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import signal
 import sqlite3
 import time
 from contextlib import closing
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from client import Broken, send
-from load import Load, User
-from processes import BINARY, Child, run
+from client import Broken, send, until
+from load import Load, User, deliver, plain_event
+from processes import BINARY, Child, Server, run
 from world import World
 
-# Signatures of webhooks hold for 300 seconds, so clocks may differ by less than that.
+# Signatures of webhooks hold for so long, so clocks may differ by less than that.
+TOLERANCE_SECONDS = 300
 CLOCK_ERROR_SECONDS = 240
+# And further than that.
+FAR = {"3 days ahead": 3 * 86_400, "10 minutes behind": -600}
+FAR_SECONDS = 6.0
+TRIAL_SECONDS = 14 * 86_400
 
 
 async def _killed_after(world: World, name: str, command: list[str], env: dict[str, str], seconds: float) -> bool:
@@ -102,43 +110,128 @@ async def rotate(world: World, count: int) -> str:
 
 
 async def clock(world: World, count: int) -> str:
-    """Each replica's wall clock jumps every second to somewhere within four minutes of the right time, to both sides."""
+    """Each replica's wall clock jumps every second to somewhere within four minutes of the right time, to both sides. Then one
+    replica's clock is days ahead for a while, and minutes behind for another while."""
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     assert libraries, "libfaketime is missing; install Debian's faketime"
     for server in world.servers:
         await server.kill()
-        file = world.folder / f"{server.name}.clock"
-        file.write_text("+0\n")
-        server.env = {**server.env, "LD_PRELOAD": str(libraries[0]), "FAKETIME_TIMESTAMP_FILE": str(file),
+        _set_clock(world, server, 0)
+        server.env = {**server.env, "LD_PRELOAD": str(libraries[0]), "FAKETIME_TIMESTAMP_FILE": str(_clock_file(world, server)),
                       "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1"}
     await world.up()
     load, jumps, widest = Load(world, 3), 0, 0.0
     ends = time.monotonic() + max(15, min(count / 5, 120))
     while time.monotonic() < ends:
         for server in world.servers:
-            offset = world.rng.randint(-CLOCK_ERROR_SECONDS, CLOCK_ERROR_SECONDS)
-            (world.folder / f"{server.name}.clock").write_text(f"{offset:+d}\n")
+            _set_clock(world, server, world.rng.randint(-CLOCK_ERROR_SECONDS, CLOCK_ERROR_SECONDS))
             jumps += 1
         await asyncio.sleep(1.0)
-        widest = max(widest, await _clock_error(world))
+        widest = max(widest, abs(await _clock_error(world.rng.choice(world.servers))))
     for server in world.servers:
-        (world.folder / f"{server.name}.clock").write_text("+0\n")
+        _set_clock(world, server, 0)
     await load.stop()
     assert widest > CLOCK_ERROR_SECONDS / 4, f"the clocks were never wrong by more than {widest:.0f} s, so nothing was tried"
     shown = [user for user in load.users if user.token]
     for user in shown[-5:]:
         answer = await send("GET", world.door() + "/api/licenses/current", token=user.token)
         assert answer.status == 200, f"after the jumps a license was answered {answer.status}"
-    return f"{jumps} jumps of up to {CLOCK_ERROR_SECONDS} s to either side, seen in answers up to {widest:.0f} s"
+    far = [await _far(world, number, name, seconds) for number, (name, seconds) in enumerate(FAR.items())]
+    return f"{jumps} jumps of up to {CLOCK_ERROR_SECONDS} s to either side, seen up to {widest:.0f} s; {'; '.join(far)}"
 
 
-async def _clock_error(world: World) -> float:
-    """How wrong a server's clock is, by the date in the head of its answer."""
+async def _far(world: World, number: int, name: str, seconds: int) -> str:
+    """One replica's clock is wrong by so much under load, and is right again. It still knows good events by its own clock, takes no
+    time from anybody's license, and what was true later is the newer version, whatever the clock said."""
+    early, late = (User(world, 70_000 + 2 * number + one, door=0) for one in range(2))
+    assert await early.sign_up(), "a user could not sign up"
+    load = Load(world, 3)
+    await _until_clock(world, seconds)
+    begun = time.time()
+    assert await late.sign_up(), f"nobody can sign up with a clock that is wrong by {name}"
+    assert _claims(late.licence)["exp"] >= begun + TRIAL_SECONDS + min(0, seconds) - 5, f"a trial of {name} is too short"
+    await _same_end(early, name)
+    answers = [(await deliver(world, plain_event(f"evt_far{number}x{one}"), at=int(time.time()) + seconds))[0] for one in range(5)]
+    assert all(one is not None and one.status == 200 for one in answers), f"events of the clock's own time were answered {answers}"
+    # Old by its clock is refused, as is meant; the provider sends it again. What comes from later is good.
+    (other,) = await deliver(world, plain_event(f"evt_far{number}other"))
+    assert other is not None and other.status == (400 if seconds > TOLERANCE_SECONDS else 200), f"an event of the right time was answered {other}"
+    await asyncio.sleep(FAR_SECONDS)
+    await _until_clock(world, 0)
+    # The license of the trial was signed by the wrong clock, and the one that is paid for by the right one.
+    assert await late.buy(), "who signed up by a wrong clock cannot buy"
+
+    async def is_paid() -> bool:
+        return not _claims(await _current(late))["trial"]
+
+    await until("who signed up by a wrong clock and paid has a license", is_paid, 60, 0.5)
+    await _same_end(early, f"{name}, after it was right again")
+    await load.stop()
+    waiting = f", {await _wait_for_days(world)}" if seconds > 0 else ""
+    rows = await world.rows(f"select version, token from licenses where customer_id = '{late.customer_id}' order by version")
+    signed = [_claims(token)["iat"] - begun for _, token in rows]
+    assert (signed[-1] < signed[0]) == (seconds > 0), f"{name}: versions were signed at {signed}, so nothing was tried"
+    assert _claims(rows[-1][1]) == _claims(await _current(late)), f"{name}: the newest version is not the one that is shown"
+    return (f"{name}: 5 good events taken in by that clock, versions signed {', '.join(f'{one:+.0f} s' for one in signed)} in their order"
+            f"{waiting}")
+
+
+async def _wait_for_days(world: World) -> str:
+    """What a clock that was ahead put off is due by that clock. How much that is belongs to what is printed."""
+    day, told = time.time() + 86_400, []
+    for table, what in (("outbox", "mails"), ("webhook_inbox", "events")):
+        rows = await world.rows(f"select run_at from {table} where state = 'pending'")
+        told.append(f"{sum(datetime.fromisoformat(row[0]).timestamp() > day for row in rows)} {what}")
+    return f"{' and '.join(told)} left to wait for a day that it took for today"
+
+
+async def _current(user: User) -> str:
+    answer = await send("GET", user.world.door(user.door) + "/api/licenses/current", token=user.token)
+    assert answer.status == 200, f"a license was answered {answer.status}"
+    return str(answer.json()["token"])
+
+
+async def _same_end(user: User, name: str) -> None:
+    """What was signed by a right clock ends when it ended, shown and refreshed."""
+    answer = await send("POST", user.world.door(user.door) + "/api/licenses/refresh", body={"token": user.licence})
+    assert answer.status == 200, f"{name}: a license was refreshed with {answer.status}"
+    for token in (str(answer.json()["token"]), await _current(user)):
+        assert _claims(token)["exp"] >= _claims(user.licence)["exp"], f"{name}: a license lost time"
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """What a license says; who signed it is the judge's question."""
+    body = token.split(".")[1]
+    return dict(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
+
+
+def _clock_file(world: World, server: Server) -> Path:
+    return world.folder / f"{server.name}.clock"
+
+
+def _set_clock(world: World, server: Server, seconds: int) -> None:
+    _clock_file(world, server).write_text(f"{seconds:+d}\n")
+
+
+async def _until_clock(world: World, seconds: int) -> None:
+    server = world.servers[0]
+    _set_clock(world, server, seconds)
+
+    async def is_set() -> bool:
+        return abs(await _clock_error(server) - seconds) < 5
+
+    await until(f"the clock is wrong by {seconds} s", is_set, 20, 0.2)
+
+
+async def _clock_error(server: Server) -> float:
+    """How much a server's clock is ahead, by the newest line of its log. The date in the heads of answers is kept by the HTTP library,
+    which does not turn it back."""
     try:
-        told = (await send("GET", f"{world.rng.choice(world.servers).base}/livez", timeout=5)).headers.get("date")
+        await send("GET", f"{server.base}/livez", timeout=5)
     except Broken:
         return 0.0
-    return abs(parsedate_to_datetime(told).timestamp() - time.time()) if told else 0.0
+    told = [line for line in server.said().splitlines() if line.startswith('{"timestamp":') and line.endswith("}")]
+    return datetime.fromisoformat(json.loads(told[-1])["timestamp"]).timestamp() - time.time() if told else 0.0
 
 
 async def weather(world: World, count: int) -> str:
