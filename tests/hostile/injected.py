@@ -27,7 +27,10 @@ def places(target: Target) -> list[Place]:
     ada, key = target.customer(), target.operator_key()
     operator = {"Authorization": f"Bearer {key}"}
     customer = {"Authorization": f"Bearer {ada.token}"}
+    page = f"{target.base}/account"
+    order = {"customer_id": ada.customer_id, "plan": "professional", "interval": "month", "currency": "usd", "success_url": page, "cancel_url": page}
     return [
+        Place("check out", "/api/subscriptions/checkout", tuple(order), order, headers=customer),
         Place("log in", "/api/customers/login", ("email", "password"), {"email": ada.email, "password": PASSWORD}),
         Place("activate", "/api/licenses/activations", ("token", "fingerprint", "name"), {"token": ada.license, "fingerprint": "f1", "name": "desk"}),
         Place("find a customer", f"/api/admin/customers?email={ada.email}", ("email",), headers=operator),

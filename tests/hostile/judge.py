@@ -18,6 +18,14 @@ class Verdict:
     found: tuple[str, ...] = ()
 
 
+def log(verdict: Verdict, lines: int, leaks: list[str]) -> Verdict:
+    """Adds what the server's log holds and must not. A log without a line shows nothing."""
+    found = [f"the log holds {leak}" for leak in leaks]
+    if lines == 0:
+        found.append("the server's log is empty")
+    return Verdict(f"{verdict.did}; {lines} lines of log", verdict.found + tuple(found))
+
+
 def schemathesis(report: Path, printed: str, code: int, operations_min: int, cases_min: int) -> Verdict:
     """The exit code is its own verdict; the report says how much was looked at."""
     found = []

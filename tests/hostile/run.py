@@ -65,7 +65,8 @@ def attacks(tools: Iterable[str], args: argparse.Namespace) -> list[Attack]:
 
 
 def one(attack: Attack, folder: Path) -> bool:
-    """Each attack has a server of its own, which has to be alive afterwards and to stop well."""
+    """Each attack has a server of its own, which has to be alive afterwards, to stop well, and to have kept to itself what no log
+    may hold."""
     begun = time.monotonic()
     folder.mkdir()
     target = Target(BINARY, folder)
@@ -76,6 +77,7 @@ def one(attack: Attack, folder: Path) -> bool:
             verdict = attack.run(target, folder)
     except Exception as error:  # Whatever it was, the other attacks still run, and this one has failed.
         verdict = judge.Verdict("it broke off", (f"{type(error).__name__}: {error}",))
+    verdict = judge.log(verdict, target.said().count("\n"), target.leaks())
     print(f"{'FAIL' if verdict.found else 'ok  '} {attack.name} ({time.monotonic() - begun:.0f} s): {verdict.did}", flush=True)
     for what in verdict.found[:40]:
         print(f"     {what}", flush=True)

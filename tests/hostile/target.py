@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse 9"
+
+# What no log may hold, as the other suites have it.
+LEAKS = [
+    (str(shape["what"]), re.compile(shape["pattern"], re.ASCII))
+    for shape in json.loads((ROOT / "tests/leaks.json").read_text(encoding="utf-8"))["shapes"]
+]
 
 
 def free_port() -> int:
@@ -76,10 +83,12 @@ class Target:
             "PATH": os.environ["PATH"], "HOME": str(folder), "LANG": "C.UTF-8", "TZ": "UTC",
             "COUNTERFOIL_LISTEN": f"127.0.0.1:{port}", "COUNTERFOIL_SANDBOX_LISTEN": f"127.0.0.1:{sandbox_port}",
             "COUNTERFOIL_PUBLIC_URL": self.base, "COUNTERFOIL_DATA_DIR": str(folder / "data"),
-            "COUNTERFOIL_RATE_LIMITS": "off", "COUNTERFOIL_CHECKOUT_AUTH": "required", "RUST_LOG": "warn",
+            "COUNTERFOIL_RATE_LIMITS": "off", "COUNTERFOIL_CHECKOUT_AUTH": "required", "RUST_LOG": "info",
             **(settings or {}),
         }
         self.stopped_in = 0.0
+        # What was given to the people and to the operator, and must stand in no log.
+        self.canaries = {PASSWORD}
         self._people = 0
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -148,6 +157,17 @@ class Target:
         """Lines of the log that say that an invariant was false."""
         return [line for line in self.said().splitlines() if "panicked at" in line]
 
+    def leaks(self) -> list[str]:
+        """Lines of the log that hold what no log may hold: something of a shape that gives it away, or something that we gave out."""
+        found = []
+        for line in self.said().splitlines():
+            what = next((what for what, pattern in LEAKS if pattern.search(line)), None)
+            if what is None and any(canary in line for canary in self.canaries):
+                what = "what somebody here was given"
+            if what is not None:
+                found.append(f"{what}: {line[:300]}")
+        return found
+
     def customer(self) -> Customer:
         """Somebody who has signed up and is in the trial."""
         self._people += 1
@@ -157,12 +177,15 @@ class Target:
         if answer.status != 201:
             raise RuntimeError(f"signing up was answered {answer.status}: {answer.body[:500]!r}")
         made = answer.json()
+        self.canaries |= {email, made["token"], made["license"]["token"]}
         return Customer(made["customer"]["customer_id"], email, made["token"], made["license"]["token"])
 
     def operator_key(self) -> str:
         command = [str(self.binary), "--json", "admin", "create-key", "--name", "hostile", "--scope", "admin"]
         made = subprocess.run(command, env=self.env, cwd=self.folder, capture_output=True, check=True, timeout=60)
-        return str(json.loads(made.stdout)["secret"])
+        secret = str(json.loads(made.stdout)["secret"])
+        self.canaries.add(secret)
+        return secret
 
     def paid_by_invoice(self, customer: Customer, key: str) -> None:
         """Makes the customer one who has paid, as an operator writes it down."""

@@ -3,23 +3,28 @@ that has the mistakes they look for."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import judge
+import run
 from run import SCHEMATHESIS, WAPITI
+from target import PASSWORD, ROOT, Target
 from vulnerable import Vulnerable
 
 GOOD = judge.Slow("headers", 250, 400, 0, 40.0, 90.0, 12.0)
 
 
 def slow(**changes: object) -> judge.Verdict:
-    run = judge.Slow(**{**GOOD.__dict__, **changes})  # type: ignore[arg-type]
-    return judge.slow(run, 225, 50, 2_000, 25)
+    seen = judge.Slow(**{**GOOD.__dict__, **changes})  # type: ignore[arg-type]
+    return judge.slow(seen, 225, 50, 2_000, 25)
 
 
 class Reports(unittest.TestCase):
@@ -62,6 +67,32 @@ class Reports(unittest.TestCase):
         taken_back = appears + "[WARNING] GET parameter 'id' does not seem to be injectable\n"
         self.assertEqual(judge.sqlmap(taken_back, 1).found, (), "it looked again")
         self.assertTrue(judge.sqlmap(taken_back + "sqlmap identified the following injection point(s)", 1).found)
+
+    def test_a_log_that_holds_what_it_must_not_fails_an_attack_that_found_nothing(self) -> None:
+        target = Target(Path("none"), self.folder)
+        well = judge.Verdict("it attacked")
+        self.assertTrue(judge.log(well, 0, target.leaks()).found, "there is no log")
+        target.canaries.add("Otherwise-Harmless-7")
+        target.log.write_text('{"level":"INFO","message":"answered","status":200,"route":"/login"}\n')
+        self.assertEqual(judge.log(well, 1, target.leaks()).found, ())
+        shapes = json.loads((ROOT / "tests/leaks.json").read_text())
+        harmless = target.log.read_text() + "".join(f"{line}\n" for line in shapes["harmless"])
+        target.log.write_text(harmless)
+        self.assertEqual(target.leaks(), [])
+        samples = [(shape["what"], sample) for shape in shapes["shapes"] for sample in shape["samples"]]
+        self.assertGreaterEqual(len(samples), 11)
+        for what, leaked in [*samples, ("what somebody here was given", "name=Otherwise-Harmless-7"), ("what somebody here was given", PASSWORD)]:
+            target.log.write_text(f"{harmless}{leaked}\n")
+            self.assertEqual(judge.log(well, 1, target.leaks()).found, (f"the log holds {what}: {leaked}",))
+
+    def test_an_attack_fails_where_the_log_of_its_server_holds_a_leak(self) -> None:
+        server = self.folder / "server"
+        server.write_text("#!/bin/sh\necho 'Bearer sk_live_a1a1a1a1a1a1'\nexit 1\n")
+        server.chmod(0o755)
+        folder, printed = self.folder / "attack", io.StringIO()
+        with mock.patch.object(run, "BINARY", server), contextlib.redirect_stdout(printed):
+            self.assertFalse(run.one(run.Attack("leaky", lambda *_: judge.Verdict("it attacked")), folder))
+        self.assertIn("the log holds a key of the payment provider", printed.getvalue())
 
     def test_schemathesis_has_to_have_tested_everything(self) -> None:
         printed = "  Tested: 77\n  1880 generated, 33 found 33 unique failures\n"
