@@ -89,10 +89,26 @@ pub(crate) fn live<'a>(evidence: &'a Evidence, customer_id: &str) -> Vec<&'a Val
     evidence.truth.subscriptions.iter().filter(mine).filter(alive).collect()
 }
 
+/// At no moment has anybody two: also not where one of them has ended since.
 fn one_live_subscription(evidence: &Evidence) -> Vec<String> {
-    let ids: BTreeSet<&str> = ours(evidence).into_values().collect();
-    let doubled = ids.into_iter().map(|id| (id, live(evidence, id).len())).filter(|(_, count)| *count > 1);
-    doubled.map(|(id, count)| format!("{id} has {count} live subscriptions")).collect()
+    let ours = ours(evidence);
+    let mut lives: BTreeMap<&str, Vec<(i64, i64)>> = BTreeMap::new();
+    for held in &evidence.truth.subscriptions {
+        let Some(id) = ours.get(text(held, "/customer")) else { continue };
+        // What was never paid was never live.
+        if matches!(text(held, "/status"), "incomplete" | "incomplete_expired") {
+            continue;
+        }
+        let end = held["ended_at"].as_i64().unwrap_or(i64::MAX);
+        lives.entry(id).or_default().push((int(held, "/created"), end));
+    }
+    let mut breaches = Vec::new();
+    for (id, mut lives) in lives {
+        lives.sort_unstable();
+        let doubled = lives.windows(2).filter(|pair| pair[1].0 < pair[0].1);
+        breaches.extend(doubled.map(|pair| format!("{id} has two live subscriptions from {} on", pair[1].0)));
+    }
+    breaches
 }
 
 /// The latest end of what this customer had paid for by `at`.

@@ -172,7 +172,7 @@ impl Book {
         let mut lines = Vec::new();
         for (name, table, columns) in [
             ("customer", &self.customers, &["customer_id", "email", "external"][..]),
-            ("subscription", &self.subscriptions, &["customer_id", "external", "plan", "status"]),
+            ("subscription", &self.subscriptions, &["customer_id", "external", "plan", "status", "cancel_at"]),
             ("license", &self.licenses, &["customer_id", "version", "plan", "status", "reason", "facts_digest"]),
             ("event", &self.inbox, &["event_id", "state"]),
             ("owed", &self.outbox, &["dedupe_key", "state"]),

@@ -54,6 +54,9 @@ struct Arguments {
     /// Looks for planted mistakes: one by its name, or `all`. Each is looked for in up to --seeds seeds.
     #[arg(long, value_name = "NAME")]
     planted: Option<String>,
+    /// Counts a planted mistake as found only where it breaks the rule that is named for it, and not where it breaks another one first.
+    #[arg(long, requires = "planted")]
+    by_its_rule: bool,
     /// Where the stories of failing seeds are written.
     #[arg(long, default_value = "target/simulator", value_name = "FOLDER")]
     stories: PathBuf,

@@ -42,7 +42,9 @@ impl User {
         let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &format!("charge={charge}")).await;
         self.world.tell(format_args!("the vendor gives user {} money back -> {}", self.number, answer.status));
         self.world.count("refunds");
-        self.world.history().refunded.insert(self.number);
+        if answer.status == 200 {
+            self.world.history().refunded.insert(self.number);
+        }
     }
 
     /// The card that pays renewals becomes one that does not, or the other way round.

@@ -38,8 +38,9 @@ pub fn look_for(arguments: &Arguments, name: &str) -> anyhow::Result<()> {
 
 /// The first seed with which the mistake breaks a rule. Without the mistake it has to break none.
 fn find(arguments: &Arguments, bug: &Planted) -> anyhow::Result<Option<Caught>> {
+    let rule = format!("{:?}", bug.rule);
     faults::plant(Some(bug.name));
-    let caught = search(arguments);
+    let caught = search(arguments, arguments.by_its_rule.then_some(&rule));
     faults::plant(None);
     let caught = caught?;
     if let Some((seed, _)) = &caught {
@@ -51,7 +52,7 @@ fn find(arguments: &Arguments, bug: &Planted) -> anyhow::Result<Option<Caught>> 
 
 /// Seeds are handed out in their order, and a thread ends with the first that is later than one that was caught: so the least is
 /// found, whichever thread is faster.
-fn search(arguments: &Arguments) -> anyhow::Result<Option<Caught>> {
+fn search(arguments: &Arguments, rule: Option<&String>) -> anyhow::Result<Option<Caught>> {
     let (next, least) = (AtomicU64::new(arguments.from), Mutex::new(None::<Caught>));
     let end = arguments.from + arguments.seeds;
     let caught_before = |seed: u64| lock(&least).as_ref().is_some_and(|(caught, _)| *caught < seed);
@@ -64,7 +65,8 @@ fn search(arguments: &Arguments) -> anyhow::Result<Option<Caught>> {
                 return Ok(());
             }
             let outcome = bench.run(seed, &Without::default())?;
-            if let Some(breach) = outcome.breaches.into_iter().next()
+            let counts = |breach: &Breach| rule.is_none_or(|rule| rule == breach.0);
+            if let Some(breach) = outcome.breaches.into_iter().find(counts)
                 && !caught_before(seed)
             {
                 *lock(&least) = Some((seed, breach));

@@ -139,6 +139,17 @@ fn customers_and_subscriptions_are_counted() {
     );
     let twice = |it: &mut Evidence| it.truth.subscriptions.push(it.truth.subscriptions[0].clone());
     assert_eq!(broken_rules(twice), ["S2"]);
+    let beside = |ended_at: i64| {
+        move |it: &mut Evidence| {
+            let mut other = it.truth.subscriptions[0].clone();
+            (other["status"], other["ended_at"]) = (json!("canceled"), json!(ended_at));
+            other["created"] = json!(1);
+            it.truth.subscriptions[0]["created"] = json!(1_000);
+            it.truth.subscriptions.push(other);
+        }
+    };
+    assert_eq!(broken_rules(beside(1_001)), ["S2"], "for a second there were two");
+    assert_eq!(broken_rules(beside(1_000)), [""; 0], "the one followed the other");
     let stranger = |it: &mut Evidence| it.truth.customers.push(json!({ "id": "cus_B1", "metadata": {} }));
     assert_eq!(broken_rules(stranger), [""; 0], "others have customers there, too");
     let deleted = json!({ "id": "cus_A0", "_deleted": true, "metadata": { "customer_id": ADA } });
