@@ -55,9 +55,12 @@ async fn inspect_postgres(tx: &mut Tx) -> Result<EngineFacts, DbError> {
     let sql = "select current_setting('server_version') as version, cast(current_setting('server_version_num') as bigint) as n";
     let row = tx.query(sql).one().await?;
     let version: String = row.get("version")?;
-    let is_old = row.get::<i64>("n")? < POSTGRES_VERSION_MIN;
-    let wrong = if is_old { vec![format!("PostgreSQL {version} is older than 15")] } else { Vec::new() };
+    let wrong = if is_old(row.get("n")?) { vec![format!("PostgreSQL {version} is older than 15")] } else { Vec::new() };
     Ok(EngineFacts { engine: Engine::Postgres, version, wrong })
+}
+
+fn is_old(version: i64) -> bool {
+    version < POSTGRES_VERSION_MIN
 }
 
 #[cfg(test)]
@@ -78,6 +81,11 @@ mod tests {
             }
         }
     }
+    #[test]
+    fn the_first_release_of_the_oldest_postgres_is_enough() {
+        assert!(is_old(140_099) && !is_old(150_000) && !is_old(170_002));
+    }
+
     #[tokio::test]
     async fn a_writer_that_does_not_wait_for_the_disk_is_found() {
         let db = testing::fresh(Engine::Sqlite).await;

@@ -208,7 +208,7 @@ impl From<Failure> for Problem {
 /// Whether trying again helps nobody until somebody does something.
 fn is_for_the_operator(failure: &Failure) -> bool {
     match failure {
-        Failure::Provider(_) => true,
+        Failure::Provider(_) | Failure::OtherAccount => true,
         Failure::Database(error) => error.is_full(),
         _ => false,
     }
@@ -228,6 +228,7 @@ fn explain(failure: &Failure) -> Problem {
         ),
         Failure::Database(_) | Failure::Corrupt(_) | Failure::NotInBook => Problem::internal(),
         Failure::Provider(error) => explain_provider(error),
+        Failure::OtherAccount => refuses_key(),
         Failure::ProviderKeyPoisoned { until: _ } => Problem::retry(
             UNAVAILABLE,
             "payment_provider_unavailable",
@@ -256,6 +257,15 @@ fn explain(failure: &Failure) -> Problem {
     }
 }
 
+fn refuses_key() -> Problem {
+    Problem::retry(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "payment_provider_refuses_key",
+        "The payment provider refuses this service's API key. The operator has to check STRIPE_SECRET_KEY.",
+        300,
+    )
+}
+
 fn explain_provider(error: &ProviderError) -> Problem {
     const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     match error {
@@ -267,12 +277,7 @@ fn explain_provider(error: &ProviderError) -> Problem {
                 10,
             )
         }
-        ProviderError::Unauthorized { .. } => Problem::retry(
-            UNAVAILABLE,
-            "payment_provider_refuses_key",
-            "The payment provider refuses this service's API key. The operator has to check STRIPE_SECRET_KEY.",
-            300,
-        ),
+        ProviderError::Unauthorized { .. } => refuses_key(),
         ProviderError::PriceMissing { .. } => Problem::new(
             StatusCode::BAD_GATEWAY,
             "price_missing_at_provider",
@@ -349,6 +354,13 @@ mod tests {
         assert_eq!(told(DbError::ForeignKey).status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(is_for_the_operator(&Failure::from(DbError::Full { detail: "disk".into() })));
         assert!(!is_for_the_operator(&Failure::from(DbError::Unavailable { detail: "gone".into() })));
+    }
+
+    #[test]
+    fn a_title_is_the_status_in_words() {
+        assert_eq!(Problem::not_found().title(), "Not Found");
+        let unheard = StatusCode::from_u16(599).unwrap();
+        assert_eq!(Problem::new(unheard, "x", "y").title(), "Problem");
     }
 
     #[test]

@@ -216,7 +216,17 @@ async fn without_the_database_nothing_is_claimed_or_acknowledged(world: &World) 
     assert!(page.status == 303 || page.status == 503, "{}", page.status);
 }
 
+async fn a_running_service_keeps_its_appointments(world: &World) {
+    let sql = "select cast(count(*) as bigint) as n from sweeps where run_until is null and due_at > $1";
+    let kept = async || {
+        let row = world.app.db.query(sql).bind(world.app.now()).one().await.unwrap();
+        row.get::<i64>("n").unwrap() == 2
+    };
+    world.until("the log was read and the books were compared", kept).await;
+}
+
 both_engines!(
+    a_running_service_keeps_its_appointments,
     the_document_describes_every_call_and_every_call_is_there,
     the_page_of_the_api_brings_what_it_needs,
     what_is_not_there_is_a_problem_and_so_is_the_wrong_method,

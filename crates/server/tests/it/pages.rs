@@ -104,8 +104,19 @@ async fn what_people_type_is_shown_as_text(world: &World) {
     assert_eq!(ada.me().await.accepted()["customer"]["company_name"], Value::from(name));
 }
 
+async fn a_sign_up_that_is_refused_says_so_beside_the_field_and_keeps_what_was_typed(world: &World) {
+    let fields = [("email", "ada@example.com"), ("password", "short"), ("company_name", "Ada & Sons")];
+    let answer = submit(world, &world.visitor("ada@example.com"), "/signup", &fields).await;
+    let page = answer.page();
+    assert_eq!(answer.status, 422, "{page}");
+    assert!(page.contains("One entry needs another look") && page.contains("ada@example.com"), "{page}");
+    assert!(page.contains("Ada &#38; Sons") || page.contains("Ada &amp; Sons"), "{page}");
+    assert_eq!(world.counts().await.first(), Some(&0), "nobody is there");
+}
+
 both_engines!(
     scenario_83_from_page_to_page_nobody_sees_what_is_stripes,
     pages_send_strangers_to_the_login_and_back,
     what_people_type_is_shown_as_text,
+    a_sign_up_that_is_refused_says_so_beside_the_field_and_keeps_what_was_typed,
 );

@@ -121,3 +121,25 @@ fn check(request: &ValidationRequest) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_question_may_hold_is_bounded_and_a_nonce_wants_a_signature() {
+        let of = |features: Vec<String>, nonce: Option<&str>, signed| ValidationRequest {
+            token: String::new(),
+            product: None,
+            features,
+            at: None,
+            signed,
+            nonce: nonce.map(str::to_owned),
+        };
+        let is_fine = |request: ValidationRequest| check(&request).is_ok();
+        assert!(is_fine(of(vec!["x".repeat(TEXT_BYTES_MAX); FEATURES_MAX], Some("n"), true)));
+        assert!(!is_fine(of(vec!["x".to_owned(); FEATURES_MAX + 1], None, false)));
+        assert!(!is_fine(of(vec!["x".repeat(TEXT_BYTES_MAX + 1)], None, false)));
+        assert!(!is_fine(of(Vec::new(), Some("n"), false)));
+    }
+}

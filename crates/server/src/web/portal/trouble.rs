@@ -135,6 +135,7 @@ mod tests {
             (page(Refusal::TooManyRequests { retry_after_seconds: 30 }), 429, "too_many_requests"),
             (page(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "x")), 503, "stopping"),
         ];
+        assert!(pages[5].0.sentence.contains("30 seconds"), "{}", pages[5].0.sentence);
         for (view, status, code) in pages {
             assert_eq!((view.status, view.code.as_str(), view.request_id.as_str()), (status, code, "request-1"));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use askama::Template;
 
+use super::Tone;
 use super::samples::{account, active_account, pages, signup_with_errors, waiting};
 
 /// Whether the text holds `cus_` and the like, followed by at least eight letters or digits.
@@ -99,4 +100,12 @@ fn previews_are_written_for_people_to_look_at() {
 fn the_style_sheet_fetches_nothing() {
     let css = include_str!("../../../assets/style.css");
     assert!(!css.contains("url(") && !css.contains("@import"), "everything is drawn by the file itself");
+}
+
+#[test]
+fn every_tone_has_a_class_of_its_own_in_the_style_sheet() {
+    let css = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/style.css"));
+    for tone in [Tone::Good, Tone::Calm, Tone::Warn, Tone::Alarm] {
+        assert!(css.contains(&format!(".{}", tone.class())), "{}", tone.class());
+    }
 }

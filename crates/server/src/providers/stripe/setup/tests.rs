@@ -143,6 +143,8 @@ fn the_endpoint_at_our_address_is_made_fit() {
     let line = |action: &str, id: &str| (action.to_owned(), id.to_owned());
     assert_eq!(lines(false, vec![old.clone()]), [line("keep", "we_0"), line("report", "we_0")]);
     assert_eq!(lines(false, vec![old.clone(), endpoint("we_1")]), [line("keep", "we_1"), line("report", "we_0")]);
+    let somebodys = with(endpoint("we_0"), "metadata", json!({}));
+    assert_eq!(lines(false, vec![somebodys, endpoint("we_1")]), [line("keep", "we_1"), line("report", "we_0")]);
     assert_eq!(lines(true, vec![old]), [line("create", ""), line("report", "we_0")]);
     let at_home = Found { unreachable: true, ..Found::default() };
     check(&at_home, "webhook endpoint", "report", "", "stripe listen");
