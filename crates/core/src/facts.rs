@@ -176,6 +176,9 @@ pub struct Facts {
     pub currency: Option<String>,
     /// The provider says that its customer was deleted.
     pub customer_deleted: bool,
+    /// The provider does not even know that there was such a customer. Then it counts as deleted, as far as it is our account
+    /// that was asked.
+    pub customer_unknown: bool,
     /// All subscriptions, ended ones too.
     pub subscriptions: Vec<SubscriptionFacts>,
     /// The sessions of our attempts that were still open when we asked.

@@ -82,18 +82,25 @@ pub fn next_step(link: Option<&Link>, now: Timestamp) -> Step {
     match &link.state {
         LinkState::Active(id) => Step::Done(id.clone()),
         LinkState::Retired => Step::Open { generation: link.generation + 1 },
-        LinkState::Poisoned { at } => wait_or_look_up(at.plus_seconds(POISON_WAIT_SECONDS), now),
         LinkState::Creating if planted!("window-not-checked") => Step::Send,
         LinkState::Creating if now < link.opened_at.plus_seconds(WINDOW_SECONDS) => Step::Send,
-        LinkState::Creating => {
-            probe!("F42");
-            wait_or_look_up(link.opened_at.plus_seconds(WINDOW_SECONDS + SETTLE_SECONDS), now)
+        LinkState::Creating | LinkState::Poisoned { .. } => {
+            probe!("F42", link.state == LinkState::Creating);
+            let until = settled_at(link);
+            if now < until { Step::Wait { until } } else { Step::LookUp }
         }
     }
 }
 
-fn wait_or_look_up(until: Timestamp, now: Timestamp) -> Step {
-    if now < until { Step::Wait { until } } else { Step::LookUp }
+/// From when on the list tells what became of this link's key, where it tells of no counterpart yet.
+#[must_use]
+pub fn settled_at(link: &Link) -> Timestamp {
+    match &link.state {
+        LinkState::Poisoned { at } => at.plus_seconds(POISON_WAIT_SECONDS),
+        LinkState::Creating | LinkState::Active(_) | LinkState::Retired => {
+            link.opened_at.plus_seconds(WINDOW_SECONDS + SETTLE_SECONDS)
+        }
+    }
 }
 
 /// One customer at the provider, read to find out whose it is.

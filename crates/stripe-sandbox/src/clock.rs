@@ -35,6 +35,13 @@ impl Clock {
     }
 }
 
+/// As HTTP writes a time: `Mon, 23 Nov 2026 18:37:36 GMT`. Empty where it cannot be written.
+pub(crate) fn http_date(unix_seconds: i64) -> String {
+    let at = jiff::Timestamp::from_second(unix_seconds).ok();
+    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+    at.and_then(|at| printer.timestamp_to_rfc9110_string(&at).ok()).unwrap_or_default()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the edge where the machine's clock enters; everyone else is told")]
 fn machine_now() -> i64 {
     #[cfg(feature = "simulation")]

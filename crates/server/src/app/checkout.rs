@@ -21,7 +21,7 @@ use super::sessions::Caller;
 use super::settings::CheckoutAuth;
 use super::{App, Error, Failure};
 use crate::points;
-use crate::providers::{CheckoutSession, NewCheckout, PaymentProvider as _, ProviderError};
+use crate::providers::{CheckoutSession, Made, NewCheckout, PaymentProvider as _, ProviderError};
 use crate::store;
 use crate::store::attempts::AttemptState;
 use crate::store::customers::Customer;
@@ -159,7 +159,14 @@ impl App {
                 looked = true;
                 continue;
             }
-            let external = self.ensure_external_customer(self.provider.as_ref(), &desk.customer).await?;
+            let Made { id: external, is_new } =
+                self.ensure_external_customer(self.provider.as_ref(), &desk.customer).await?;
+            // It was there before our book knew of it, and may have paid.
+            if !is_new && !looked {
+                loaded = Some(self.look_before_opening(lease).await?);
+                looked = true;
+                continue;
+            }
             let trial_ends_at = carried_trial(self.settings.checkout_trial, &desk.subscription, self.now());
             let wanted = Wanted { wish, trial_ends_at };
             match self.open_attempt(lease, &external, &wanted).await {
@@ -168,6 +175,7 @@ impl App {
                     self.learn_currency(lease, &external, currency, &wanted.wish).await?;
                 }
                 Err(Error::Failed(Failure::Provider(ProviderError::CustomerMissing))) => {
+                    self.require_our_account().await?;
                     self.retire_external_customer(lease, &external).await?;
                 }
                 Err(error) => return Err(error),
@@ -200,7 +208,7 @@ impl App {
         probe!("F6", attempt.session.is_none());
         let session = match self.find_session(attempt).await {
             Ok(session) => session,
-            Err(error) if means_no_session(&error) => {
+            Err(error) if error.means_no_session() => {
                 self.end_attempt(lease, &attempt.id, AttemptState::Failed).await?;
                 return Ok(Settled::Closed);
             }
@@ -293,7 +301,7 @@ impl App {
                 Ok(CheckoutStarted { checkout_url })
             }
             Err(error) => {
-                if means_no_session(&error) {
+                if error.means_no_session() {
                     self.end_attempt(lease, &attempt.id, AttemptState::Failed).await?;
                 }
                 Err(error.into())
@@ -379,20 +387,4 @@ impl App {
 /// Callers may have the attempt's id in their return URLs; our own pages do. It is ours, so it may stand in an address bar.
 fn with_attempt(url: &str, id: &AttemptId) -> String {
     url.replace(ATTEMPT_TEMPLATE, id.as_str())
-}
-
-/// The provider has said for certain, or for as long as it remembers the key, that this attempt has no session to pay.
-fn means_no_session(error: &ProviderError) -> bool {
-    match error {
-        ProviderError::KeyPoisoned { .. }
-        | ProviderError::KeyMismatch { .. }
-        | ProviderError::CustomerMissing
-        | ProviderError::PriceMissing { .. }
-        | ProviderError::CurrencyLocked { .. }
-        | ProviderError::Missing { .. }
-        | ProviderError::CardDeclined { .. }
-        | ProviderError::NotOffered { .. }
-        | ProviderError::Rejected { .. } => true,
-        ProviderError::Unavailable { .. } | ProviderError::KeyInUse | ProviderError::Unauthorized { .. } => false,
-    }
 }

@@ -188,7 +188,7 @@ impl App {
         counterparts.dedup();
         let mut running = Vec::new();
         for external in &counterparts {
-            let facts = self.provider.fetch_facts(external, &[]).await?;
+            let facts = self.fetch_facts(self.provider.as_ref(), external, &[]).await?;
             let live = facts.subscriptions.into_iter().filter(|each| !facts.customer_deleted && runs(&each.status));
             running.extend(live.map(|each| each.id));
         }

@@ -46,6 +46,12 @@ pub enum Failure {
     /// An event names a customer of ours that is not in the book: not committed yet, or lost with an older backup.
     #[error("the event names a customer that is not in the book")]
     NotInBook,
+    /// The provider knows no such customer, and has not said that the key belongs to the account that this database was used with.
+    #[error(
+        "the payment provider knows no such customer, and did not say whether its API key belongs to this database's account: use \
+         the key of that account, and give a restricted key the permission to read it"
+    )]
+    OtherAccount,
     /// This process does not hold the active signing key. An operator mends it, and whatever waits is done then.
     #[error("no license can be signed: {0}")]
     SigningKey(#[from] crate::keys::KeyError),
@@ -80,7 +86,7 @@ impl Failure {
             | Self::SigningKey(_)
             | Self::Stopping
             | Self::NotInBook => true,
-            Self::Corrupt(_) => false,
+            Self::OtherAccount | Self::Corrupt(_) => false,
         }
     }
 }

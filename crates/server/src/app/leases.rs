@@ -50,7 +50,7 @@ impl Afterwards {
 }
 
 fn lease_end(now: Timestamp) -> Timestamp {
-    now.plus_seconds(if planted!("lease-never-ends") { i64::MAX } else { LEASE_SECONDS })
+    now.plus_seconds(if planted!("lease-never-ends") { store::leases::LEASED_SECONDS_MAX } else { LEASE_SECONDS })
 }
 
 /// Checks inside `tx` which of these leases are still their holders', and moves their ends. For the others nothing may be written.

@@ -3,12 +3,13 @@
 //! [`counterfoil_core::link`] decides each step; here it is carried out. A row is committed before every call, and every
 //! result is written with a condition that only one writer can meet, so races and crashes end in the same customer.
 
-use counterfoil_core::link::{Link, LinkState, Step, Verdict, judge, next_step};
+use counterfoil_core::link::{Link, LinkState, Step, Verdict, WINDOW_SECONDS, judge, next_step, settled_at};
 use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal, planted, probe};
 
 use super::{App, Error, Failure};
+use crate::db::Tx;
 use crate::points;
-use crate::providers::{NewCustomer, PaymentProvider, ProviderError};
+use crate::providers::{Made, NewCustomer, PaymentProvider, ProviderError};
 use crate::store;
 use crate::store::customers::Customer;
 
@@ -17,7 +18,7 @@ use crate::store::customers::Customer;
 const STEPS_MAX: usize = 8;
 
 impl App {
-    /// The customer's counterpart at this provider, created if need be.
+    /// The customer's counterpart at this provider, created if need be. It is new where this very call has made it.
     ///
     /// # Errors
     /// Failures; after a transient one the next call goes on where this one stopped.
@@ -25,19 +26,23 @@ impl App {
         &self,
         provider: &dyn PaymentProvider,
         customer: &Customer,
-    ) -> Result<ExternalCustomerId, Error> {
+    ) -> Result<Made, Error> {
+        let mut is_new = false;
         for step in 0..STEPS_MAX {
             let link = self.newest_link(provider, &customer.customer_id).await?;
             // The clock is read before each send: the window may have shut since the last step.
             match (next_step(link.as_ref(), self.now()), link) {
                 (Step::Done(id), _) => {
                     probe!("F5", step == 0);
-                    return Ok(id);
+                    return Ok(Made { id, is_new });
+                }
+                (Step::Open { generation }, None) if self.may_be_forgotten(customer) => {
+                    self.open_or_adopt(provider, customer, generation).await?;
                 }
                 (Step::Open { generation }, _) => self.open_link(provider, customer, generation).await?,
                 (Step::Send, Some(link)) => {
                     probe!("F3", step == 0);
-                    self.send_link(provider, customer, &link).await?;
+                    is_new |= self.send_link(provider, customer, &link).await?;
                 }
                 (Step::LookUp, Some(link)) => self.look_link_up(provider, customer, &link).await?,
                 (Step::Wait { until }, _) => return Err(Failure::ProviderKeyPoisoned { until }.into()),
@@ -50,28 +55,66 @@ impl App {
     }
 
     /// Links a customer that has no counterpart to the provider's customer that claims to be it, as after the restore of an
-    /// older backup. A claim is believed only where the provider's customer itself makes it.
+    /// older backup. A claim is believed only where the provider's customer itself makes it. Whether it was linked.
     pub(super) async fn adopt_external_customer(
         &self,
         customer_id: &CustomerId,
         external: &ExternalCustomerId,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let provider = self.provider.as_ref();
         let generation = match self.newest_link(provider, customer_id).await? {
             None => 1,
             Some(Link { state: LinkState::Retired, generation, .. }) => generation + 1,
-            Some(_current) => return Ok(()),
+            Some(_current) => return Ok(false),
         };
-        let Some(found) = provider.find_customer(external).await? else { return Ok(()) };
+        let Some(found) = provider.find_customer(external).await? else { return Ok(false) };
         if judge(&[found], customer_id, &self.instance.instance_id) == Verdict::None {
-            return Ok(());
+            return Ok(false);
         }
         let mut tx = self.db.begin_read().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         tx.rollback().await?;
+        self.adopt_link(provider, &customer, generation, external).await?;
+        Ok(true)
+    }
+
+    /// Whether a counterpart of this customer could be there whose key the provider has pruned: an older backup, or a database that
+    /// was promoted too early, does not know it.
+    fn may_be_forgotten(&self, customer: &Customer) -> bool {
+        self.now() >= customer.created_at.plus_seconds(WINDOW_SECONDS)
+    }
+
+    /// Asks the list before the first generation of a customer that has been ours for long.
+    async fn open_or_adopt(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        generation: i64,
+    ) -> Result<(), Error> {
+        let found = provider.find_customers(customer.email.as_str()).await?;
+        match judge(&found, &customer.customer_id, &self.instance.instance_id) {
+            Verdict::Adopt { id, others } => {
+                self.report_others(customer, others);
+                self.adopt_link(provider, customer, generation, &id).await
+            }
+            Verdict::None => self.open_link(provider, customer, generation).await,
+        }
+    }
+
+    /// In one transaction: a link that was only opened would be sent, with a key that the provider may not know any more.
+    async fn adopt_link(
+        &self,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        generation: i64,
+        external: &ExternalCustomerId,
+    ) -> Result<(), Error> {
         probe!("F65");
-        self.open_link(provider, &customer, generation).await?;
-        self.activate_link(provider, &customer, generation, external).await?;
+        let mut tx = self.db.begin().await?;
+        self.open_in(&mut tx, provider, customer, generation).await?;
+        self.activate_in(&mut tx, provider, customer, generation, external).await?;
+        tx.commit().await?;
+        let customer_id = &customer.customer_id;
         tracing::warn!(%customer_id, "the provider's customer was found again by its metadata");
         Ok(())
     }
@@ -94,6 +137,20 @@ impl App {
         customer: &Customer,
         generation: i64,
     ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        self.open_in(&mut tx, provider, customer, generation).await?;
+        points::next("C2");
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn open_in(
+        &self,
+        tx: &mut Tx,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        generation: i64,
+    ) -> Result<(), Error> {
         let now = self.now();
         let new = NewCustomer {
             instance: &self.instance.instance_id,
@@ -110,11 +167,8 @@ impl App {
             state: LinkState::Creating,
         };
         let (provider, livemode) = (provider.name(), provider.livemode());
-        let mut tx = self.db.begin().await?;
         // Where somebody else opened this generation first, theirs is used: the next step reads it.
-        store::links::open(&mut tx, &customer.customer_id, provider, livemode, &link).await?;
-        points::next("C2");
-        tx.commit().await?;
+        store::links::open(tx, &customer.customer_id, provider, livemode, &link).await?;
         Ok(())
     }
 
@@ -127,22 +181,31 @@ impl App {
         }
     }
 
-    async fn send_link(&self, provider: &dyn PaymentProvider, customer: &Customer, link: &Link) -> Result<(), Error> {
+    /// Whether it made a customer that was not there before.
+    async fn send_link(&self, provider: &dyn PaymentProvider, customer: &Customer, link: &Link) -> Result<bool, Error> {
         let key = if planted!("customer-key-per-try") {
             &self.link_key(provider, &CustomerId::from_random(self.entropy.bytes()), 1)
         } else {
             &link.key
         };
         match provider.create_customer(key, &link.frozen).await {
-            Ok(id) => self.activate_link(provider, customer, link.generation, &id).await,
-            Err(ProviderError::KeyPoisoned { .. }) => self.poison_link(provider, customer, link.generation).await,
+            Ok(Made { id, is_new }) => {
+                self.activate_link(provider, customer, link.generation, &id).await?;
+                Ok(is_new)
+            }
+            Err(ProviderError::KeyPoisoned { .. }) => {
+                self.poison_link(provider, customer, link.generation).await?;
+                Ok(false)
+            }
             Err(ProviderError::KeyMismatch { .. }) => {
                 // The key did something else once, before a restore perhaps. If that made our customer, the list has it.
                 let Verdict::Adopt { id, others } = self.ask_list(provider, customer, link).await? else {
-                    return self.poison_link(provider, customer, link.generation).await;
+                    self.poison_link(provider, customer, link.generation).await?;
+                    return Ok(false);
                 };
                 self.report_others(customer, others);
-                self.activate_link(provider, customer, link.generation, &id).await
+                self.activate_link(provider, customer, link.generation, &id).await?;
+                Ok(false)
             }
             Err(error) => Err(error.into()),
         }
@@ -165,6 +228,10 @@ impl App {
                 self.activate_link(provider, customer, link.generation, &id).await
             }
             Verdict::None => {
+                // A server whose clock is far ahead would give a key up with which another one is just making the customer.
+                if provider.clock().await?.is_some_and(|there| there < settled_at(link)) {
+                    return Err(Failure::CounterpartInTheMaking.into());
+                }
                 let mut tx = self.db.begin().await?;
                 let name = provider.name();
                 store::links::give_up(&mut tx, &customer.customer_id, name, link.generation, self.now()).await?;
@@ -209,17 +276,28 @@ impl App {
         generation: i64,
         external_id: &ExternalCustomerId,
     ) -> Result<(), Error> {
-        let now = self.now();
         let mut tx = self.db.begin().await?;
-        let name = provider.name();
-        let set = store::links::activate(&mut tx, &customer.customer_id, name, generation, external_id, now).await?;
-        // The column is the counterpart where checkouts go; another provider's has its link alone.
-        if set && name == self.provider.name() {
-            store::customers::project_external_id(&mut tx, &customer.customer_id, Some(external_id), now).await?;
-        }
+        self.activate_in(&mut tx, provider, customer, generation, external_id).await?;
         points::next("C5");
         tx.commit().await?;
+        Ok(())
+    }
+
+    async fn activate_in(
+        &self,
+        tx: &mut Tx,
+        provider: &dyn PaymentProvider,
+        customer: &Customer,
+        generation: i64,
+        external_id: &ExternalCustomerId,
+    ) -> Result<(), Error> {
+        let (name, now) = (provider.name(), self.now());
         // Not set: somebody else finished this generation. The next step reads what they wrote.
+        let set = store::links::activate(tx, &customer.customer_id, name, generation, external_id, now).await?;
+        // The column is the counterpart where checkouts go; another provider's has its link alone.
+        if set && name == self.provider.name() {
+            store::customers::project_external_id(tx, &customer.customer_id, Some(external_id), now).await?;
+        }
         Ok(())
     }
 

@@ -161,7 +161,7 @@ impl App {
         if !is_over_by(&subscription, sale.starts_at) {
             return Err(Refusal::AlreadySubscribed.into());
         }
-        let external = self.ensure_external_customer(self.manual.as_ref(), &customer).await?;
+        let external = self.ensure_external_customer(self.manual.as_ref(), &customer).await?.id;
         let now = self.now();
         let goes_on = |each: &Statement| {
             let end = each.account.ended_at(now).or(each.account.agreement.cancel_at);

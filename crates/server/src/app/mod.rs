@@ -9,6 +9,7 @@ pub mod api_keys;
 mod argon;
 pub mod checkout;
 pub mod comparison;
+mod counterparts;
 pub mod customer_files;
 pub mod customers;
 pub mod deletion;
@@ -65,6 +66,7 @@ pub mod verification;
 pub mod webhooks;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use counterfoil_core::{Catalog, Timestamp};
 use tokio::sync::Notify;
@@ -117,6 +119,8 @@ pub struct Signals {
     pub outbox: Notify,
     /// Something else that we owe is waiting.
     pub effects: Notify,
+    /// The provider has said that the key is one of the account that this database belongs to.
+    pub is_our_account: AtomicBool,
     /// The service stops: no more rows are claimed, and what was begun comes to its end.
     pub stopping: CancellationToken,
 }

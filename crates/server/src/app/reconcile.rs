@@ -136,7 +136,7 @@ impl App {
         tx.rollback().await?;
         let mut looks = Vec::new();
         for (provider, external) in &counterparts {
-            looks.push(provider.fetch_facts(external, &[]).await?.under(self.settings.dispute_policy));
+            looks.push(self.fetch_facts(*provider, external, &[]).await?);
         }
         let fields = self.fields(&book, &looks);
         let differs = !fields.is_empty();

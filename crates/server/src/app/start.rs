@@ -106,31 +106,33 @@ pub async fn take_into_use(db: &Db, realm: Realm, entropy: &Entropy, now: Timest
 const ACCOUNT_WAIT: Duration = Duration::from_secs(3);
 
 /// Refuses the key of another account than the one that this database was first used with. A provider that does not answer,
-/// or a key that may not ask, keeps nobody from starting: licences are issued without the provider too.
+/// or a key that may not ask, keeps nobody from starting: licences are issued without the provider too. Whether it is known to be the
+/// right one.
 ///
 /// # Errors
 /// [`StartError::OtherAccount`], or failures of the database.
-pub async fn check_account(db: &Db, provider: &dyn PaymentProvider) -> Result<(), StartError> {
+pub async fn check_account(db: &Db, provider: &dyn PaymentProvider) -> Result<bool, StartError> {
     let wanted = match tokio::time::timeout(ACCOUNT_WAIT, provider.account_id()).await {
         Ok(Ok(Some(account))) => account,
         Ok(Ok(None)) => {
             tracing::warn!("the API key may not read its account: whether it is the right one was not checked");
-            return Ok(());
+            return Ok(false);
         }
         Ok(Err(error)) => {
             tracing::warn!(%error, "the payment provider did not say whose API key this is; it was not checked");
-            return Ok(());
+            return Ok(false);
         }
         Err(_elapsed) => {
             tracing::warn!("the payment provider does not answer; whose API key this is was not checked");
-            return Ok(());
+            return Ok(false);
         }
     };
-    bind_account(db, wanted).await
+    bind_account(db, wanted).await?;
+    Ok(true)
 }
 
 /// The first account that a database is used with stays its account.
-async fn bind_account(db: &Db, wanted: String) -> Result<(), StartError> {
+pub(super) async fn bind_account(db: &Db, wanted: String) -> Result<(), StartError> {
     let mut tx = db.begin().await.map_err(Error::from)?;
     let used = store::instance::bind_external_account(&mut tx, &wanted).await.map_err(Error::from)?;
     tx.commit().await.map_err(Error::from)?;

@@ -39,6 +39,8 @@ pub(super) struct Before {
     /// One a provider that knows the customer, or is to know it.
     links: Vec<Current>,
     pub(super) open: Vec<OpenAttempt>,
+    /// Customers of the provider's that waiting events name, and that our book does not know.
+    named: Vec<ExternalCustomerId>,
 }
 
 /// A provider's customer, and the currency that our book says it is held to.
@@ -182,7 +184,12 @@ impl App {
                 true => store::attempts::list_open(tx, &customer_id, self.provider.name()).await?,
                 false => Vec::new(),
             };
-            loaded.insert(customer_id, Before { customer: linked.customer, links: linked.links, open });
+            let is_linked = linked.links.iter().any(|link| link.provider == self.provider.name());
+            let named = match is_linked {
+                true => Vec::new(),
+                false => store::inbox::list_unlinked(tx, &customer_id, self.provider.name()).await?,
+            };
+            loaded.insert(customer_id, Before { customer: linked.customer, links: linked.links, open, named });
         }
         Ok(loaded)
     }
@@ -199,20 +206,36 @@ impl App {
         for counterpart in &counterparts {
             let provider = self.keeper(counterpart.id.as_str());
             let own = if provider.name() == self.provider.name() { sessions.as_slice() } else { &[] };
-            facts.push(provider.fetch_facts(&counterpart.id, own).await?.under(self.settings.dispute_policy));
+            facts.push(self.fetch_facts(provider, &counterpart.id, own).await?);
         }
         Ok(Sight { counterparts, facts })
+    }
+
+    /// After the restore of an older backup, events may be the first to tell of a counterpart that our book has lost.
+    async fn adopt_named(&self, before: &Before) -> Result<Option<ExternalCustomerId>, Error> {
+        for external in &before.named {
+            if self.adopt_external_customer(&before.customer.customer_id, external).await? {
+                return Ok(Some(external.clone()));
+            }
+        }
+        Ok(None)
     }
 
     async fn counterparts(&self, before: &Before) -> Result<Vec<Counterpart>, Error> {
         let mut counterparts = Vec::new();
         for provider in self.providers() {
-            let Some(link) = before.links.iter().find(|link| link.provider == provider.name()) else { continue };
+            let Some(link) = before.links.iter().find(|link| link.provider == provider.name()) else {
+                if provider.name() == self.provider.name() {
+                    let found = self.adopt_named(before).await?;
+                    counterparts.extend(found.map(|id| Counterpart { id, currency: None }));
+                }
+                continue;
+            };
             let id = match &link.external_id {
                 Some(id) => id.clone(),
                 // We may have stopped between the provider's answer and our commit. Finish that first: without the id
                 // there is nothing to look at.
-                None => self.ensure_external_customer(provider, &before.customer).await?,
+                None => self.ensure_external_customer(provider, &before.customer).await?.id,
             };
             counterparts.push(Counterpart { id, currency: link.currency.clone() });
         }

@@ -189,9 +189,8 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
     let instance = start::take_into_use(&db, realm, &entropy, now).await?;
     start::check_catalog(&db, &config.catalog).await?;
     let provider: Arc<dyn PaymentProvider> = Arc::new(stripe(config, sandbox, entropy)?);
-    if sandbox.is_none() {
-        start::check_account(&db, provider.as_ref()).await?;
-    }
+    // The embedded sandbox is one account.
+    let is_our_account = sandbox.is_some() || start::check_account(&db, provider.as_ref()).await?;
     let keys = keyring(config)?;
     start::ready_keys(&db, &keys, &entropy, now).await?;
     let holder: Arc<str> = format!("run_{}", hex::encode(entropy.bytes::<8>())).into();
@@ -208,7 +207,7 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
         settings: Arc::new(settings(config)),
         instance: Arc::new(instance),
         holder,
-        signals: Arc::new(Signals::default()),
+        signals: Arc::new(Signals { is_our_account: is_our_account.into(), ..Signals::default() }),
         read_keys: Arc::default(),
         status_lists: Arc::default(),
         limits: Arc::default(),

@@ -148,6 +148,14 @@ pub struct Notice {
     pub relevant: bool,
 }
 
+/// A customer at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub id: ExternalCustomerId,
+    /// Whether this call made it: then nothing else is known about it.
+    pub is_new: bool,
+}
+
 /// The calls that the application makes. One implementation a provider.
 pub trait PaymentProvider: Send + Sync {
     /// The name under which links and inbox rows are stored: `stripe`, `manual`.
@@ -162,12 +170,12 @@ pub trait PaymentProvider: Send + Sync {
     /// The exact bytes with which the customer will be created, however often the call is repeated.
     fn freeze_customer(&self, new: &NewCustomer<'_>) -> String;
 
-    /// Creates the customer from frozen bytes.
+    /// Creates the customer from frozen bytes, or finds the one that the key has made before.
     fn create_customer<'a>(
         &'a self,
         key: &'a IdempotencyKey,
         frozen: &'a str,
-    ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>>;
+    ) -> BoxFuture<'a, Result<Made, ProviderError>>;
 
     /// Tells the provider the customer's address and name as they are now. Nothing else of it is touched. One that is not there,
     /// or not any more, is [`ProviderError::CustomerMissing`].
@@ -245,8 +253,13 @@ pub trait PaymentProvider: Send + Sync {
         id: &'a ExternalSessionId,
     ) -> BoxFuture<'a, Result<CheckoutSession, ProviderError>>;
 
+    /// What time it is at the provider. `None` where it does not say.
+    fn clock(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ProviderError>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Everything that the provider knows of this customer now: all subscriptions to the last page, and the given sessions.
-    /// A customer deleted there is a fact (`customer_deleted`), not an error.
+    /// A customer deleted there is a fact (`customer_deleted`), not an error, and so is one it does not know (`customer_unknown`).
     fn fetch_facts<'a>(
         &'a self,
         customer: &'a ExternalCustomerId,

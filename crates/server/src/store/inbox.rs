@@ -301,6 +301,26 @@ pub async fn put_back(tx: &mut Tx, ids: &[i64], run_at: Timestamp) -> Result<(),
     Ok(())
 }
 
+/// Customers of the provider's that waiting events of this customer name, and that no link has.
+pub async fn list_unlinked(
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    provider: &str,
+) -> Result<Vec<ExternalCustomerId>, DbError> {
+    let rows = tx
+        .query(
+            "select distinct external_customer from webhook_inbox where customer_id = $1 and state = 'pending' \
+             and provider = $2 and external_customer is not null and external_customer not in \
+             (select external_id from billing_links where customer_id = $1 and external_id is not null) \
+             order by external_customer",
+        )
+        .bind(customer_id)
+        .bind(provider)
+        .all()
+        .await?;
+    rows.iter().map(|row| Ok(ExternalCustomerId::new(row.get::<String>("external_customer")?))).collect()
+}
+
 /// Makes due now what waits for somebody to change something. Rows that another process works on are left to it.
 pub async fn hasten_hopeless(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
     tx.query(

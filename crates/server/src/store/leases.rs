@@ -13,6 +13,10 @@ use crate::db::{DbError, Tx};
 /// Whose lease is held, and with which fencing number.
 pub type Held<'a> = (&'a CustomerId, i64);
 
+/// No lease reaches so far: one that does was taken by a server whose clock is wrong. It is nobody's, or that server's, which the
+/// fencing number then keeps from writing.
+pub const LEASED_SECONDS_MAX: i64 = 3_600;
+
 /// Takes the lease where nobody holds it, and answers the fencing number.
 pub async fn take(
     tx: &mut Tx,
@@ -25,19 +29,22 @@ pub async fn take(
         .query(
             "insert into customer_leases (customer_id, fence, leased_until, holder) values ($1, 1, $2, $3) \
              on conflict (customer_id) do update set fence = customer_leases.fence + 1, leased_until = excluded.leased_until, \
-             holder = excluded.holder where customer_leases.leased_until <= $4 returning fence",
+             holder = excluded.holder where customer_leases.leased_until <= $4 or customer_leases.leased_until > $5 \
+             returning fence",
         )
         .bind(customer_id)
         .bind(until)
         .bind(holder)
         .bind(now)
+        .bind(now.plus_seconds(LEASED_SECONDS_MAX))
         .optional()
         .await?;
     row.map(|row| row.get("fence")).transpose()
 }
 
 static TAKE_FREE: Batch = Batch::about(
-    "with free as materialized (select customer_id from customer_leases where leased_until <= $1 and customer_id in ({@1}) \
+    "with free as materialized (select customer_id from customer_leases where (leased_until <= $1 or leased_until > $4) \
+     and customer_id in ({@1}) \
      /* for update skip locked */) update customer_leases set fence = fence + 1, leased_until = $2, holder = $3 \
      where customer_id in (select customer_id from free) returning customer_id, fence",
 );
@@ -58,8 +65,9 @@ pub async fn take_all(
     until: Timestamp,
 ) -> Result<BTreeMap<CustomerId, i64>, DbError> {
     let mut taken = BTreeMap::new();
+    let latest = now.plus_seconds(LEASED_SECONDS_MAX);
     let free = TAKE_FREE
-        .all(tx, customers, |query| query.bind(now).bind(until).bind(holder), |query, id| query.bind(id))
+        .all(tx, customers, |query| query.bind(now).bind(until).bind(holder).bind(latest), |query, id| query.bind(id))
         .await?;
     for row in free {
         taken.insert(row.parse("customer_id")?, row.get("fence")?);

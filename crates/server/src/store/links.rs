@@ -89,7 +89,7 @@ pub async fn list_current(tx: &mut Tx, customers: &[&CustomerId]) -> Result<BTre
     Ok(found)
 }
 
-/// Commits to creating a counterpart. False where somebody else opened this generation first.
+/// Commits to creating a counterpart. False where somebody else opened this generation first, or the account is deleted.
 pub async fn open(
     tx: &mut Tx,
     customer_id: &CustomerId,
@@ -100,8 +100,9 @@ pub async fn open(
     let inserted = tx
         .query(
             "insert into billing_links (customer_id, provider, generation, state, idempotency_key, email, frozen_params, \
-             opened_at, livemode, created_at, updated_at) values ($1, $2, $3, 'creating', $4, $5, $6, $7, $8, $7, $7) \
-             on conflict do nothing",
+             opened_at, livemode, created_at, updated_at) \
+             select $1, $2, $3, 'creating', $4, $5, $6, $7, $8, $7, $7 from customers \
+             where customer_id = $1 and deleted_at is null /* for no key update */ on conflict do nothing",
         )
         .bind(customer_id)
         .bind(provider)

@@ -77,7 +77,7 @@ fn the_catalogue_has_each_row_once_and_names_tests_that_are_there() {
 /// A layer of which each run says what it found, a file of the tree, or a test.
 fn is_proof(text: &str) -> bool {
     // Long-running proofs that are programs of their own.
-    const LAYERS: [&str; 3] = ["simulator", "scripts/chaos", "scripts/fuzz"];
+    const LAYERS: [&str; 2] = ["simulator", "scripts/fuzz"];
     let is_layer = match text.split_once(' ') {
         Some(("scripts/chaos", scenario)) => names("tests/chaos/run.py", scenario),
         Some(("scripts/hostile", tool)) => names("tests/hostile/run.py", tool),

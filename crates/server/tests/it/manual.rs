@@ -361,7 +361,7 @@ async fn counterpart(world: &World, visitor: &Visitor) -> ExternalCustomerId {
     let mut tx = world.app.db.begin().await.unwrap();
     let customer = store::customers::find(&mut tx, &id_of(visitor)).await.unwrap().unwrap();
     tx.rollback().await.unwrap();
-    world.app.ensure_external_customer(world.app.manual.as_ref(), &customer).await.unwrap()
+    world.app.ensure_external_customer(world.app.manual.as_ref(), &customer).await.unwrap().id
 }
 
 async fn a_crash_between_the_book_and_the_look_is_made_up_for(world: &World) {

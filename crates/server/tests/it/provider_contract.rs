@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use counterfoil::providers::{Change, EventSpan, NewCheckout, Page, PaymentRef, ProviderError, Terms};
+use counterfoil::providers::{Change, EventSpan, Made, NewCheckout, Page, PaymentRef, ProviderError, Terms};
 use counterfoil_core::facts::{Money, PlannedPrice, ProviderStatus, SessionStatus, SubscriptionFacts};
 use counterfoil_core::link::{Verdict, judge};
 use counterfoil_core::{
@@ -44,7 +44,7 @@ async fn make(side: &impl Side, email: &str) -> Person {
     world.allow_unsettled();
     let customer_id = fresh_id(world);
     let frozen = side.provider().freeze_customer(&new_customer(world, &customer_id, email));
-    let id = side.provider().create_customer(&key(customer_id.as_str()), &frozen).await.unwrap();
+    let id = side.provider().create_customer(&key(customer_id.as_str()), &frozen).await.unwrap().id;
     Person { customer_id, email: email.to_owned(), id }
 }
 
@@ -92,15 +92,23 @@ async fn one_key_makes_one_customer(side: &impl Side) {
     let (customer_id, email) = (fresh_id(world), "ada@example.com");
     let frozen = provider.freeze_customer(&new_customer(world, &customer_id, email));
     assert_eq!(frozen, provider.freeze_customer(&new_customer(world, &customer_id, email)), "frozen bytes are frozen");
-    let first = provider.create_customer(&key("one"), &frozen).await.unwrap();
-    assert_eq!(provider.create_customer(&key("one"), &frozen).await.unwrap(), first);
+    let Made { id: first, is_new } = provider.create_customer(&key("one"), &frozen).await.unwrap();
+    assert!(is_new);
+    assert_eq!(
+        provider.create_customer(&key("one"), &frozen).await.unwrap(),
+        Made { id: first.clone(), is_new: false }
+    );
     assert_eq!(provider.find_customers(email).await.unwrap().len(), 1);
     // The key stands for these bytes and no others.
     let other = provider.freeze_customer(&new_customer(world, &fresh_id(world), "eve@example.com"));
     let mismatch = provider.create_customer(&key("one"), &other).await.unwrap_err();
     assert!(matches!(mismatch, ProviderError::KeyMismatch { .. }) && !mismatch.is_transient(), "{mismatch}");
     assert!(provider.find_customers("eve@example.com").await.unwrap().is_empty());
-    assert_ne!(provider.create_customer(&key("two"), &frozen).await.unwrap(), first, "another key is another customer");
+    assert_ne!(
+        provider.create_customer(&key("two"), &frozen).await.unwrap().id,
+        first,
+        "another key is another customer"
+    );
 }
 
 async fn after_a_lost_answer_a_customer_is_found_by_our_id(side: &impl Side) {
@@ -129,7 +137,7 @@ async fn an_address_goes_there_and_never_back(side: &impl Side) {
         told.unwrap();
     }
     // The creation is repeated after a crash: it makes nobody, and changes nothing back.
-    let again = provider.create_customer(&key(person.customer_id.as_str()), &frozen).await.unwrap();
+    let again = provider.create_customer(&key(person.customer_id.as_str()), &frozen).await.unwrap().id;
     assert_eq!(again, person.id);
     assert!(provider.find_customers(&person.email).await.unwrap().is_empty());
     let list = provider.find_customers("ada@example.org").await.unwrap();

@@ -1,9 +1,18 @@
-//! What happens when webhooks do not come: the sweep, and the page that the customer is sent back to.
+//! What happens when webhooks do not come: the sweep, and the page that the customer is sent back to. And when the book is an older
+//! one: what it has lost is found again, and not made a second time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use counterfoil::app::{App, Error, Failure};
+use counterfoil::clock::Clock;
+use counterfoil::store;
 use serde_json::json;
 
 use crate::actors::Visitor;
-use crate::world::World;
+use crate::world::{World, id_of};
+
+const HOUR: i64 = 3600;
 
 /// A checkout whose customer comes back to our own page; answers where to pay, and where to come back to.
 async fn checkout_with_our_return_page(world: &World, visitor: &Visitor) -> (String, String) {
@@ -93,7 +102,7 @@ async fn an_event_of_an_old_subscription_does_not_end_the_new_one(world: &World)
     world.sandbox().drop_webhooks().await;
     world.sandbox().delete(&format!("/v1/subscriptions/{old}")).await;
     let deleted = world.sandbox().newest_event("customer.subscription.deleted").await;
-    world.app.sync_customer(&crate::world::id_of(&ada)).await.unwrap();
+    world.app.sync_customer(&id_of(&ada)).await.unwrap();
     world.sandbox().clear_faults().await;
     ada.subscribe(world, "professional").await;
     let before = world.stored(&ada).await;
@@ -102,6 +111,155 @@ async fn an_event_of_an_old_subscription_does_not_end_the_new_one(world: &World)
     assert_eq!(world.stored(&ada).await, before);
     assert_eq!((before.plan.as_str(), before.status.as_str()), ("professional", "active"));
 }
+
+/// As a backup has it that is older than the customer's first checkout.
+async fn forget_checkout(world: &World, visitor: &Visitor) {
+    for sql in [
+        "delete from checkout_attempts where customer_id = $1",
+        "delete from billing_links where customer_id = $1",
+        "update customers set stripe_customer_id = null where customer_id = $1",
+    ] {
+        world.app.db.query(sql).bind(&visitor.customer_id).execute().await.unwrap();
+    }
+}
+
+/// Somebody whose payment our book has forgotten, together with the counterpart.
+async fn forgotten_buyer(world: &World, name: &str) -> (Visitor, String) {
+    let buyer = world.customer(&format!("{name}@example.com")).await;
+    world.sandbox().drop_webhooks().await;
+    buyer.buy(world, "professional").await;
+    let external = world.stored(&buyer).await.stripe_customer_id.expect("a counterpart");
+    forget_checkout(world, &buyer).await;
+    (buyer, external)
+}
+
+async fn a_counterpart_that_the_book_has_lost_is_linked_by_the_next_event(world: &World) {
+    for (name, kind) in [("ada", "customer.subscription.created"), ("bob", "payment_intent.succeeded")] {
+        let (buyer, external) = forgotten_buyer(world, name).await;
+        let event = world.sandbox().newest_event(kind).await;
+        world.deliver(&event).await.accepted();
+        while world.app.work_inbox().await.unwrap() > 0 {}
+        let stored = world.stored(&buyer).await;
+        assert_eq!(stored.stripe_customer_id.as_deref(), Some(external.as_str()), "{kind}");
+        assert_eq!((stored.plan.as_str(), stored.licenses), ("professional", 2), "{kind}");
+        assert_eq!(world.app.queues().await.unwrap().0.pending, 0, "{kind}");
+    }
+    assert_eq!(world.sandbox().customers().await.len(), 2);
+    world.allow_unsettled();
+}
+
+async fn a_checkout_finds_the_payment_that_the_book_has_lost(world: &World) {
+    // Within a day the key tells of the counterpart, later the list does.
+    for (name, hours) in [("ada", 1), ("bob", 25)] {
+        let (buyer, external) = forgotten_buyer(world, name).await;
+        world.sandbox().advance(hours * HOUR).await;
+        buyer.checkout("starter").await.refused(409, "already_subscribed");
+        let stored = world.stored(&buyer).await;
+        assert_eq!(stored.stripe_customer_id, Some(external), "{name}");
+        assert_eq!((stored.plan.as_str(), stored.licenses), ("professional", 2), "{name}");
+    }
+    assert_eq!(world.sandbox().open_sessions().await.len(), 0);
+    assert_eq!(world.sandbox().customers().await.len(), 2);
+    world.allow_unsettled();
+}
+
+async fn who_has_not_paid_keeps_the_counterpart_that_the_book_has_lost(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    ada.checkout_url("professional").await;
+    let external = world.stored(&ada).await.stripe_customer_id;
+    forget_checkout(world, &ada).await;
+    world.sandbox().advance(25 * HOUR).await;
+    ada.checkout_url("professional").await;
+    assert_eq!(world.stored(&ada).await.stripe_customer_id, external);
+    assert_eq!(world.sandbox().customers().await.len(), 1);
+    world.allow_unsettled();
+}
+
+/// With a key of another account nobody whom we know is there.
+async fn in_another_account_nobody_is_taken_for_deleted(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.buy(world, "professional").await;
+    world.sandbox().delivered().await;
+    while world.app.work_inbox().await.unwrap() > 0 {}
+    let ours = world.stored(&ada).await.stripe_customer_id.unwrap();
+    let link = "update billing_links set external_id = $2 where customer_id = $1";
+    let account = "update instance set external_account = $1";
+    world.app.db.query(link).bind(&ada.customer_id).bind("cus_of_another_account").execute().await.unwrap();
+    world.app.db.query(account).bind("acct_of_this_database").execute().await.unwrap();
+    world.app.signals.is_our_account.store(false, Ordering::Relaxed);
+    let id = id_of(&ada);
+    let error = world.app.sync_customer(&id).await.unwrap_err();
+    assert!(matches!(error, Error::Failed(Failure::OtherAccount)), "{error}");
+    let wish = json!({ "current_password": ada.password });
+    ada.http.post("/api/customers/me/delete", &wish).await.refused(503, "payment_provider_refuses_key");
+    let stored = world.stored(&ada).await;
+    assert_eq!((stored.status.as_str(), stored.licenses), ("active", 2), "nothing has ended");
+    // The right key again.
+    world.app.db.query(link).bind(&ada.customer_id).bind(&ours).execute().await.unwrap();
+    world.app.sync_customer(&id).await.unwrap();
+    ada.log_in().await.accepted();
+    // And where it is known to be ours, a customer who is not there is gone.
+    world.app.db.query(account).bind(None::<String>).execute().await.unwrap();
+    world.app.db.query(link).bind(&ada.customer_id).bind("cus_that_was_wiped").execute().await.unwrap();
+    world.app.sync_customer(&id).await.unwrap();
+    assert_eq!(world.stored(&ada).await.status, "canceled");
+    assert!(world.app.signals.is_our_account.load(Ordering::Relaxed));
+    world.allow_unsettled();
+}
+
+/// A checkout that was held up while the account was deleted on another server.
+async fn nobody_who_is_deleted_gets_a_counterpart(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let mut tx = world.app.db.begin_read().await.unwrap();
+    let loaded = store::customers::find(&mut tx, &id_of(&ada)).await.unwrap().expect("the account");
+    tx.rollback().await.unwrap();
+    let body = json!({ "current_password": ada.password });
+    ada.http.post("/api/customers/me/delete", &body).await.accepted();
+    let error = world.app.ensure_external_customer(world.app.provider.as_ref(), &loaded).await.unwrap_err();
+    assert!(matches!(error, Error::Failed(Failure::CustomerBusy)), "{error}");
+    assert_eq!(world.sandbox().customers().await.len(), 0);
+    let sql = "select cast(count(*) as bigint) as n from billing_links";
+    assert_eq!(world.app.db.query(sql).one().await.unwrap().get::<i64>("n").unwrap(), 0);
+    world.allow_unsettled();
+}
+
+/// What a server does whose clock is three days ahead, in the midst of the others.
+async fn a_server_that_is_days_ahead_makes_nobody_twice(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let ahead = App { clock: Clock::with_offset(Arc::new(AtomicI64::new(72 * HOUR))), ..world.app.clone() };
+    let mut tx = world.app.db.begin_read().await.unwrap();
+    let loaded = store::customers::find(&mut tx, &id_of(&ada)).await.unwrap().expect("the account");
+    tx.rollback().await.unwrap();
+    // The others have just sent the call that creates the customer, and do not know what became of it.
+    world.sandbox().faults(json!({ "calls": { "fail": 3, "method": "POST", "path": "/v1/customers" } })).await;
+    ada.checkout("professional").await.refused(503, "payment_provider_unavailable");
+    let error = ahead.ensure_external_customer(ahead.provider.as_ref(), &loaded).await.unwrap_err();
+    assert!(matches!(error, Error::Failed(Failure::CounterpartInTheMaking)), "{error}");
+    // It dies and leaves a lease that would hold the customer up for days.
+    let mut tx = world.app.db.begin().await.unwrap();
+    let (id, now) = (id_of(&ada), ahead.now());
+    let fence = store::leases::take(&mut tx, &id, "run_ahead", now, now.plus_seconds(10)).await.unwrap();
+    assert!(fence.is_some());
+    tx.commit().await.unwrap();
+    ada.checkout_url("professional").await;
+    assert_eq!(world.sandbox().customers().await.len(), 1);
+    let mut tx = world.app.db.begin().await.unwrap();
+    store::leases::take(&mut tx, &id, "run_ahead", now, now.plus_seconds(10)).await.unwrap().expect("free");
+    let taken = store::leases::take_all(&mut tx, std::slice::from_ref(&id), "run_b", world.app.now(), world.app.now());
+    assert_eq!(taken.await.unwrap().len(), 1, "and so do those who take many at once");
+    tx.commit().await.unwrap();
+    world.allow_unsettled();
+}
+
+both_engines!(
+    Setup::no_worker();
+    a_server_that_is_days_ahead_makes_nobody_twice,
+    a_counterpart_that_the_book_has_lost_is_linked_by_the_next_event,
+    a_checkout_finds_the_payment_that_the_book_has_lost,
+    who_has_not_paid_keeps_the_counterpart_that_the_book_has_lost,
+    in_another_account_nobody_is_taken_for_deleted,
+    nobody_who_is_deleted_gets_a_counterpart,
+);
 
 both_engines!(
     scenario_77_the_sweep_repairs_a_day_without_webhooks,

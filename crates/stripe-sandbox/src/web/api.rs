@@ -12,6 +12,7 @@ use super::idempotency::{self, Stored};
 use super::{auth, broken};
 use crate::api::dispatch;
 use crate::calls::CallRecord;
+use crate::clock::http_date;
 use crate::context::Cause;
 use crate::error::ApiError;
 use crate::faults::Fate;
@@ -75,7 +76,7 @@ pub(super) async fn call(State(inner): State<Arc<Inner>>, request: Request) -> R
         replayed: answer.replayed,
         faulty: fate.fails_with.is_some() || fate.loses_answer || fate.stores_error,
     });
-    let response = respond(&head, &answer);
+    let response = respond(&head, &answer, inner.now());
     if fate.loses_answer { broken::off(response, &answer.body) } else { response }
 }
 
@@ -190,7 +191,7 @@ fn replay(stored: Stored) -> Answer {
     }
 }
 
-fn respond(head: &Head, answer: &Answer) -> Response<Body> {
+fn respond(head: &Head, answer: &Answer, now: i64) -> Response<Body> {
     let mut response = Response::new(Body::from(answer.body.clone()));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -201,6 +202,7 @@ fn respond(head: &Head, answer: &Answer) -> Response<Body> {
     };
     put("content-type", "application/json");
     put("cache-control", "no-cache, no-store");
+    put("date", &http_date(now));
     put("request-id", &head.request_id);
     put("stripe-version", &head.version);
     if let Some(key) = &head.idempotency_key {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::book::{Due, ManualError, NewPayment, NewRefund, Sale, Statement};
 pub use self::records::Recorded;
 use super::{
-    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, ListedSubscription, LoggedEvent, NewCheckout,
+    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, ListedSubscription, LoggedEvent, Made, NewCheckout,
     NewCustomer, Notice, Page, PaymentProvider, PaymentRef, ProviderError, Schedule, Terms, WebhookRefusal,
 };
 use crate::clock::Clock;
@@ -56,7 +56,7 @@ impl Manual {
         format!("{ID_PREFIX}{what}_{}", hex::encode(self.entropy.bytes::<16>()))
     }
 
-    async fn make_customer(&self, key: &IdempotencyKey, frozen: &str) -> Result<ExternalCustomerId, ProviderError> {
+    async fn make_customer(&self, key: &IdempotencyKey, frozen: &str) -> Result<Made, ProviderError> {
         let read: Frozen =
             serde_json::from_str(frozen).map_err(|error| rejected("frozen_params", &error.to_string()))?;
         let id = ExternalCustomerId::new(self.new_id("customer"));
@@ -65,7 +65,7 @@ impl Manual {
         let made = records::find_by_key(&mut tx, key).await.map_err(broken)?;
         tx.commit().await.map_err(broken)?;
         match made {
-            Some((id, bytes)) if bytes == frozen => Ok(id),
+            Some((found, bytes)) if bytes == frozen => Ok(Made { is_new: found == id, id: found }),
             Some(_) => Err(ProviderError::KeyMismatch { request_id: None }),
             None => Err(rejected("database", "a customer came and went")),
         }
@@ -184,7 +184,7 @@ impl PaymentProvider for Manual {
         &'a self,
         key: &'a IdempotencyKey,
         frozen: &'a str,
-    ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>> {
+    ) -> BoxFuture<'a, Result<Made, ProviderError>> {
         Box::pin(self.make_customer(key, frozen))
     }
 

@@ -44,6 +44,7 @@ pub(super) async fn fetch(
     // Deleting a customer ends all its subscriptions at once: while one is not ended, the question is answered.
     if !facts.subscriptions.iter().any(is_running) {
         let found = read_customer(client, customer).await?;
+        facts.customer_unknown = found.is_none();
         facts.customer_deleted = found.as_ref().is_none_or(|found| json::flag(found, &["deleted"]));
         // It outlives the subscriptions: invoices hold a customer to a currency as well.
         let told = found.and_then(|found| json::text(&found, &["currency"]).map(str::to_owned));

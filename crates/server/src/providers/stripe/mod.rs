@@ -36,7 +36,7 @@ use secrecy::SecretString;
 use self::client::Client;
 use self::error::unreadable;
 use super::{
-    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, Expected, ListedSubscription, LoggedEvent,
+    BoxFuture, Change, ChangePreview, CheckoutSession, EventSpan, Expected, ListedSubscription, LoggedEvent, Made,
     NewCheckout, NewCustomer, Notice, Page, PaymentProvider, PaymentRef, ProviderError, Terms, WebhookRefusal,
 };
 use crate::checks::Check;
@@ -121,10 +121,11 @@ impl PaymentProvider for Stripe {
         &'a self,
         key: &'a IdempotencyKey,
         frozen: &'a str,
-    ) -> BoxFuture<'a, Result<ExternalCustomerId, ProviderError>> {
+    ) -> BoxFuture<'a, Result<Made, ProviderError>> {
         Box::pin(async move {
             let created = self.client.post("/v1/customers", key, frozen).await?;
-            facts::created_customer(&created.body, created.request_id)
+            let id = facts::created_customer(&created.body, created.request_id)?;
+            Ok(Made { id, is_new: !created.replayed })
         })
     }
 
@@ -153,6 +154,12 @@ impl PaymentProvider for Stripe {
                 Err(error) => Err(error),
             }
         })
+    }
+
+    fn clock(&self) -> BoxFuture<'_, Result<Option<Timestamp>, ProviderError>> {
+        // Any question would do; this one every key of ours may ask.
+        let question = form::Form::new().field("limit", "1");
+        Box::pin(async move { Ok(self.client.get("/v1/customers", &question).await?.date) })
     }
 
     fn find_customers<'a>(&'a self, email: &'a str) -> BoxFuture<'a, Result<Vec<Candidate>, ProviderError>> {

@@ -10,7 +10,7 @@ const FROZEN: &str = "email=ada%40example.com&metadata[customer_id]=cust_1";
 async fn create(script: Vec<Reply>) -> (Double, Result<String, ProviderError>) {
     let double = Double::playing(script).await;
     let stripe = stripe(&double);
-    let result = stripe.create_customer(&key(), FROZEN).await.map(|id| id.as_str().to_owned());
+    let result = stripe.create_customer(&key(), FROZEN).await.map(|made| made.id.as_str().to_owned());
     (double, result)
 }
 
