@@ -40,7 +40,7 @@ const CLAIM_EVERY: Duration = Duration::from_millis(500);
 
 /// A claimed row comes back after this long where its worker died: a paying customer waits for it. A worker that is only slow
 /// still holds the customer's lease then, so the row is put back and nothing is done twice.
-const HIDDEN_SECONDS: i64 = 15;
+pub(super) const HIDDEN_SECONDS: i64 = 15;
 
 /// A look that is to be written.
 struct Ready {

@@ -1,5 +1,6 @@
 //! What becomes of claimed rows that could not be worked off: back into the queue, set aside, or given up.
 
+use super::inbox::HIDDEN_SECONDS;
 use super::{App, Error, Failure};
 use crate::store;
 use crate::store::inbox::Claimed;
@@ -23,6 +24,17 @@ const GIVE_UP_DAYS: i64 = 3;
 
 /// Age alone gives nothing up: after days without a worker, the first try would be the last one.
 pub(super) const GIVE_UP_TRIES: i64 = 10;
+
+/// A row that is due later than this is nobody's claim, even by a clock that is a minute ahead. One that is due sooner needs no
+/// hastening.
+const HASTENED_AFTER_SECONDS: i64 = HIDDEN_SECONDS + 60;
+
+/// How often a start tries what was given up. Not once, because Stripe may fail just then; and not as often as what is new, because
+/// there are rows that can never go well, and they are tried again at every start.
+const REVIVED_TRIES: i64 = 3;
+
+/// How much of what was given up a start tries again, the newest first.
+const REVIVED_MAX: i64 = 10_000;
 
 impl App {
     /// Puts rows back whose customer is being looked at by somebody else: nobody has tried to work them off.
@@ -95,16 +107,21 @@ impl App {
         Ok(())
     }
 
-    /// Makes due what waits for somebody to change something: this start may be the one with the change.
+    /// Makes due what waits for somebody to change something, and puts what was given up back into the queue: this start may be
+    /// the one with the change. An event of a refund or a dispute speaks of what no other look would be made for.
     ///
     /// # Errors
     /// Failures of the database.
     pub async fn hasten_hopeless(&self) -> Result<(), Error> {
+        let now = self.now();
         let mut tx = self.db.begin().await?;
-        let count = store::inbox::hasten_hopeless(&mut tx, self.now()).await?;
+        let claimed_until = now.plus_seconds(HASTENED_AFTER_SECONDS);
+        let hastened = store::inbox::hasten_hopeless(&mut tx, now, claimed_until).await?;
+        // Also where the last try failed by chance: whether that was all that stood in its way, nobody knows.
+        let revived = store::inbox::revive(&mut tx, GIVE_UP_TRIES - REVIVED_TRIES, REVIVED_MAX, now).await?;
         tx.commit().await?;
-        if count > 0 {
-            tracing::info!(count, "events that waited for an operator are tried again at once");
+        if hastened + revived > 0 {
+            tracing::info!(hastened, revived, "events that waited for an operator, or were given up, are tried again");
         }
         Ok(())
     }

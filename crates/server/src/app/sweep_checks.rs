@@ -4,6 +4,7 @@ use counterfoil_core::Timestamp;
 
 use super::comparison::EVERY_SECONDS as COMPARISON_EVERY_SECONDS;
 use super::doctor::unreadable;
+use super::sweep_runs::AHEAD_SECONDS_MAX;
 use super::sweeps::EVENTS_EVERY_SECONDS;
 use crate::checks::Check;
 use crate::db::{Db, DbError};
@@ -27,9 +28,18 @@ pub async fn check_sweeps(db: &Db, now: Timestamp) -> Vec<Check> {
         Err(error) => return vec![unreadable("sweeps", &error)],
     };
     let of = |sweep: Sweep| done.iter().find(|(name, _)| name == sweep.word()).map_or(beginning, |(_, until)| *until);
-    let events = Swept { what: "the provider's log of events", code: "sweep_events", late: "sweep_events_late" };
-    let comparison =
-        Swept { what: "all subscriptions (`reconcile`)", code: "sweep_comparison", late: "sweep_comparison_late" };
+    let events = Swept {
+        what: "the provider's log of events",
+        code: "sweep_events",
+        late: "sweep_events_late",
+        ahead: "sweep_events_ahead",
+    };
+    let comparison = Swept {
+        what: "all subscriptions (`reconcile`)",
+        code: "sweep_comparison",
+        late: "sweep_comparison_late",
+        ahead: "sweep_comparison_ahead",
+    };
     vec![
         check_sweep(&events, (EVENTS_EVERY_SECONDS, of(Sweep::Events)), beginning, now),
         check_sweep(&comparison, (COMPARISON_EVERY_SECONDS, of(Sweep::Comparison)), beginning, now),
@@ -41,10 +51,21 @@ struct Swept {
     what: &'static str,
     code: &'static str,
     late: &'static str,
+    ahead: &'static str,
 }
 
 fn check_sweep(sweep: &Swept, (every, until): (i64, Timestamp), beginning: Timestamp, now: Timestamp) -> Check {
     let (what, age) = (sweep.what, now.seconds_since(until));
+    if age < -AHEAD_SECONDS_MAX {
+        let (at, ahead) = (until.date_time_in_words(), duration(-age));
+        return Check::warning(
+            sweep.ahead,
+            format!(
+                "the sweep of {what} stands at {at}, {ahead} in the future: a clock was ahead, or this one is behind"
+            ),
+            "Set the clocks of all machines, and let NTP keep them. A process with the worker then sets the sweep back by itself.",
+        );
+    }
     let told = if until <= beginning {
         format!("the sweep of {what} has not run yet; it runs {}", every_so_often(every))
     } else {
@@ -79,8 +100,9 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
 
     #[test]
-    fn a_sweep_is_overdue_after_two_of_its_periods() {
-        let events = Swept { what: "events", code: "sweep_events", late: "sweep_events_late" };
+    fn a_sweep_is_overdue_after_two_of_its_periods_and_does_not_stand_in_the_future() {
+        let events =
+            Swept { what: "events", code: "sweep_events", late: "sweep_events_late", ahead: "sweep_events_ahead" };
         let check = |beginning: i64, age: i64| {
             let (beginning, until) = (NOW.plus_seconds(-beginning), NOW.plus_seconds(-age));
             check_sweep(&events, (3600, until), beginning, NOW)
@@ -89,6 +111,9 @@ mod tests {
             (90_000, 60, "sweep_events", "60 seconds ago; it runs every hour"),
             (90_000, 7200, "sweep_events", "2 hours ago"),
             (90_000, 7201, "sweep_events_late", "so it is overdue"),
+            (90_000, -1800, "sweep_events", "0 seconds ago"),
+            (90_000, -1801, "sweep_events_ahead", "30 minutes in the future"),
+            (-90_000, -90_000, "sweep_events_ahead", "25 hours in the future"),
             (5400, 5400, "sweep_events", "has not run yet"),
             (90_000, 90_000, "sweep_events_late", "has not run yet; it runs every hour, so it is overdue"),
         ] {

@@ -3,7 +3,7 @@
 use counterfoil_core::Timestamp;
 
 use super::{App, Error};
-use crate::providers::ProviderError;
+use crate::providers::{EVENT_LOG_DAYS, ProviderError};
 use crate::store;
 use crate::store::sweeps::{Run, Sweep, Taken};
 
@@ -12,6 +12,13 @@ const HELD_SECONDS: i64 = 120;
 
 /// How soon a run that failed goes on.
 const RETRY_SECONDS: i64 = 300;
+
+/// How far in our future a sweep may stand: the clocks of two machines differ, and half of what a reading of the log goes back
+/// behind the one before hides nothing. Beyond it, a clock was ahead.
+pub(super) const AHEAD_SECONDS_MAX: i64 = 1800;
+
+/// The farthest that a sweep is set back for it: a day less than the log reaches, so that this is not taken for a gap in it.
+const SET_BACK_DAYS_MAX: i64 = EVENT_LOG_DAYS - 1;
 
 /// A sweep that this process holds.
 pub(super) struct Held {
@@ -36,10 +43,10 @@ impl App {
         let mut tx = self.db.begin().await?;
         let beginning = store::instance::find_beginning(&mut tx).await?.unwrap_or(now);
         store::sweeps::ensure(&mut tx, sweep, provider, beginning, beginning.plus_seconds(period_seconds)).await?;
-        let until = now.plus_seconds(HELD_SECONDS);
-        let taken = store::sweeps::take(&mut tx, sweep, provider, &self.holder, now, until).await?;
+        let (until, latest) = (now.plus_seconds(HELD_SECONDS), now.plus_seconds(AHEAD_SECONDS_MAX));
+        let taken = store::sweeps::take(&mut tx, sweep, provider, &self.holder, now, until, latest).await?;
         tx.commit().await?;
-        Ok(taken.map(|taken| Held { sweep, taken }))
+        Ok(taken.map(|taken| Held { sweep, taken: set_back(taken, sweep, period_seconds, now) }))
     }
 
     /// Notes how far the run has come. [`Step::Over`] where somebody else has taken it since.
@@ -70,11 +77,11 @@ impl App {
         // Where the provider refuses, the place to go on from may be what it does not know any more.
         let from_the_start =
             matches!(error, Error::Failed(super::Failure::Provider(refused)) if is_about_the_call(refused));
-        let due_at = self.now().plus_seconds(RETRY_SECONDS);
+        let again_at = self.now().plus_seconds(RETRY_SECONDS);
         let result: Result<(), Error> = async {
             let mut tx = self.db.begin().await?;
             let (provider, fence) = (self.provider.name(), held.taken.fence);
-            store::sweeps::put_off(&mut tx, held.sweep, provider, fence, from_the_start, due_at).await?;
+            store::sweeps::put_off(&mut tx, held.sweep, provider, fence, from_the_start, again_at).await?;
             Ok(tx.commit().await?)
         }
         .await;
@@ -84,6 +91,55 @@ impl App {
     }
 }
 
+/// Does not believe what a clock that was ahead has left.
+///
+/// How long ago that clock was last right, the row does not say; only that up to then everything was looked through. A worker that
+/// ran all the while came to an end within a period of it. One that stood still in between may have come to it earlier, so we go
+/// back by as much as the clock was ahead besides: what is read twice is passed over.
+fn set_back(taken: Taken, sweep: Sweep, period_seconds: i64, now: Timestamp) -> Taken {
+    let latest = now.plus_seconds(AHEAD_SECONDS_MAX);
+    if taken.done_until <= latest {
+        // A run that was to end there has its place in a list up to an instant that has not come yet: it begins anew.
+        return Taken { run: taken.run.filter(|run| run.until <= latest), ..taken };
+    }
+    let ahead = taken.done_until.seconds_since(now);
+    let back = ahead.min(SET_BACK_DAYS_MAX * 86_400) + period_seconds;
+    let done_until = now.plus_seconds(-back);
+    tracing::error!(
+        sweep = sweep.word(), stood_at = %taken.done_until, %done_until,
+        "a sweep stands in the future, so a clock was ahead; what it may have hidden is looked through again"
+    );
+    Taken { done_until, run: None, ..taken }
+}
+
 fn is_about_the_call(error: &ProviderError) -> bool {
     matches!(error, ProviderError::Missing { .. } | ProviderError::Rejected { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+    const DAY: i64 = 86_400;
+
+    #[test]
+    fn a_sweep_that_stands_in_the_future_is_set_back_by_as_much_and_a_period() {
+        let run = |until: i64| Run { until: NOW.plus_seconds(until), position: Some("x".to_owned()), found: 1 };
+        let believed = |done: i64, until: i64| {
+            let taken = Taken { fence: 1, done_until: NOW.plus_seconds(done), run: Some(run(until)) };
+            let taken = set_back(taken, Sweep::Events, 3600, NOW);
+            (taken.done_until.seconds_since(NOW), taken.run.is_some())
+        };
+        for (done, until, expected) in [
+            (-3600, 0, (-3600, true)),
+            (AHEAD_SECONDS_MAX, AHEAD_SECONDS_MAX, (AHEAD_SECONDS_MAX, true)),
+            (-3600, AHEAD_SECONDS_MAX + 1, (-3600, false)),
+            (3 * DAY, 3 * DAY, (-3 * DAY - 3600, false)),
+            (3 * DAY, 0, (-3 * DAY - 3600, false)),
+            (4000 * DAY, 0, (-SET_BACK_DAYS_MAX * DAY - 3600, false)),
+        ] {
+            assert_eq!(believed(done, until), expected, "{done} {until}");
+        }
+    }
 }

@@ -321,13 +321,29 @@ pub async fn list_unlinked(
     rows.iter().map(|row| Ok(ExternalCustomerId::new(row.get::<String>("external_customer")?))).collect()
 }
 
-/// Makes due now what waits for somebody to change something. Rows that another process works on are left to it.
-pub async fn hasten_hopeless(tx: &mut Tx, now: Timestamp) -> Result<u64, DbError> {
+/// Makes due now what waits for somebody to change something, and for longer than until `claimed_until`: a claim moves `run_at`
+/// too, but never that far, and rows that somebody works on are left to it.
+pub async fn hasten_hopeless(tx: &mut Tx, now: Timestamp, claimed_until: Timestamp) -> Result<u64, DbError> {
     tx.query(
         "update webhook_inbox set run_at = $1 where id in (select id from webhook_inbox \
-         where state = 'pending' and failure = 'permanent' and run_at > $1 /* for update skip locked */)",
+         where state = 'pending' and failure = 'permanent' and run_at > $2 /* for update skip locked */)",
     )
     .bind(now)
+    .bind(claimed_until)
+    .execute()
+    .await
+}
+
+/// Puts the newest of the rows that were given up back into the queue, as if each had been tried so often. Why they were given up
+/// stays with them until they are tried.
+pub async fn revive(tx: &mut Tx, attempts: i64, limit: i64, now: Timestamp) -> Result<u64, DbError> {
+    tx.query(
+        "update webhook_inbox set state = 'pending', attempts = $2, run_at = $1, processed_at = null where id in \
+         (select id from webhook_inbox where state = 'dead' order by id desc limit $3 /* for update skip locked */)",
+    )
+    .bind(now)
+    .bind(attempts)
+    .bind(limit)
     .execute()
     .await
 }

@@ -128,7 +128,7 @@ pub async fn list_plans(tx: &mut Tx) -> Result<Vec<PlanCode>, DbError> {
     rows.iter().map(|row| Ok(PlanCode::new(row.get::<String>("plan")?))).collect()
 }
 
-/// Notes that a list of the provider's showed this subscription.
+/// Notes that the list of the run that began at this instant showed this subscription.
 pub async fn set_listed(tx: &mut Tx, external_id: &ExternalSubscriptionId, at: Timestamp) -> Result<(), DbError> {
     tx.query("update subscriptions set listed_at = $2 where stripe_subscription_id = $1")
         .bind(external_id)
@@ -138,12 +138,12 @@ pub async fn set_listed(tx: &mut Tx, external_id: &ExternalSubscriptionId, at: T
     Ok(())
 }
 
-/// Customers after `after` with an active link whose live subscription no list has shown since `listed_since`. What changed
-/// since then was looked at since then.
+/// Customers after `after` with an active link whose live subscription was not shown by the list of the run that began at
+/// `started`. What changed since then was looked at since then.
 pub async fn list_unlisted(
     tx: &mut Tx,
     provider: &str,
-    listed_since: Timestamp,
+    started: Timestamp,
     after: &str,
     limit: i64,
 ) -> Result<Vec<CustomerId>, DbError> {
@@ -151,11 +151,11 @@ pub async fn list_unlisted(
         .query(
             "select s.customer_id from subscriptions s join billing_links l on l.customer_id = s.customer_id \
              join customers c on c.customer_id = s.customer_id and c.deleted_at is null where l.provider = $1 and l.state = 'active' and s.stripe_subscription_id is not null \
-             and s.status not in ('canceled', 'incomplete_expired') and (s.listed_at is null or s.listed_at < $2) \
+             and s.status not in ('canceled', 'incomplete_expired') and (s.listed_at is null or s.listed_at <> $2) \
              and s.updated_at < $2 and s.customer_id > $3 order by s.customer_id limit $4",
         )
         .bind(provider)
-        .bind(listed_since)
+        .bind(started)
         .bind(after)
         .bind(limit)
         .all()

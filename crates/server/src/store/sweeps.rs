@@ -68,7 +68,8 @@ pub async fn ensure(
     Ok(())
 }
 
-/// Takes the sweep where it is due and nobody holds it.
+/// Takes the sweep where it is due and nobody holds it. What lies after `latest` is what a clock that was ahead has left: a sweep
+/// that stands there is due, whatever its row says, and a lease until then is nobody's.
 pub async fn take(
     tx: &mut Tx,
     sweep: Sweep,
@@ -76,11 +77,13 @@ pub async fn take(
     holder: &str,
     now: Timestamp,
     until: Timestamp,
+    latest: Timestamp,
 ) -> Result<Option<Taken>, DbError> {
     let row = tx
         .query(
             "update sweeps set fence = fence + 1, leased_until = $5, holder = $3 \
-             where sweep = $1 and provider = $2 and due_at <= $4 and leased_until <= $4 \
+             where sweep = $1 and provider = $2 and (due_at <= $4 or done_until > $6) \
+             and (leased_until <= $4 or leased_until > $6) \
              returning fence, done_until, run_until, position, found",
         )
         .bind(sweep.word())
@@ -88,6 +91,7 @@ pub async fn take(
         .bind(holder)
         .bind(now)
         .bind(until)
+        .bind(latest)
         .optional()
         .await?;
     row.map(|row| {
@@ -150,24 +154,25 @@ pub async fn finish(
     Ok(changed == 1)
 }
 
-/// Gives the sweep back in the middle of a run, to be gone on with at `due_at`. `from_the_start` forgets where the run was.
+/// Gives the sweep back in the middle of a run, to be gone on with at `again_at`. `from_the_start` forgets where the run was. It
+/// stays due: that moves with a run that came to its end only, together with `done_until`, which says whether a clock was ahead.
 pub async fn put_off(
     tx: &mut Tx,
     sweep: Sweep,
     provider: &str,
     fence: i64,
     from_the_start: bool,
-    due_at: Timestamp,
+    again_at: Timestamp,
 ) -> Result<(), DbError> {
     tx.query(
-        "update sweeps set due_at = $5, leased_until = $5, position = case when $4 then null else position end \
+        "update sweeps set leased_until = $5, position = case when $4 then null else position end \
          where sweep = $1 and provider = $2 and fence = $3",
     )
     .bind(sweep.word())
     .bind(provider)
     .bind(fence)
     .bind(from_the_start)
-    .bind(due_at)
+    .bind(again_at)
     .execute()
     .await?;
     Ok(())

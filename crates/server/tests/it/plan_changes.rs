@@ -141,6 +141,38 @@ async fn months_become_a_year_at_once_and_a_year_becomes_months_when_it_ends(wor
     assert_eq!((&ada.subscription().await["interval"], paid(world, &ada).await[0]), (&json!("month"), 4900));
 }
 
+async fn a_renewal_whose_line_comes_after_those_of_many_changes_is_paid_time(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    let bought = at_stripe(world, &ada).await;
+    let (path, item) =
+        (format!("/v1/subscriptions/{}", bought["id"].as_str().expect("an id")), &bought["items"]["data"][0]);
+    // Somebody changes the number of seats five times in Stripe's dashboard: ten lines on the next invoice.
+    for quantity in ["2", "3", "4", "5", "6"] {
+        world.sandbox().advance(DAY).await;
+        let item = item["id"].as_str().expect("an id");
+        world.sandbox().post(&path, &[("items[0][id]", item), ("items[0][quantity]", quantity)]).await;
+    }
+    world.settled().await;
+    pass_renewal(world, &mut ada).await;
+    let listed = at_stripe(world, &ada).await;
+    let renewal =
+        world.sandbox().get(&format!("/v1/invoices/{}", listed["latest_invoice"].as_str().expect("an id"))).await;
+    assert_eq!((&renewal["status"], &renewal["lines"]["has_more"]), (&json!("paid"), &json!(true)), "{renewal}");
+    let stored = world.stored(&ada).await;
+    assert_eq!(stored.paid_until, stored.current_period_ends_at);
+    assert_eq!(
+        stored.paid_until.map(Timestamp::as_unix_seconds),
+        listed["items"]["data"][0]["current_period_end"].as_i64()
+    );
+    // While the renewal after it is not paid yet, this one is found among the earlier invoices.
+    let end = stored.paid_until.expect("a period");
+    world.sandbox().advance(end.as_unix_seconds() - world.sandbox().now().await + 60).await;
+    world.settled().await;
+    let unpaid = world.stored(&ada).await;
+    assert_eq!((unpaid.paid_until, unpaid.current_period_ends_at > Some(end)), (Some(end), true));
+}
+
 async fn a_declined_card_changes_nothing(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "starter").await;
@@ -243,6 +275,7 @@ both_engines!(
     less_begins_when_the_period_ends_and_the_dearer_plan_is_not_charged_again,
     a_planned_change_can_be_taken_back_replaced_and_canceled,
     months_become_a_year_at_once_and_a_year_becomes_months_when_it_ends,
+    a_renewal_whose_line_comes_after_those_of_many_changes_is_paid_time,
     a_declined_card_changes_nothing,
     a_planned_end_is_taken_back_as_often_as_it_is_planned,
     only_who_has_a_subscription_can_change_one,

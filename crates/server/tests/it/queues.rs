@@ -11,6 +11,7 @@ use counterfoil::worker::Chore;
 use counterfoil_core::{ExternalCustomerId, Refusal, Timestamp};
 use serde_json::json;
 
+use crate::actors::Visitor;
 use crate::processes::until;
 use crate::world::{Setup, World, id_of};
 
@@ -118,8 +119,9 @@ async fn known_customer(world: &World, number: usize, external: &str) {
     tx.commit().await.unwrap();
 }
 
-async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(world: &World) {
-    let mut ada = world.customer("ada@example.com").await;
+/// A customer with a counterpart, and one event about it in the inbox.
+async fn one_event(world: &World) -> Visitor {
+    let ada = world.customer("ada@example.com").await;
     ada.checkout_url("professional").await;
     let external = ExternalCustomerId::new(world.stored(&ada).await.stripe_customer_id.unwrap());
     world.sandbox().delivered().await;
@@ -128,6 +130,25 @@ async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(worl
     let mut tx = world.app.db.begin().await.unwrap();
     inbox::insert(&mut tx, &event("evt_1", &external), world.app.now()).await.unwrap();
     tx.commit().await.unwrap();
+    ada
+}
+
+async fn refuse_our_key(world: &World) {
+    world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 401 } })).await;
+}
+
+/// Works the one event off until it does not wait any more. Answers how many tries that took.
+async fn tries_until_it_is_over(world: &World) -> usize {
+    let mut tries = 0;
+    while the_event(world).await.0 == "pending" {
+        tries += world.app.work_inbox().await.unwrap();
+        world.sandbox().advance(2 * HOUR).await;
+    }
+    tries
+}
+
+async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(world: &World) {
+    let mut ada = one_event(world).await;
     // The provider is down: soon again.
     world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 503 } })).await;
     assert_eq!(world.app.work_inbox().await.unwrap(), 1);
@@ -135,16 +156,13 @@ async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(worl
     assert_eq!((state.as_str(), failure.as_deref()), ("pending", Some("transient")));
     assert!(wait <= 1, "{wait}");
     // The key is refused: that does not go away by itself.
-    world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 401 } })).await;
+    refuse_our_key(world).await;
     world.sandbox().advance(10).await;
     assert_eq!(world.app.work_inbox().await.unwrap(), 1);
     let (state, failure, wait) = the_event(world).await;
     assert_eq!((state.as_str(), failure.as_deref()), ("pending", Some("permanent")));
     assert!((HOUR / 2 - 1..=2 * HOUR).contains(&wait), "{wait}");
-    while the_event(world).await.0 == "pending" {
-        world.app.work_inbox().await.unwrap();
-        world.sandbox().advance(2 * HOUR).await;
-    }
+    tries_until_it_is_over(world).await;
     let listed = world.app.list_events(&all(Some(EventState::Dead))).await.unwrap();
     assert_eq!(listed.rows.len(), 1);
     let tries = listed.rows[0].attempts;
@@ -157,28 +175,87 @@ async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(worl
     world.allow_unsettled();
 }
 
-/// The operator puts the right key in and starts the server again.
-async fn what_waits_for_an_operator_is_tried_at_the_next_start(engine: Engine) {
-    let setup = Setup { no_worker: true, ..Setup::test_mode() };
-    let Some(world) = World::start(engine, setup).await else { return };
+async fn a_start_gives_what_was_given_up_a_few_tries_and_leaves_what_is_being_tried_alone(world: &World) {
+    one_event(world).await;
+    refuse_our_key(world).await;
+    assert_eq!(world.app.work_inbox().await.unwrap(), 1);
+    world.sandbox().advance(2 * HOUR).await;
+    // Another process has just claimed it, when this one starts.
+    let now = world.app.now();
+    let mut tx = world.app.db.begin().await.unwrap();
+    assert_eq!(inbox::claim(&mut tx, now, now.plus_seconds(15), 1).await.unwrap().len(), 1);
+    tx.commit().await.unwrap();
+    let row = async || world.app.db.query("select run_at, attempts from webhook_inbox").one().await.unwrap();
+    world.app.hasten_hopeless().await.unwrap();
+    assert_eq!(row().await.get::<Timestamp>("run_at").unwrap(), now.plus_seconds(15));
+    world.sandbox().advance(HOUR).await;
+    assert!(tries_until_it_is_over(world).await > 20);
+    for _start in 0..2 {
+        assert_eq!(the_event(world).await.0, "dead");
+        world.app.hasten_hopeless().await.unwrap();
+        assert_eq!(world.app.queues().await.unwrap().0.dead, 0);
+        assert_eq!(tries_until_it_is_over(world).await, 3, "it never goes well, and comes back at each start");
+    }
+    // Stripe is down when the right key is there: that buries it once more, but not for good.
+    world.app.hasten_hopeless().await.unwrap();
+    world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 503 } })).await;
+    assert_eq!(tries_until_it_is_over(world).await, 3);
+    let (state, failure, _) = the_event(world).await;
+    assert_eq!((state.as_str(), failure.as_deref()), ("dead", Some("transient")));
+    world.sandbox().clear_faults().await;
+    world.app.hasten_hopeless().await.unwrap();
+    assert_eq!(world.app.work_inbox().await.unwrap(), 1);
+    assert_eq!(the_event(world).await.0, "processed");
+    world.allow_unsettled();
+}
+
+/// A customer has paid, and every event of it was refused because of our key.
+async fn paid_and_refused(world: &World) -> Visitor {
     let ada = world.customer("ada@example.com").await;
     let url = ada.checkout_url("professional").await;
     world.sandbox().pay(&url, "success").await;
     world.sandbox().delivered().await;
-    world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 401 } })).await;
+    refuse_our_key(world).await;
     while world.app.work_inbox().await.unwrap() > 0 {}
     let sql = "select cast(count(*) as bigint) as n from webhook_inbox where state = 'pending' and run_at > $1";
     let rows = world.app.db.query(sql).bind(world.app.now().plus_seconds(HOUR / 3)).one().await.unwrap();
     assert!(rows.get::<i64>("n").unwrap() > 0, "they wait for most of an hour");
+    ada
+}
+
+/// The operator puts the right key in and starts the server again.
+async fn all_goes_well_after_a_start(world: World, ada: &Visitor) {
     world.sandbox().clear_faults().await;
     let remains = world.stop().await;
     let service = Service::start(&remains.config, Roles { web: false, worker: true }, true).await.unwrap();
     until("all of them are worked off", || async {
-        (service.app.queues().await.unwrap().0.pending == 0).then_some(())
+        let (inbox, _) = service.app.queues().await.unwrap();
+        (inbox.pending + inbox.dead == 0).then_some(())
     })
     .await;
-    assert_eq!(service.app.current_license(&id_of(&ada)).await.unwrap().plan.as_str(), "professional");
+    assert_eq!(service.app.current_license(&id_of(ada)).await.unwrap().plan.as_str(), "professional");
     assert!(service.stop().await);
+}
+
+async fn what_waits_for_an_operator_is_tried_at_the_next_start(engine: Engine) {
+    let setup = Setup { no_worker: true, ..Setup::test_mode() };
+    let Some(world) = World::start(engine, setup).await else { return };
+    let ada = paid_and_refused(&world).await;
+    all_goes_well_after_a_start(world, &ada).await;
+}
+
+async fn what_was_given_up_is_tried_again_at_the_next_start(engine: Engine) {
+    let setup = Setup { no_worker: true, ..Setup::test_mode() };
+    let Some(world) = World::start(engine, setup).await else { return };
+    let ada = paid_and_refused(&world).await;
+    // Nobody came for days.
+    let now = world.app.now();
+    let sql = "update webhook_inbox set received_at = $1, attempts = 70, run_at = $2 where state = 'pending'";
+    world.app.db.query(sql).bind(now.plus_days(-4)).bind(now).execute().await.unwrap();
+    while world.app.work_inbox().await.unwrap() > 0 {}
+    let (inbox, _) = world.app.queues().await.unwrap();
+    assert!(inbox.pending == 0 && inbox.dead > 0, "{inbox:?}");
+    all_goes_well_after_a_start(world, &ada).await;
 }
 
 async fn an_event_that_belongs_to_nobody_is_told_about_after_a_day(world: &World) {
@@ -321,6 +398,7 @@ both_engines!(
     Setup::no_worker();
     ten_thousand_events_of_a_hundred_customers_cost_a_look_a_burst_and_customer,
     what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it,
+    a_start_gives_what_was_given_up_a_few_tries_and_leaves_what_is_being_tried_alone,
     an_event_that_belongs_to_nobody_is_told_about_after_a_day,
     what_was_finished_long_ago_is_forgotten_and_what_needs_somebody_is_not,
 );
@@ -331,4 +409,4 @@ both_engines!(
     a_comparison_tells_what_differs_and_brings_it_in_line,
 );
 
-restarts!(what_waits_for_an_operator_is_tried_at_the_next_start);
+restarts!(what_waits_for_an_operator_is_tried_at_the_next_start, what_was_given_up_is_tried_again_at_the_next_start,);

@@ -1,5 +1,10 @@
 //! What happens when no webhook comes: the provider's own log of events, the daily comparison, and who runs them when.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use counterfoil::app::App;
+use counterfoil::clock::Clock;
 use counterfoil::store::sweeps::{self, Sweep};
 use counterfoil_core::Timestamp;
 use serde_json::json;
@@ -306,6 +311,73 @@ async fn a_comparison_during_which_stripe_goes_away_is_done_again(world: &World)
     assert_eq!(world.stored(&ada).await.status, "canceled");
 }
 
+/// Our service on a machine whose clock is so many seconds ahead of everybody else's.
+fn ahead(world: &World, seconds: i64) -> App {
+    let offset = world.app.now().seconds_since(Clock::system().now()) + seconds;
+    let mut app = world.app.clone();
+    app.clock = Clock::with_offset(Arc::new(AtomicI64::new(offset)));
+    app.holder = "run_ahead".into();
+    app
+}
+
+/// How far in the future the sweep of the log and the comparison stand, in seconds.
+async fn places(world: &World) -> Vec<i64> {
+    let rows = world.app.db.query("select done_until from sweeps order by sweep desc").all().await.unwrap();
+    rows.iter().map(|row| row.get::<Timestamp>("done_until").unwrap().seconds_since(world.app.now())).collect()
+}
+
+async fn a_clock_that_was_ahead_hides_nothing_from_the_sweeps(world: &World) {
+    hold_sweeps(world).await;
+    let ada = subscriber(world, "ada").await;
+    world.sandbox().advance(2 * HOUR).await;
+    let wrong = ahead(world, 3 * DAY);
+    release(world, Sweep::Events).await;
+    assert_eq!(wrong.sweep_events().await.unwrap(), Some(0));
+    release(world, Sweep::Comparison).await;
+    assert_eq!(wrong.compare_subscriptions().await.unwrap(), Some(0));
+    assert!(places(world).await.iter().all(|ahead| *ahead > 2 * DAY), "{:?}", places(world).await);
+    let told = world.app.examine(true).await;
+    for code in ["sweep_events_ahead", "sweep_comparison_ahead"] {
+        assert!(told.checks.iter().any(|check| check.code == code), "{told:?}");
+    }
+
+    // The clock is put right. What happens now is read within the hour, as ever, and not when that clock would have.
+    world.sandbox().drop_webhooks().await;
+    let customer = external(world, &ada).await;
+    let payment = world.sandbox().list(&format!("/v1/payment_intents?customer={customer}")).await.remove(0);
+    world.sandbox().post("/v1/refunds", &[("payment_intent", payment["id"].as_str().expect("an id"))]).await;
+    world.sandbox().advance(HOUR + 400).await;
+    assert!(world.app.sweep_events().await.unwrap().expect("it is due") > 0);
+    world.worked_off().await;
+    assert_eq!(world.stored(&ada).await.needs_attention.as_deref(), Some("money_back"));
+    assert_eq!(world.app.sweep_events().await.unwrap(), None, "it is not due again");
+
+    // The list has shown the subscription at an instant that is still to come. That it does not show this one is seen all the same.
+    let right = world.stored(&ada).await.stripe_subscription_id;
+    let lost = "update subscriptions set stripe_subscription_id = 'sub_gone' where customer_id = $1";
+    world.app.db.query(lost).bind(&ada.customer_id).execute().await.unwrap();
+    world.app.compare_subscriptions().await.unwrap().expect("it is due");
+    assert_eq!(world.stored(&ada).await.stripe_subscription_id, right);
+    assert_eq!(world.app.compare_subscriptions().await.unwrap(), None, "it is not due again");
+    assert!(places(world).await.iter().all(|ahead| *ahead <= 0), "{:?}", places(world).await);
+    let told = world.app.examine(true).await;
+    assert!(told.checks.iter().all(|check| !check.code.ends_with("_ahead")), "{told:?}");
+    world.sandbox().advance(HOUR + 1).await;
+    assert_eq!(world.app.sweep_events().await.unwrap(), Some(0));
+}
+
+async fn a_run_that_a_clock_ahead_has_left_in_the_middle_is_begun_anew(world: &World) {
+    hold_sweeps(world).await;
+    subscriber(world, "ada").await;
+    world.sandbox().advance(2 * HOUR).await;
+    release(world, Sweep::Events).await;
+    let later = world.app.now().plus_days(3).floor_to_second();
+    let left = "update sweeps set leased_until = $1, run_until = $1, position = 'evt_gone', holder = 'run_gone' where sweep = 'events'";
+    world.app.db.query(left).bind(later).execute().await.unwrap();
+    assert_eq!(world.app.sweep_events().await.unwrap(), Some(0), "nobody holds it until then");
+    assert!(places(world).await[0] <= 0, "{:?}", places(world).await);
+}
+
 async fn many_links_that_do_not_come_to_an_end_hold_nobody_up(world: &World) {
     let ada = world.customer("ada@example.com").await;
     // Each of them has to wait for its stored error to go away, in every round.
@@ -346,5 +418,7 @@ both_engines!(
     what_other_programs_do_on_the_account_is_passed_over,
     a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison,
     a_comparison_during_which_stripe_goes_away_is_done_again,
+    a_clock_that_was_ahead_hides_nothing_from_the_sweeps,
+    a_run_that_a_clock_ahead_has_left_in_the_middle_is_begun_anew,
     many_links_that_do_not_come_to_an_end_hold_nobody_up,
 );

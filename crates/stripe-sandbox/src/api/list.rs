@@ -68,6 +68,12 @@ pub(crate) fn page_of(params: &Params, rows: Vec<Value>, url: &str) -> Result<Va
     Ok(json!({ "object": "list", "data": rows[first..last], "has_more": has_more, "url": url }))
 }
 
+/// The beginning of a list inside an object, as much of it as a page has by itself. The rest is behind `url`.
+pub(crate) fn beginning(data: &[Value], url: &str) -> Value {
+    let shown = usize::try_from(LIMIT_DEFAULT).map_or(data.len(), |limit| limit.min(data.len()));
+    json!({ "object": "list", "data": data[..shown], "has_more": shown < data.len(), "url": url })
+}
+
 /// A list inside an object, complete.
 pub(crate) fn whole(data: Vec<Value>, url: &str) -> Value {
     json!({ "object": "list", "data": data, "has_more": false, "url": url })

@@ -15,7 +15,7 @@ use crate::form::Params;
 use crate::resources;
 
 use expand::expand;
-pub(crate) use list::{page, page_of, whole};
+pub(crate) use list::{beginning, page, page_of, whole};
 
 /// One call after decoding: the ids of its path and its parameters.
 pub(crate) struct Call {

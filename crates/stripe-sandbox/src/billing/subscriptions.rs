@@ -93,12 +93,10 @@ pub(crate) fn renew(cx: &mut Context, id: &str) {
 
 fn draft_period(cx: &mut Context, id: &str, past: (i64, i64), finalizes_at: Option<i64>) -> String {
     let subscription = cx.object(Kind::Subscription, id);
-    let mut all: Vec<Value> = json::items(&subscription, "items.data")
-        .iter()
-        .map(|item| lines::of_item(cx, &subscription, item, period_of(item), false))
-        .collect();
-    let (pending, taken) = invoiceitems::pending(cx, json::text(&subscription, "customer"), Some(id));
-    all.extend(pending);
+    // In Stripe's order: what waited comes before the period itself, which so may lie behind the lines that an invoice shows.
+    let (mut all, taken) = invoiceitems::pending(cx, json::text(&subscription, "customer"), Some(id));
+    let items = json::items(&subscription, "items.data").iter();
+    all.extend(items.map(|item| lines::of_item(cx, &subscription, item, period_of(item), false)));
     let invoice = draft_for(cx, &subscription, "subscription_cycle", all, past, finalizes_at);
     invoiceitems::take(cx, &taken, &invoice);
     invoice

@@ -11,6 +11,7 @@ use super::{not_found, page};
 use crate::billing::lines::money;
 use crate::clock::human_date;
 use crate::json;
+use crate::resources::invoices::lines_of;
 use crate::sandbox::Inner;
 use crate::store::Kind;
 
@@ -30,7 +31,7 @@ pub(crate) async fn show(State(inner): State<Arc<Inner>>, Path(id): Path<String>
         return not_found().await;
     };
     let currency = json::text(&invoice, "currency");
-    let lines = json::items(&invoice, "lines.data")
+    let lines = lines_of(&invoice)
         .iter()
         .map(|line| (json::text(line, "description").to_owned(), money(json::int(line, "amount"), currency)));
     let template = InvoicePage {

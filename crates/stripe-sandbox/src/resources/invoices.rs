@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{invoiceitems, metadata, payment_methods};
-use crate::api::{Call, Route, page, page_of, whole};
+use crate::api::{Call, Route, beginning, page, page_of};
 use crate::billing::invoices::{self, Draft};
 use crate::billing::payments::Holder;
 use crate::clock::DAY;
@@ -64,7 +64,7 @@ pub(crate) fn render(cx: &Context, id: &str, draft: &Draft) -> Value {
         "customer_shipping": customer["shipping"],
         "default_payment_method": draft.default_payment_method,
         "description": draft.description,
-        "lines": whole(lines, &format!("/v1/invoices/{id}/lines")),
+        "lines": beginning(&lines, &format!("/v1/invoices/{id}/lines")),
         "metadata": draft.metadata,
         "parent": parent,
         "period_end": draft.period.1,
@@ -76,7 +76,16 @@ pub(crate) fn render(cx: &Context, id: &str, draft: &Draft) -> Value {
     });
     let constant = constant_fields();
     value.as_object_mut().expect("rendered as an object").extend(constant.as_object().cloned().unwrap_or_default());
+    if json::flag(&value, "lines.has_more") {
+        json::set(&mut value, "_lines", lines);
+    }
     value
+}
+
+/// All lines of an invoice, also those that do not fit into it.
+pub(crate) fn lines_of(invoice: &Value) -> &[Value] {
+    let path = if json::at(invoice, "_lines").is_some() { "_lines" } else { "lines.data" };
+    json::items(invoice, path)
 }
 
 /// What every draft of the sandbox has alike.
@@ -229,7 +238,7 @@ fn delete(cx: &mut Context, call: &Call) -> Result<Value, ApiError> {
 
 fn lines(cx: &mut Context, call: &Call) -> Result<Value, ApiError> {
     let value = cx.find(Kind::Invoice, call.id())?;
-    page_of(&call.params, json::items(&value, "lines.data").to_vec(), &call.path)
+    page_of(&call.params, lines_of(&value).to_vec(), &call.path)
 }
 
 fn finalize(cx: &mut Context, call: &Call) -> Result<Value, ApiError> {

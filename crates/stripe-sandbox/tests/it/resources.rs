@@ -183,6 +183,36 @@ async fn a_price_without_an_item_id_is_added() {
 }
 
 #[tokio::test]
+async fn an_invoice_shows_ten_of_its_lines_and_the_period_comes_last() {
+    let world = World::new().await;
+    let (customer, subscription) = world.subscriber().await;
+    for number in 1..=11 {
+        let description = format!("extra {number}");
+        let item = [("customer", customer.as_str()), ("amount", "100"), ("currency", "usd")];
+        world.post("/v1/invoiceitems", &[&item[..], &[("description", &description)]].concat()).await.ok();
+    }
+    world.pass(31 * 86_400).await;
+    let path = format!("/v1/invoices?subscription={subscription}&limit=1");
+    let invoice = world.get(&path).await.ok()["data"][0].clone();
+    let url = format!("/v1/invoices/{}/lines", id(&invoice));
+    let shown = &invoice["lines"];
+    assert_eq!((&shown["has_more"], &shown["url"]), (&true.into(), &url.as_str().into()));
+    assert_eq!(shown["data"].as_array().unwrap().len(), 10);
+    let all = world.get(&format!("{url}?limit=100")).await.ok();
+    let lines = all["data"].as_array().unwrap();
+    assert_eq!(
+        (lines.len(), &all["has_more"], &lines[..10]),
+        (12, &false.into(), &shown["data"].as_array().unwrap()[..])
+    );
+    let rest = world.get(&format!("{url}?starting_after={}", id(&lines[9]))).await.ok();
+    assert_eq!(rest["data"].as_array().unwrap()[..], lines[10..]);
+    let of = |line: &Value| line["parent"]["type"].clone();
+    assert_eq!((of(&lines[0]), of(&lines[11])), ("invoice_item_details".into(), "subscription_item_details".into()));
+    let sum: i64 = lines.iter().map(|line| line["amount"].as_i64().unwrap()).sum();
+    assert_eq!(invoice["total"], sum);
+}
+
+#[tokio::test]
 async fn a_lookup_key_belongs_to_one_price_and_moves_only_on_request() {
     let world = World::new().await;
     let new = |amount: &'static str| {

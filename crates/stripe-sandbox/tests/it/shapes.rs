@@ -89,7 +89,16 @@ async fn script_a_life(world: &World) -> Vec<Value> {
     answers.push(world.post(&path, &[("cancel_at_period_end", "false"), ("metadata[a]", "b")]).await.ok());
     answers.push(world.post(&path, &[("pause_collection[behavior]", "void")]).await.ok());
     answers.push(world.post(&path, &[("pause_collection", "")]).await.ok());
+    // So many that the next invoice does not show all of its lines.
+    for _ in 0..10 {
+        let extra = [("customer", customer.as_str()), ("amount", "100"), ("currency", "usd")];
+        answers.push(world.post("/v1/invoiceitems", &extra).await.ok());
+    }
     world.pass(40 * 86_400).await;
+    let invoices = world.get(&format!("/v1/invoices?customer={customer}")).await.ok();
+    let long = invoices["data"].as_array().unwrap().iter().find(|invoice| invoice["lines"]["has_more"] == true);
+    let path_of_lines = format!("/v1/invoices/{}/lines?limit=100", id(long.expect("a long invoice")));
+    answers.push(world.get(&path_of_lines).await.ok());
     world.control(&format!("/customers/{customer}/card"), json!({ "card": "declined" })).await;
     let yearly = [
         ("items[0][id]", item.as_str()),

@@ -11,11 +11,8 @@ use super::client::Client;
 use super::error::unreadable;
 use super::form::{Form, path_segment};
 use super::subscriptions::{self, Paid};
-use super::{changes, json, list, money, objects};
+use super::{changes, invoices, json, list, money, objects};
 use crate::providers::{CheckoutSession, PaymentRef, ProviderError};
-
-/// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
-const PAID_INVOICES_MAX: i64 = 20;
 
 /// Periods whose payments are followed while one after the other turns out to be given back: older ones are over anyway.
 const PERIODS_FOLLOWED_MAX: usize = 4;
@@ -109,7 +106,9 @@ async fn list_subscriptions(
 }
 
 async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFacts, ProviderError> {
-    let (mut facts, paid) = subscriptions::read(object).ok_or_else(|| unreadable("a subscription without id", None))?;
+    let object = invoices::with_newest_whole(client, object).await?;
+    let (mut facts, paid) =
+        subscriptions::read(&object).ok_or_else(|| unreadable("a subscription without id", None))?;
     match paid {
         Paid::Known(_) => return Ok(facts),
         Paid::If { payments, .. } => {
@@ -120,9 +119,7 @@ async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFac
         }
         Paid::AskInvoices => {}
     }
-    let filter =
-        Form::new().field("subscription", facts.id.as_str()).field("status", "paid").field("expand[]", "data.payments");
-    let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
+    let invoices = invoices::newest_paid(client, facts.id.as_str()).await?;
     let (paid_until, money) = newest_kept(client, &invoices, facts.id.as_str()).await?;
     Ok(SubscriptionFacts { paid_until, money, ..facts })
 }
@@ -132,10 +129,8 @@ pub(super) async fn payments_of_newest_period(
     client: &Client,
     subscription: &ExternalSubscriptionId,
 ) -> Result<Vec<PaymentRef>, ProviderError> {
-    let paid = Form::new().field("subscription", subscription.as_str()).field("status", "paid");
-    let filter = paid.field("expand[]", "data.payments");
-    let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
-    let newest = subscriptions::paid_periods(&invoices, subscription.as_str()).next();
+    let invoices = invoices::newest_paid(client, subscription.as_str()).await?;
+    let newest = invoices::next_period(client, &mut invoices.iter(), subscription.as_str()).await?;
     Ok(newest.map(|(_until, payments)| payments).unwrap_or_default())
 }
 
@@ -147,7 +142,10 @@ async fn newest_kept(
     subscription: &str,
 ) -> Result<(Option<Timestamp>, Money), ProviderError> {
     let mut lost: Option<(Timestamp, Money)> = None;
-    for (until, payments) in subscriptions::paid_periods(invoices, subscription).take(PERIODS_FOLLOWED_MAX) {
+    let mut invoices = invoices.iter();
+    for _ in 0..PERIODS_FOLLOWED_MAX {
+        let period = invoices::next_period(client, &mut invoices, subscription).await?;
+        let Some((until, payments)) = period else { break };
         let money = money::of_invoice(client, &payments).await?;
         match lost {
             None if money.is_gone() => lost = Some((until, money)),

@@ -14,6 +14,7 @@ mod events;
 mod facts;
 mod form;
 mod gate;
+mod invoices;
 mod json;
 mod list;
 mod money;

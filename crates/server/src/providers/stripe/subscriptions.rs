@@ -27,7 +27,7 @@ pub(super) enum Paid {
     AskInvoices,
 }
 
-/// A subscription with `latest_invoice` expanded. `None` where it has no id. `paid_until` is left open if
+/// A subscription with `latest_invoice` expanded, and all lines of it. `None` where it has no id. `paid_until` is left open if
 /// [`Paid::AskInvoices`].
 pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
     let id = json::text(object, &["id"])?;
@@ -59,13 +59,11 @@ pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
     Some((facts, paid))
 }
 
-/// The ends of the paid periods with the payments for them, newest first. An invoice that only gives a credit tells nothing.
-pub(super) fn paid_periods<'a>(
-    invoices: &'a [Value],
-    subscription: &'a str,
-) -> impl Iterator<Item = (Timestamp, Vec<PaymentRef>)> + 'a {
-    let paid = invoices.iter().filter(|invoice| is_paid(invoice));
-    paid.filter_map(move |invoice| Some((lines_end(invoice, subscription)?, money::payments_of(invoice))))
+/// The end of the period that a paid invoice is for, with the payments for it. One that only gives a credit tells nothing. All of
+/// its lines have to be there.
+pub(super) fn paid_period(invoice: &Value, subscription: &str) -> Option<(Timestamp, Vec<PaymentRef>)> {
+    is_paid(invoice).then_some(())?;
+    Some((lines_end(invoice, subscription)?, money::payments_of(invoice)))
 }
 
 /// Ends a subscription at once. One that is unknown or over is what was wanted.
@@ -133,7 +131,7 @@ fn is_over(status: &ProviderStatus) -> bool {
 }
 
 /// An amount of zero counts: a coupon of 100 % pays as well. Old versions said `paid` beside or instead of the status.
-fn is_paid(invoice: &Value) -> bool {
+pub(super) fn is_paid(invoice: &Value) -> bool {
     match json::text(invoice, &["status"]) {
         Some(status) => status == "paid",
         None => json::flag(invoice, &["paid"]),

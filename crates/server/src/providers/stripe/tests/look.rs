@@ -178,6 +178,64 @@ async fn a_full_refund_falls_back_to_the_period_before() {
     assert_eq!((until, money), (Some(NEW_END), Money::PartlyRefunded));
 }
 
+/// A line of so much for this subscription.
+fn line(amount: i64, end: i64) -> Value {
+    json!({"amount": amount, "period": {"end": end}, "parent": {"subscription_item_details": {"subscription": "sub_1"}}})
+}
+
+/// A renewal after five changes, as Stripe shows it: ten lines of the changes, and the period itself is not among them.
+fn long_invoice() -> Value {
+    let mut long = invoice("paid", "subscription_cycle", "sub_1", NEW_END);
+    let changes: Vec<Value> = (0..10).map(|n| line(if n % 2 == 0 { -500 } else { 700 }, OLD_END)).collect();
+    long["lines"] = json!({"object": "list", "data": changes, "has_more": true, "url": "/v1/invoices/in_1/lines"});
+    long
+}
+
+#[tokio::test]
+async fn the_lines_that_an_invoice_does_not_show_are_asked_for() {
+    let more = || {
+        let mut shown = long_invoice()["lines"]["data"].as_array().unwrap().clone();
+        shown.iter_mut().enumerate().for_each(|(n, line)| line["id"] = format!("il_{n}").into());
+        [list(&shown, true), list(&[line(1900, NEW_END)], false)]
+    };
+    let listed = |latest: &Value| list(&[subscription("sub_1", "active", latest)], false);
+    let [first, second] = more();
+    let double = Double::playing([listed(&long_invoice()), first, second]).await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+    assert_eq!(facts.subscriptions[0].paid_until, Some(Timestamp::from_unix_seconds(NEW_END)));
+    let lines = double.lines();
+    assert_eq!(lines[1], "GET /v1/invoices/in_1/lines?limit=100");
+    assert_eq!(lines[2], "GET /v1/invoices/in_1/lines?limit=100&starting_after=il_9");
+    double.played_out(3);
+
+    // An earlier invoice, whose ten lines are things that were sold beside the subscription.
+    let mut earlier = long_invoice();
+    let once =
+        json!({"amount": 900, "period": {"end": NEW_END}, "parent": {"invoice_item_details": {"proration": false}}});
+    earlier["lines"]["data"] = vec![once; 10].into();
+    let open = invoice("open", "subscription_cycle", "sub_1", NEW_END);
+    let all = list(&[line(1900, OLD_END)], false);
+    let double = Double::playing([listed(&open), list(&[earlier], false), all]).await;
+    let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+    assert_eq!(facts.subscriptions[0].paid_until, Some(Timestamp::from_unix_seconds(OLD_END)));
+    double.played_out(3);
+}
+
+#[tokio::test]
+async fn lines_that_give_no_right_are_not_asked_for_and_those_that_cannot_be_read_are_no_look() {
+    let mut unpaid = long_invoice();
+    unpaid["status"] = "open".into();
+    unpaid["billing_reason"] = "subscription_create".into();
+    let double = Double::playing([list(&[subscription("sub_1", "incomplete", &unpaid)], false)]).await;
+    assert_eq!(stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap().subscriptions[0].paid_until, None);
+    double.played_out(1);
+
+    let listed = list(&[subscription("sub_1", "active", &long_invoice())], false);
+    let double = Double::playing([listed, answer(404, "<html>")]).await;
+    let error = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Unavailable { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_disputed_charge_is_asked_about() {
     let disputed = || payment(json!({"disputed": true}));

@@ -2,7 +2,7 @@ use counterfoil_core::facts::{ProviderStatus, SubscriptionFacts};
 use counterfoil_core::{PriceId, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::subscriptions::{Paid, paid_periods, read};
+use super::super::subscriptions::{Paid, paid_period, read};
 use crate::providers::PaymentRef;
 
 const SOON: i64 = 1_700_000_000;
@@ -169,7 +169,7 @@ fn a_trial_that_stripe_counts_is_given() {
 
 #[test]
 fn the_newest_paid_invoice_that_charges_decides() {
-    let until = |invoices: &[Value]| paid_periods(invoices, "sub_1").next().map(|(end, _)| end);
+    let until = |invoices: &[Value]| invoices.iter().find_map(|each| paid_period(each, "sub_1")).map(|(end, _)| end);
     assert_eq!(until(&[]), None);
     assert_eq!(until(&[invoice("paid", &[line(1900, SOON)]), invoice("paid", &[line(19000, FAR)])]), at(SOON));
     assert_eq!(until(&[invoice("paid", &[proration(-10, FAR)]), invoice("paid", &[line(1900, SOON)])]), at(SOON));
