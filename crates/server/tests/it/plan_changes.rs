@@ -282,6 +282,43 @@ async fn in_the_hour_before_a_renewal_is_paid_nothing_is_charged_that_would_pay_
     assert_eq!((after.status.as_str(), after.paid_until), ("past_due", before.paid_until));
 }
 
+/// What the billing portal does when another plan is chosen in it, and an operator in the provider's dashboard.
+async fn change_at_stripe(world: &World, visitor: &Visitor, price: &str) {
+    let subscription = at_stripe(world, visitor).await;
+    let id = subscription["id"].as_str().unwrap();
+    let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
+    let wish = [("items[0][id]", item), ("items[0][price]", price), ("proration_behavior", "always_invoice")];
+    world.sandbox().post(&format!("/v1/subscriptions/{id}"), &wish).await;
+    world.settled().await;
+}
+
+async fn a_difference_that_is_paid_on_stripes_pages_pays_no_period(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    let customer = world.stored(&ada).await.stripe_customer_id.unwrap();
+    pass_period(world, &mut ada, HOUR / 2).await;
+    let before = world.stored(&ada).await;
+    change_at_stripe(world, &ada, "price_pro_monthly").await;
+    assert_eq!(paid(world, &ada).await.len(), 2, "the difference was charged");
+    let changed = world.stored(&ada).await;
+    assert_eq!((changed.plan.as_str(), changed.paid_until), ("professional", before.paid_until));
+    // The period itself is paid after all, and the difference with it.
+    world.sandbox().advance(HOUR).await;
+    world.settled().await;
+    let renewed = world.stored(&ada).await;
+    assert_eq!((renewed.status.as_str(), renewed.paid_until), ("active", renewed.current_period_ends_at));
+    // Once more, and this time it is not: a credit for what nobody paid makes the invoice one that is paid without money.
+    pass_period(world, &mut ada, HOUR / 2).await;
+    let before = world.stored(&ada).await;
+    change_at_stripe(world, &ada, "price_starter_monthly").await;
+    assert_eq!(paid(world, &ada).await[0], 0);
+    assert_eq!(world.stored(&ada).await.paid_until, before.paid_until);
+    world.sandbox().replace_card(&customer, "declined").await;
+    world.sandbox().advance(2 * HOUR).await;
+    world.settled().await;
+    assert_eq!(world.stored(&ada).await.paid_until, before.paid_until);
+}
+
 async fn after_a_renewal_is_paid_more_can_be_had_again(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "starter").await;
@@ -328,6 +365,7 @@ both_engines!(
     the_portal_leads_back_to_known_places_only,
     the_pages_ask_once_and_then_do_it,
     in_the_hour_before_a_renewal_is_paid_nothing_is_charged_that_would_pay_for_it,
+    a_difference_that_is_paid_on_stripes_pages_pays_no_period,
     after_a_renewal_is_paid_more_can_be_had_again,
 );
 both_engines!(Setup::configured(&[("COUNTERFOIL_CHECKOUT_TRIAL", "carry")]);

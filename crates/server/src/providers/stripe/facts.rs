@@ -14,8 +14,8 @@ use super::subscriptions::{self, Paid};
 use super::{changes, json, list, money, objects};
 use crate::providers::{CheckoutSession, PaymentRef, ProviderError};
 
-/// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
-const PAID_INVOICES_MAX: i64 = 20;
+/// Invoices that are looked through for the newest paid period: far more than a period has changes, and a year's that were not paid.
+const INVOICES_MAX: i64 = 20;
 
 /// Periods whose payments are followed while one after the other turns out to be given back: older ones are over anyway.
 const PERIODS_FOLLOWED_MAX: usize = 4;
@@ -119,11 +119,15 @@ async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFac
         }
         Paid::AskInvoices => {}
     }
-    let filter =
-        Form::new().field("subscription", facts.id.as_str()).field("status", "paid").field("expand[]", "data.payments");
-    let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
+    let invoices = newest_invoices(client, &facts.id).await?;
     let (paid_until, money) = newest_kept(client, &invoices, facts.id.as_str()).await?;
     Ok(SubscriptionFacts { paid_until, money, ..facts })
+}
+
+/// Also those that are not paid: whether the invoice of a change counts is in what became of the one before it.
+async fn newest_invoices(client: &Client, subscription: &ExternalSubscriptionId) -> Result<Vec<Value>, ProviderError> {
+    let filter = Form::new().field("subscription", subscription.as_str()).field("expand[]", "data.payments");
+    list::newest(client, "/v1/invoices", &filter, INVOICES_MAX).await
 }
 
 /// What paid the newest invoice of a period of this subscription.
@@ -131,9 +135,7 @@ pub(super) async fn payments_of_newest_period(
     client: &Client,
     subscription: &ExternalSubscriptionId,
 ) -> Result<Vec<PaymentRef>, ProviderError> {
-    let paid = Form::new().field("subscription", subscription.as_str()).field("status", "paid");
-    let filter = paid.field("expand[]", "data.payments");
-    let invoices = list::newest(client, "/v1/invoices", &filter, PAID_INVOICES_MAX).await?;
+    let invoices = newest_invoices(client, subscription).await?;
     let newest = subscriptions::paid_periods(&invoices, subscription.as_str()).next();
     Ok(newest.map(|(_until, payments)| payments).unwrap_or_default())
 }
