@@ -1,7 +1,8 @@
 //! Changing the plan of a running subscription: what may be changed, and when it takes effect.
 //!
 //! More is given at once and charged at once; less takes effect when the paid period ends, so that nobody loses what was paid
-//! for, and nobody is ever charged for a higher plan after choosing a lower one.
+//! for, and nobody is ever charged for a higher plan after choosing a lower one. What is charged at once is a difference, and a
+//! difference only makes a period better that is paid: nobody gets a period for it alone (invariant 4).
 
 use crate::checkout::{Currency, choose_price};
 use crate::facts::Facts;
@@ -23,6 +24,19 @@ pub struct PlannedChange {
     pub interval: Interval,
     /// When it begins.
     pub starts_at: Timestamp,
+}
+
+/// A subscription as a wish to change it finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present<'a> {
+    /// Its standing in our book.
+    pub standing: Standing,
+    /// The price that it has at the provider.
+    pub price: &'a PriceId,
+    /// The price that it goes over to by itself.
+    pub planned: Option<&'a PriceId>,
+    /// Whether the running period is paid ([`is_period_paid`]), or a trial that the provider counts at this moment.
+    pub is_period_paid: bool,
 }
 
 /// The plan and the price that are wanted.
@@ -85,19 +99,27 @@ pub fn refuse_standing(standing: Standing) -> Result<(), Refusal> {
     }
 }
 
-/// Decides on a wish. `current` is the price that the subscription has at the provider, `planned` the one that it goes over to.
-/// Without an interval the present one is kept where the plan has it.
+/// Whether the period that runs until then is paid. For about an hour after a renewal, or after a trial that the provider counted,
+/// its invoice is a draft: the period has moved and the money has not come. A payment that went back leaves none either.
+#[must_use]
+pub fn is_period_paid(subscription: &Subscription, period_ends_at: Timestamp) -> bool {
+    match &subscription.state {
+        State::Trial { .. } => false,
+        State::Provided(provided) => provided.paid_until.is_some_and(|until| until >= period_ends_at),
+    }
+}
+
+/// Decides on a wish. Without an interval the present one is kept where the plan has it.
 ///
 /// # Errors
 /// [`Refusal::SamePlan`], [`Refusal::ChangeNotPossible`], and those of [`choose_price`].
 pub fn decide(
     catalog: &Catalog,
-    standing: Standing,
-    current: &PriceId,
-    planned: Option<&PriceId>,
+    present: Present<'_>,
     plan: &PlanCode,
     interval: Option<Interval>,
 ) -> Result<Decision, Refusal> {
+    let Present { standing, price: current, planned, is_period_paid } = present;
     refuse_standing(standing)?;
     if manual::read_price(current).is_some() {
         return Err(Refusal::ChangeNotPossible { reason: "it is paid by invoice. Ask the vendor to change it" });
@@ -115,8 +137,16 @@ pub fn decide(
     }
     let trialing = matches!(standing, Standing::Trialing { .. });
     // In a trial nothing was paid for that could be lost.
-    let now = trialing || gives_more((old_plan, old), (new_plan, new));
-    Ok(if now { Decision::Now(target) } else { Decision::AtPeriodEnd(target) })
+    if !(trialing || gives_more((old_plan, old), (new_plan, new))) {
+        return Ok(Decision::AtPeriodEnd(target));
+    }
+    // The provider would give credit for a period that nobody has paid, and take the rest for a paid invoice.
+    if !is_period_paid {
+        return Err(Refusal::ChangeNotPossible {
+            reason: "the running period is not paid yet. Change it once that payment has come",
+        });
+    }
+    Ok(Decision::Now(target))
 }
 
 /// The price that is meant: of the interval that was asked for, else of the present one, else the plan's first; always in the

@@ -2,6 +2,7 @@
 
 use counterfoil_core::facts::{Facts, Money, ProviderStatus, SubscriptionFacts};
 use counterfoil_core::manual::{Account, Agreement, MONTHS_MAX, Payment, Planned, price_of, read_price};
+use counterfoil_core::plan_change::{Present, decide};
 use counterfoil_core::reduce::{later_duplicates, merge, reduce_all};
 use counterfoil_core::subscription::{Attention, Standing};
 use counterfoil_core::{
@@ -211,7 +212,8 @@ fn no_price_of_the_catalogue_looks_like_a_manual_one() {
 fn a_customer_asks_the_vendor_for_another_plan() {
     let current = price_of(&PlanCode::new("starter"), Interval::Month);
     let wish = PlanCode::new("professional");
-    let refused = counterfoil_core::plan_change::decide(&catalog(), ACTIVE, &current, None, &wish, None).unwrap_err();
+    let present = Present { standing: ACTIVE, price: &current, planned: None, is_period_paid: false };
+    let refused = decide(&catalog(), present, &wish, None).unwrap_err();
     assert!(matches!(refused, Refusal::ChangeNotPossible { reason } if reason.contains("invoice")), "{refused}");
 }
 

@@ -1,7 +1,9 @@
 use counterfoil_core::facts::{Facts, PlannedPrice, ProviderStatus};
-use counterfoil_core::plan_change::{Decision, changeable, decide, planned};
-use counterfoil_core::subscription::Standing;
-use counterfoil_core::{Catalog, ExternalSubscriptionId, Interval, PlanCode, Price, PriceId, Refusal, reduce};
+use counterfoil_core::plan_change::{Decision, Present, changeable, decide, is_period_paid, planned};
+use counterfoil_core::subscription::{Provided, Standing, State};
+use counterfoil_core::{
+    Catalog, ExternalSubscriptionId, Interval, PlanCode, Price, PriceId, Refusal, Subscription, reduce,
+};
 
 use crate::support::{ACTIVE, day, facts_of, listed, plan, provided, trial_until};
 
@@ -49,8 +51,9 @@ fn shop() -> Catalog {
 }
 
 fn wish(current: &str, planned: Option<&str>, plan: &str, interval: Option<Interval>) -> Result<Decision, Refusal> {
-    let planned = planned.map(PriceId::new);
-    decide(&shop(), ACTIVE, &PriceId::new(current), planned.as_ref(), &PlanCode::new(plan), interval)
+    let (price, planned) = (PriceId::new(current), planned.map(PriceId::new));
+    let present = Present { standing: ACTIVE, price: &price, planned: planned.as_ref(), is_period_paid: true };
+    decide(&shop(), present, &PlanCode::new(plan), interval)
 }
 
 fn words(decision: Result<Decision, Refusal>) -> String {
@@ -111,7 +114,11 @@ fn a_planned_change_is_found_again_replaced_or_taken_back() {
 
 #[test]
 fn only_what_runs_and_is_paid_for_can_change() {
-    let of = |standing| words(decide(&shop(), standing, &PriceId::new("p_m"), None, &PlanCode::new("starter"), None));
+    let price = PriceId::new("p_m");
+    let of = |standing| {
+        let present = Present { standing, price: &price, planned: None, is_period_paid: true };
+        words(decide(&shop(), present, &PlanCode::new("starter"), None))
+    };
     let end = Some(day(32));
     assert_eq!(of(ACTIVE), "later s_m");
     assert_eq!(of(Standing::Trialing { cancel_at: None }), "now s_m");
@@ -130,6 +137,45 @@ fn only_what_runs_and_is_paid_for_can_change() {
         assert_eq!(changeable(&provided("sub_1", standing)), Err(Refusal::NoSubscription));
     }
     assert_eq!(changeable(&trial_until(15)), Err(Refusal::NoSubscription));
+}
+
+#[test]
+fn nothing_is_charged_at_once_in_a_period_that_is_not_paid() {
+    let price = PriceId::new("p_m");
+    let of = |standing, planned: Option<&str>, plan: &str| {
+        let planned = planned.map(PriceId::new);
+        let present = Present { standing, price: &price, planned: planned.as_ref(), is_period_paid: false };
+        words(decide(&shop(), present, &PlanCode::new(plan), None))
+    };
+    let trialing = Standing::Trialing { cancel_at: None };
+    assert_eq!(of(ACTIVE, None, "studio"), "change_not_possible");
+    assert_eq!(of(ACTIVE, Some("s_m"), "studio"), "change_not_possible");
+    // The hour after a trial: nothing is at its end, so there is nothing that could wait for it.
+    for plan in ["starter", "studio"] {
+        assert_eq!(of(trialing, None, plan), "change_not_possible", "{plan}");
+    }
+    // What charges nothing goes on as before.
+    assert_eq!(of(ACTIVE, None, "starter"), "later s_m");
+    assert_eq!(of(ACTIVE, Some("s_m"), "starter"), "planned s_m");
+    assert_eq!(of(ACTIVE, Some("s_m"), "professional"), "stay p_m");
+    assert_eq!(of(ACTIVE, None, "professional"), "same_plan");
+    assert_eq!(of(ACTIVE, None, "gold"), "plan_unknown");
+}
+
+#[test]
+fn a_period_is_paid_when_what_was_paid_reaches_its_end() {
+    let paid = provided("sub_1", ACTIVE);
+    assert!(is_period_paid(&paid, day(32)) && is_period_paid(&paid, day(31)));
+    assert!(!is_period_paid(&paid, day(33)), "the period has moved, the money has not come");
+    let never = Subscription {
+        state: match paid.state.clone() {
+            State::Provided(provided) => State::Provided(Provided { paid_until: None, ..provided }),
+            State::Trial { .. } => unreachable!("it is the provider's"),
+        },
+        ..paid
+    };
+    assert!(!is_period_paid(&never, day(32)));
+    assert!(!is_period_paid(&trial_until(15), day(15)));
 }
 
 #[test]

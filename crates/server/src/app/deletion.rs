@@ -11,7 +11,7 @@ use counterfoil_core::{
     CustomerId, EffectId, ExternalCustomerId, ExternalSubscriptionId, IdempotencyKey, Refusal, Timestamp,
 };
 
-use super::checkout::Settled;
+use super::closing::Checkouts;
 use super::customers::find_subscription;
 use super::leases::Lease;
 use super::operators::By;
@@ -103,37 +103,22 @@ impl App {
 
     async fn delete_under(&self, lease: &Lease, decided: &Decided<'_>, running: Running) -> Result<Timestamp, Error> {
         self.load_customer(&lease.customer_id).await?;
-        self.close_checkouts(lease).await?;
+        self.refuse_if_just_paid(lease).await?;
         self.end_subscriptions(lease, running).await?;
         self.erase(lease, decided).await
     }
 
     /// Nobody pays for an account that is gone. Where somebody just has, the account stays: whoever wanted it deleted may not know.
-    async fn close_checkouts(&self, lease: &Lease) -> Result<(), Error> {
-        let (customer_id, provider) = (&lease.customer_id, self.provider.name());
-        let mut tx = self.db.begin_read().await?;
-        let open = store::attempts::list_open(&mut tx, customer_id, provider).await?;
-        tx.rollback().await?;
-        let mut completed = false;
-        for attempt in &open {
-            match self.settle(lease, attempt, false).await? {
-                Settled::Completed => completed = true,
-                // Nothing fits here, so nothing is reused.
-                Settled::Closed | Settled::Reuse(_) => {}
+    async fn refuse_if_just_paid(&self, lease: &Lease) -> Result<(), Error> {
+        match self.close_checkouts(lease).await? {
+            Checkouts::Closed => Ok(()),
+            Checkouts::GoneThrough => {
+                let mut tx = self.db.begin_read().await?;
+                let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
+                tx.rollback().await?;
+                if subscription.is_live_at_provider() { Err(Refusal::SubscriptionRunning.into()) } else { Ok(()) }
             }
         }
-        if !completed {
-            return Ok(());
-        }
-        self.sync_and_keep(lease).await?;
-        let mut tx = self.db.begin_read().await?;
-        let open = store::attempts::list_open(&mut tx, customer_id, provider).await?;
-        let subscription = find_subscription(&mut tx, customer_id).await?;
-        tx.rollback().await?;
-        if !open.is_empty() {
-            return Err(Refusal::PaymentPending.into());
-        }
-        if subscription.is_live_at_provider() { Err(Refusal::SubscriptionRunning.into()) } else { Ok(()) }
     }
 
     /// Ends whatever would go on being charged, between two looks. Who has no counterpart anywhere costs no call.

@@ -10,6 +10,7 @@ use counterfoil_core::{
     Timestamp,
 };
 
+use super::closing::Checkouts;
 use super::customers::find_subscription;
 use super::leases::Lease;
 use super::operators::By;
@@ -19,6 +20,7 @@ use super::{App, Error, Failure};
 use crate::providers::manual::{Due, ManualError, NewPayment, NewRefund, Sale, Statement};
 use crate::providers::{Change, PaymentProvider as _};
 use crate::store;
+use crate::store::customers::Customer;
 
 /// Subscriptions looked at in one round of the sweep.
 const SWEEP_MAX: i64 = 100;
@@ -102,6 +104,7 @@ impl App {
             }
             Step::Pay(payment) => {
                 let running = self.running(lease).await?;
+                self.close_before_payment(lease).await?;
                 self.manual.record_payment(&running.id, payment).await?;
                 told_payment(payment)
             }
@@ -152,15 +155,8 @@ impl App {
     }
 
     async fn start_manually(&self, lease: &Lease, sale: &Sale) -> Result<String, Error> {
-        let customer_id = &lease.customer_id;
         self.sync_and_keep(lease).await?;
-        let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        let subscription = find_subscription(&mut tx, customer_id).await?;
-        tx.rollback().await?;
-        if !is_over_by(&subscription, sale.starts_at) {
-            return Err(Refusal::AlreadySubscribed.into());
-        }
+        let customer = self.refuse_if_subscribed(lease, sale).await?;
         let external = self.ensure_external_customer(self.manual.as_ref(), &customer).await?.id;
         let now = self.now();
         let goes_on = |each: &Statement| {
@@ -170,9 +166,22 @@ impl App {
         if self.manual.statements(&external).await?.iter().any(goes_on) {
             return Err(Refusal::AlreadySubscribed.into());
         }
+        // A page that is open in the customer's browser must not be paid beside what is sold here. Without an answer nothing is
+        // sold: the licence would have to wait for the provider in any case.
+        if self.close_checkouts(lease).await? == Checkouts::GoneThrough {
+            self.refuse_if_subscribed(lease, sale).await?;
+        }
         self.manual.sell(&external, sale).await?;
         let paid = sale.payment.as_ref().map_or_else(|| "not paid yet".to_owned(), told_payment);
         Ok(format!("{} per {} from {}, {paid}", sale.plan, sale.interval.as_str(), sale.starts_at.date_in_words()))
+    }
+
+    async fn refuse_if_subscribed(&self, lease: &Lease, sale: &Sale) -> Result<Customer, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let customer = store::customers::find(&mut tx, &lease.customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
+        let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
+        tx.rollback().await?;
+        if is_over_by(&subscription, sale.starts_at) { Ok(customer) } else { Err(Refusal::AlreadySubscribed.into()) }
     }
 
     async fn change_manually(
@@ -269,7 +278,7 @@ impl App {
         let owner = store::links::find_customer(&mut tx, self.manual.name(), &due.customer).await?;
         tx.rollback().await?;
         let synced = match &owner {
-            Some(customer_id) => self.sync_customer(customer_id).await,
+            Some(customer_id) => self.look_and_close(customer_id).await,
             None => Ok(Synced::Done { changed: false }),
         };
         match synced {

@@ -8,6 +8,7 @@ mod again;
 pub mod api_keys;
 mod argon;
 pub mod checkout;
+mod closing;
 pub mod comparison;
 mod counterparts;
 pub mod customer_files;

@@ -5,9 +5,9 @@
 //! harm: what is so already is not asked for again. A step's idempotency key carries the lease's fencing number, because what
 //! was done, taken back and is done again would otherwise be answered from the provider's memory.
 
-use counterfoil_core::plan_change::{Decision, PlannedChange, Target, changeable, decide};
+use counterfoil_core::plan_change::{Decision, PlannedChange, Present, Target, changeable, decide, is_period_paid};
 use counterfoil_core::subscription::{Record, Standing};
-use counterfoil_core::{CustomerId, IdempotencyKey, Interval, PlanCode, PriceId, Refusal, Subscription, Timestamp};
+use counterfoil_core::{CustomerId, IdempotencyKey, Interval, PlanCode, Refusal, Subscription, Timestamp};
 
 use super::customers::find_subscription;
 use super::leases::Lease;
@@ -61,6 +61,7 @@ pub struct Shown {
 
 /// What an undertaking under the lease needs, all of it just read.
 struct Ready {
+    subscription: Subscription,
     standing: Standing,
     terms: Terms,
 }
@@ -88,7 +89,9 @@ impl App {
         let subscription = self.book(customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
         let terms = self.keeper(id.as_str()).read_terms(id).await?;
-        let decision = self.decide_change(standing, &terms, wish)?;
+        let ready = Ready { standing, terms, subscription };
+        let decision = self.decide_change(&ready, wish)?;
+        let Ready { terms, .. } = ready;
         let now = self.now();
         let from = prorated_from(wish, now)?;
         let target = decision.target().clone();
@@ -134,8 +137,8 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         refuse_if_held(&mut tx, &lease.customer_id).await?;
         tx.rollback().await?;
-        let Ready { standing, terms } = self.ready_to_change(lease).await?;
-        let change = match self.decide_change(standing, &terms, wish)? {
+        let ready = self.ready_to_change(lease).await?;
+        let change = match self.decide_change(&ready, wish)? {
             Decision::Planned(_) => return self.shown_subscription(&lease.customer_id).await,
             Decision::Stay(_) => Change::Stay,
             Decision::Now(target) => {
@@ -145,7 +148,7 @@ impl App {
                 Change::AtPeriodEnd { price: target.price.price_id(), interval: target.price.interval }
             }
         };
-        let key = self.step_key(lease, "change");
+        let (key, terms) = (self.step_key(lease, "change"), ready.terms);
         self.keeper(terms.subscription.as_str()).change_plan(&key, &terms, &change).await.map_err(declined)?;
         self.look_again(lease).await
     }
@@ -162,7 +165,7 @@ impl App {
     }
 
     async fn cancel_under(&self, lease: &Lease) -> Result<Shown, Error> {
-        let Ready { standing, terms } = self.ready_to_change(lease).await?;
+        let Ready { standing, terms, .. } = self.ready_to_change(lease).await?;
         if standing.cancel_at().is_some() {
             return self.shown_subscription(&lease.customer_id).await;
         }
@@ -183,7 +186,7 @@ impl App {
     }
 
     async fn resume_under(&self, lease: &Lease) -> Result<Shown, Error> {
-        let Ready { standing, terms } = self.ready_to_change(lease).await?;
+        let Ready { standing, terms, .. } = self.ready_to_change(lease).await?;
         let paused = standing == Standing::Paused;
         if !paused && standing.cancel_at().is_none() {
             return Err(Refusal::NothingToResume.into());
@@ -235,16 +238,22 @@ impl App {
         let subscription = self.book(&lease.customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
         let terms = self.keeper(id.as_str()).read_terms(id).await?;
-        Ok(Ready { standing, terms })
+        Ok(Ready { standing, terms, subscription })
     }
 
-    fn decide_change(&self, standing: Standing, terms: &Terms, wish: &ChangeWish) -> Result<Decision, Refusal> {
+    fn decide_change(&self, ready: &Ready, wish: &ChangeWish) -> Result<Decision, Refusal> {
+        let Ready { subscription, standing, terms } = ready;
         if terms.items != 1 {
             return Err(Refusal::ChangeNotPossible { reason: "more than a plan is sold in it. Ask for help" });
         }
-        let planned: Option<&PriceId> =
-            terms.schedule.as_ref().and_then(|schedule| schedule.planned.as_ref()).map(|(price, _)| price);
-        decide(&self.catalog, standing, &terms.price, planned, &wish.plan, wish.interval)
+        let schedule = terms.schedule.as_ref();
+        let present = Present {
+            standing: *standing,
+            price: &terms.price,
+            planned: schedule.and_then(|schedule| schedule.planned.as_ref()).map(|(price, _)| price),
+            is_period_paid: terms.trialing || is_period_paid(subscription, terms.period_ends_at),
+        };
+        decide(&self.catalog, present, &wish.plan, wish.interval)
     }
 
     /// What came of it is in what the provider says now.

@@ -289,15 +289,78 @@ async fn from_the_card_to_the_invoice_and_back_it_is_one_customer(world: &World)
     assert_eq!(world.app.manual_file(&id_of(&ada)).await.unwrap().statements.len(), 2);
 }
 
-async fn two_live_ones_at_two_providers_are_flagged(world: &World) {
+/// Whether the page at this address can still be paid.
+async fn is_payable(world: &World, url: &str) -> bool {
+    let id = url.rsplit('/').next().unwrap().split('#').next().unwrap();
+    world.sandbox().get(&format!("/v1/checkout/sessions/{id}")).await["status"] == "open"
+}
+
+async fn an_open_payment_page_is_closed_before_a_plan_is_sold_by_invoice(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let url = ada.checkout_url("starter").await;
-    // The payment page was open when the operator sold by hand; nothing can close it in the customer's browser.
+    assert!(is_payable(world, &url).await);
     done(world, &ada, &start("professional", Interval::Year, Some("INV-1"))).await;
-    world.sandbox().pay(&url, "success").await;
+    assert!(!is_payable(world, &url).await, "she would have paid twice");
     world.settled().await;
+    let one = world.stored(&ada).await;
+    assert_eq!((one.plan.as_str(), one.status.as_str(), one.needs_attention), ("professional", "active", None));
+    ada.checkout("starter").await.refused(409, "already_subscribed");
+    // The same where the plan is not paid yet: the page that was opened since is closed with the payment.
+    let eve = world.customer("eve@example.com").await;
+    done(world, &eve, &start("professional", Interval::Year, None)).await;
+    let url = eve.checkout_url("starter").await;
+    done(world, &eve, &Step::Pay(payment("INV-2"))).await;
+    assert!(!is_payable(world, &url).await);
+    assert_eq!((world.stored(&eve).await.plan.as_str(), newest(&eve).await.0), ("professional", 2));
+}
+
+async fn who_has_just_paid_by_card_is_sold_nothing_beside_it(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    // No webhook comes, so our book shows a page that is open.
+    world.sandbox().drop_webhooks().await;
+    ada.buy(world, "starter").await;
+    refused(world, &ada, &start("professional", Interval::Year, Some("INV-1")), "already_subscribed").await;
+    assert_eq!(world.stored(&ada).await.plan, "starter");
+    assert_eq!(world.app.manual_file(&id_of(&ada)).await.unwrap().statements.len(), 0);
+    // Money that is on its way by a slow method is no subscription yet, and soon may be one.
+    let eve = world.customer("eve@example.com").await;
+    let url = eve.checkout_url("starter").await;
+    world.sandbox().pay(&url, "later").await;
+    refused(world, &eve, &start("professional", Interval::Year, Some("INV-1")), "payment_pending").await;
+    world.sandbox().clear_faults().await;
+    world.allow_unsettled();
+}
+
+async fn without_an_answer_nothing_is_sold_and_a_payment_is_recorded(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    done(world, &ada, &start("professional", Interval::Year, None)).await;
+    world.app.sweep_manual().await.unwrap();
+    let url = ada.checkout_url("starter").await;
+    let eve = world.customer("eve@example.com").await;
+    let open = eve.checkout_url("starter").await;
+    world.sandbox().faults(json!({ "calls": { "fail": 1000 } })).await;
+    let sold = step(world, &eve, &start("professional", Interval::Year, Some("INV-1"))).await;
+    assert!(matches!(sold, Err(Error::Failed(_))), "{sold:?}");
+    // Money that came is written down whatever the other provider says, and the page is closed once it answers.
+    assert!(!done(world, &ada, &Step::Pay(payment("INV-2"))).await.looked);
+    world.sandbox().clear_faults().await;
+    assert!(is_payable(world, &url).await);
+    world.app.sweep_manual().await.unwrap();
+    assert!(!is_payable(world, &url).await);
+    let one = world.stored(&ada).await;
+    assert_eq!((one.plan.as_str(), one.status.as_str(), one.needs_attention), ("professional", "active", None));
+    done(world, &eve, &start("professional", Interval::Year, Some("INV-1"))).await;
+    assert!(!is_payable(world, &open).await);
+}
+
+async fn two_live_ones_at_two_providers_are_flagged(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    // An agreement that is not paid yet keeps nobody from the payment page; then the transfer comes as well.
+    done(world, &ada, &start("professional", Interval::Year, None)).await;
+    ada.subscribe(world, "starter").await;
+    done(world, &ada, &Step::Pay(payment("INV-1"))).await;
     let both = world.stored(&ada).await;
-    assert_eq!((both.plan.as_str(), both.needs_attention.as_deref()), ("professional", Some("several_live")));
+    assert_eq!((both.plan.as_str(), both.needs_attention.as_deref()), ("starter", Some("several_live")));
     done(world, &ada, &Step::Cancel { now: true }).await;
     let one = world.stored(&ada).await;
     assert_eq!((one.plan.as_str(), one.status.as_str(), one.needs_attention), ("starter", "active", None));
@@ -446,6 +509,9 @@ both_engines!(
     the_operator_changes_the_plan_now_or_with_the_period,
     the_customer_ends_and_resumes_and_asks_the_vendor_for_the_rest,
     from_the_card_to_the_invoice_and_back_it_is_one_customer,
+    an_open_payment_page_is_closed_before_a_plan_is_sold_by_invoice,
+    who_has_just_paid_by_card_is_sold_nothing_beside_it,
+    without_an_answer_nothing_is_sold_and_a_payment_is_recorded,
     two_live_ones_at_two_providers_are_flagged,
     a_customer_deleted_at_stripe_keeps_what_is_paid_by_invoice,
     a_crash_between_the_book_and_the_look_is_made_up_for,

@@ -9,6 +9,7 @@ use crate::client::{Answer, form};
 use crate::world::World;
 
 const DAY: i64 = 86_400;
+const HOUR: i64 = 3600;
 
 async fn change(visitor: &Visitor, plan: &str) -> Answer {
     visitor.http.post("/api/subscriptions/change", &json!({ "plan": plan })).await
@@ -41,10 +42,29 @@ fn time(value: &Value) -> i64 {
 
 /// Lets the running period end, and the renewal be paid.
 async fn pass_renewal(world: &World, visitor: &mut Visitor) {
+    pass_period(world, visitor, 2 * HOUR).await;
+}
+
+/// Lets the running period end, and so much time pass after it. Stripe finalizes the invoice of the next period, and asks for the
+/// money, an hour after it has begun.
+async fn pass_period(world: &World, visitor: &mut Visitor, after: i64) {
     let end = world.stored(visitor).await.current_period_ends_at.expect("a period").as_unix_seconds();
-    world.sandbox().advance(end - world.sandbox().now().await + 2 * 3600).await;
+    world.sandbox().advance(end - world.sandbox().now().await + after).await;
     world.settled().await;
     visitor.log_in().await.accepted();
+}
+
+/// A plan that is wished for in the hour in which the period has begun and is not paid.
+async fn refused_as_unpaid(visitor: &Visitor, plan: &str, interval: &str) {
+    for preview in [true, false] {
+        let asked = json!({ "plan": plan, "interval": interval, "preview": preview });
+        let problem = visitor.http.post("/api/subscriptions/change", &asked).await.refused(409, "change_not_possible");
+        assert!(problem["detail"].as_str().unwrap().contains("not paid yet"), "{problem}");
+    }
+    let question = format!("/account/change?plan={plan}&interval={interval}");
+    let asked = visitor.http.get(&question).await;
+    assert_eq!(asked.status, 409);
+    assert!(asked.body.contains("the running period is not paid yet"), "{}", asked.body);
 }
 
 async fn more_begins_at_once_and_the_preview_is_what_is_charged(world: &World) {
@@ -270,6 +290,102 @@ async fn the_pages_ask_once_and_then_do_it(world: &World) {
     }
 }
 
+async fn in_the_hour_before_a_renewal_is_paid_nothing_is_charged_that_would_pay_for_it(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "professional").await;
+    let customer = world.stored(&ada).await.stripe_customer_id.unwrap();
+    pass_period(world, &mut ada, HOUR / 2).await;
+    let before = world.stored(&ada).await;
+    assert_eq!(before.status, "active", "as if all were well");
+    assert!(before.paid_until < before.current_period_ends_at, "{before:?}");
+    assert!(!ada.http.get("/account").await.page().contains("change-"), "nothing is offered that would be refused");
+    for (plan, interval) in [("enterprise", "month"), ("professional", "year")] {
+        refused_as_unpaid(&ada, plan, interval).await;
+    }
+    // What charges nothing can be chosen and taken back.
+    assert_eq!(change(&ada, "starter").await.accepted()["planned_change"]["plan"], "starter");
+    assert_eq!(change(&ada, "professional").await.accepted()["planned_change"], Value::Null);
+    assert_eq!((world.stored(&ada).await, paid(world, &ada).await), (before.clone(), vec![4900]));
+    // The payment that was waited for fails, and nothing was given in its place.
+    world.sandbox().replace_card(&customer, "declined").await;
+    world.sandbox().advance(2 * HOUR).await;
+    world.settled().await;
+    let after = world.stored(&ada).await;
+    assert_eq!((after.status.as_str(), after.paid_until), ("past_due", before.paid_until));
+}
+
+/// What the billing portal does when another plan is chosen in it, and an operator in the provider's dashboard.
+async fn change_at_stripe(world: &World, visitor: &Visitor, price: &str) {
+    let subscription = at_stripe(world, visitor).await;
+    let id = subscription["id"].as_str().unwrap();
+    let item = subscription["items"]["data"][0]["id"].as_str().unwrap();
+    let wish = [("items[0][id]", item), ("items[0][price]", price), ("proration_behavior", "always_invoice")];
+    world.sandbox().post(&format!("/v1/subscriptions/{id}"), &wish).await;
+    world.settled().await;
+}
+
+async fn a_difference_that_is_paid_on_stripes_pages_pays_no_period(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    let customer = world.stored(&ada).await.stripe_customer_id.unwrap();
+    pass_period(world, &mut ada, HOUR / 2).await;
+    let before = world.stored(&ada).await;
+    change_at_stripe(world, &ada, "price_pro_monthly").await;
+    assert_eq!(paid(world, &ada).await.len(), 2, "the difference was charged");
+    let changed = world.stored(&ada).await;
+    assert_eq!((changed.plan.as_str(), changed.paid_until), ("professional", before.paid_until));
+    // The period itself is paid after all, and the difference with it.
+    world.sandbox().advance(HOUR).await;
+    world.settled().await;
+    let renewed = world.stored(&ada).await;
+    assert_eq!((renewed.status.as_str(), renewed.paid_until), ("active", renewed.current_period_ends_at));
+    // Once more, and this time it is not: a credit for what nobody paid makes the invoice one that is paid without money.
+    pass_period(world, &mut ada, HOUR / 2).await;
+    let before = world.stored(&ada).await;
+    change_at_stripe(world, &ada, "price_starter_monthly").await;
+    assert_eq!(paid(world, &ada).await[0], 0);
+    assert_eq!(world.stored(&ada).await.paid_until, before.paid_until);
+    world.sandbox().replace_card(&customer, "declined").await;
+    world.sandbox().advance(2 * HOUR).await;
+    world.settled().await;
+    assert_eq!(world.stored(&ada).await.paid_until, before.paid_until);
+}
+
+async fn after_a_renewal_is_paid_more_can_be_had_again(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    pass_period(world, &mut ada, HOUR / 2).await;
+    refused_as_unpaid(&ada, "enterprise", "month").await;
+    world.sandbox().advance(HOUR).await;
+    world.settled().await;
+    assert!(ada.http.get("/account").await.page().contains("change-enterprise-month"));
+    assert_eq!(change(&ada, "enterprise").await.accepted()["plan"], "enterprise");
+    assert_eq!(paid(world, &ada).await[1..], [1900, 1900]);
+}
+
+async fn a_trial_that_is_over_becomes_no_paid_year_by_a_change_to_less(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    let mut asked = ada.wish("professional");
+    asked["interval"] = json!("year");
+    let opened = ada.checkout_with(&asked).await.accepted();
+    world.sandbox().pay(opened["checkout_url"].as_str().unwrap(), "success").await;
+    world.settled().await;
+    let customer = world.stored(&ada).await.stripe_customer_id.unwrap();
+    pass_period(world, &mut ada, HOUR / 2).await;
+    let before = world.stored(&ada).await;
+    assert_eq!((before.status.as_str(), at_stripe(world, &ada).await["status"].as_str()), ("trialing", Some("active")));
+    for (plan, interval) in [("starter", "year"), ("starter", "month"), ("enterprise", "year")] {
+        refused_as_unpaid(&ada, plan, interval).await;
+    }
+    assert!(!ada.http.get("/account").await.page().contains("change-"));
+    world.sandbox().replace_card(&customer, "declined").await;
+    world.sandbox().advance(2 * HOUR).await;
+    world.settled().await;
+    let after = world.stored(&ada).await;
+    assert_eq!((after.status.as_str(), after.paid_until), ("past_due", before.paid_until));
+    assert_eq!(paid(world, &ada).await, [0], "the trial's own invoice");
+}
+
 both_engines!(
     more_begins_at_once_and_the_preview_is_what_is_charged,
     less_begins_when_the_period_ends_and_the_dearer_plan_is_not_charged_again,
@@ -281,4 +397,10 @@ both_engines!(
     only_who_has_a_subscription_can_change_one,
     the_portal_leads_back_to_known_places_only,
     the_pages_ask_once_and_then_do_it,
+    in_the_hour_before_a_renewal_is_paid_nothing_is_charged_that_would_pay_for_it,
+    a_difference_that_is_paid_on_stripes_pages_pays_no_period,
+    after_a_renewal_is_paid_more_can_be_had_again,
+);
+both_engines!(Setup::configured(&[("COUNTERFOIL_CHECKOUT_TRIAL", "carry")]);
+    a_trial_that_is_over_becomes_no_paid_year_by_a_change_to_less,
 );

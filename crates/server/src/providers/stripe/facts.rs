@@ -119,7 +119,7 @@ async fn subscription(client: &Client, object: &Value) -> Result<SubscriptionFac
         }
         Paid::AskInvoices => {}
     }
-    let invoices = invoices::newest_paid(client, facts.id.as_str()).await?;
+    let invoices = invoices::newest(client, &facts.id).await?;
     let (paid_until, money) = newest_kept(client, &invoices, facts.id.as_str()).await?;
     Ok(SubscriptionFacts { paid_until, money, ..facts })
 }
@@ -129,8 +129,8 @@ pub(super) async fn payments_of_newest_period(
     client: &Client,
     subscription: &ExternalSubscriptionId,
 ) -> Result<Vec<PaymentRef>, ProviderError> {
-    let invoices = invoices::newest_paid(client, subscription.as_str()).await?;
-    let newest = invoices::next_period(client, &mut invoices.iter(), subscription.as_str()).await?;
+    let invoices = invoices::newest(client, subscription).await?;
+    let newest = subscriptions::paid_periods(&invoices, subscription.as_str()).next();
     Ok(newest.map(|(_until, payments)| payments).unwrap_or_default())
 }
 
@@ -142,10 +142,7 @@ async fn newest_kept(
     subscription: &str,
 ) -> Result<(Option<Timestamp>, Money), ProviderError> {
     let mut lost: Option<(Timestamp, Money)> = None;
-    let mut invoices = invoices.iter();
-    for _ in 0..PERIODS_FOLLOWED_MAX {
-        let period = invoices::next_period(client, &mut invoices, subscription).await?;
-        let Some((until, payments)) = period else { break };
+    for (until, payments) in subscriptions::paid_periods(invoices, subscription).take(PERIODS_FOLLOWED_MAX) {
         let money = money::of_invoice(client, &payments).await?;
         match lost {
             None if money.is_gone() => lost = Some((until, money)),

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use counterfoil_core::Timestamp;
+use counterfoil_core::ExternalSubscriptionId;
 use serde_json::Value;
 
 use super::client::Client;
@@ -14,10 +14,10 @@ use super::error::unreadable;
 use super::facts::resource;
 use super::form::Form;
 use super::{json, list, subscriptions};
-use crate::providers::{PaymentRef, ProviderError};
+use crate::providers::ProviderError;
 
-/// Paid invoices that are looked through for the newest paid period: far more than a period has changes.
-const PAID_INVOICES_MAX: i64 = 20;
+/// Invoices that are looked through for the newest paid period: far more than a period has changes, and a year's that were not paid.
+const INVOICES_MAX: i64 = 20;
 
 /// The subscription with all lines of its newest invoice, if that is paid: those of any other give no right.
 pub(super) async fn with_newest_whole<'a>(
@@ -36,24 +36,20 @@ pub(super) async fn with_newest_whole<'a>(
     })
 }
 
-/// The newest paid invoices of a subscription, the newest first. Their lines may be only the first ones.
-pub(super) async fn newest_paid(client: &Client, subscription: &str) -> Result<Vec<Value>, ProviderError> {
-    let paid = Form::new().field("subscription", subscription).field("status", "paid");
-    list::newest(client, "/v1/invoices", &paid.field("expand[]", "data.payments"), PAID_INVOICES_MAX).await
-}
-
-/// The end of the next paid period among these invoices, with the payments for it. Those before it are passed over.
-pub(super) async fn next_period(
+/// The newest invoices of a subscription with all of their lines, the newest first. Also those that are not paid: whether the
+/// invoice of a change counts is in what became of the one before it.
+pub(super) async fn newest(
     client: &Client,
-    invoices: &mut std::slice::Iter<'_, Value>,
-    subscription: &str,
-) -> Result<Option<(Timestamp, Vec<PaymentRef>)>, ProviderError> {
-    for invoice in invoices.filter(|invoice| subscriptions::is_paid(invoice)) {
-        if let Some(period) = subscriptions::paid_period(&*whole(client, invoice).await?, subscription) {
-            return Ok(Some(period));
+    subscription: &ExternalSubscriptionId,
+) -> Result<Vec<Value>, ProviderError> {
+    let filter = Form::new().field("subscription", subscription.as_str()).field("expand[]", "data.payments");
+    let mut invoices = list::newest(client, "/v1/invoices", &filter, INVOICES_MAX).await?;
+    for invoice in &mut invoices {
+        if let Cow::Owned(whole) = whole(client, invoice).await? {
+            *invoice = whole;
         }
     }
-    Ok(None)
+    Ok(invoices)
 }
 
 /// An invoice with all of its lines. Their list is read from its beginning: what is shown already costs no page more, and nothing

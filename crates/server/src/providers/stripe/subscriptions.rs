@@ -2,8 +2,9 @@
 //!
 //! `current_period_end` is not that instant. At a renewal Stripe moves it first and asks for the money an hour later,
 //! so a licence that followed it would be given for a payment that may fail (invariant 4). What counts is the period
-//! on the lines of an invoice that **is** paid. Fields are read where API versions since `2025-03-31.basil` have
-//! them, then where older ones had them.
+//! on the lines of an invoice that **is** paid. A change in the middle of a period is invoiced by itself, and charges only the
+//! difference, or nothing where the credit for the old plan is larger: such an invoice counts where the period that it changes is
+//! paid. Fields are read where API versions since `2025-03-31.basil` have them, then where older ones had them.
 
 use counterfoil_core::facts::{Money, ProviderStatus, SubscriptionFacts};
 use counterfoil_core::{ExternalCustomerId, ExternalSubscriptionId, IdempotencyKey, PriceId, Timestamp, planted};
@@ -23,11 +24,11 @@ pub(super) enum Paid {
     Known(Option<Timestamp>),
     /// To this instant, unless these payments went back.
     If { until: Option<Timestamp>, payments: Vec<PaymentRef> },
-    /// The newest invoice is not paid: an earlier one has to be asked for.
+    /// The newest invoice does not tell, because it is not paid or only changes a period: earlier ones have to be asked for.
     AskInvoices,
 }
 
-/// A subscription with `latest_invoice` expanded, and all lines of it. `None` where it has no id. `paid_until` is left open if
+/// A subscription with `latest_invoice` expanded. `None` where it has no id. `paid_until` is left open if
 /// [`Paid::AskInvoices`].
 pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
     let id = json::text(object, &["id"])?;
@@ -59,11 +60,17 @@ pub(super) fn read(object: &Value) -> Option<(SubscriptionFacts, Paid)> {
     Some((facts, paid))
 }
 
-/// The end of the period that a paid invoice is for, with the payments for it. One that only gives a credit tells nothing. All of
-/// its lines have to be there.
-pub(super) fn paid_period(invoice: &Value, subscription: &str) -> Option<(Timestamp, Vec<PaymentRef>)> {
-    is_paid(invoice).then_some(())?;
-    Some((lines_end(invoice, subscription)?, money::payments_of(invoice)))
+/// The ends of the paid periods with the payments for them, newest first. An invoice that only gives a credit tells nothing.
+/// `invoices` are all of the subscription's, the unpaid ones too, newest first.
+pub(super) fn paid_periods<'a>(
+    invoices: &'a [Value],
+    subscription: &'a str,
+) -> impl Iterator<Item = (Timestamp, Vec<PaymentRef>)> + 'a {
+    let counts = move |at: usize, invoice: &Value| {
+        is_paid(invoice) && (stands_alone(invoice, subscription) || stands_on_paid(&invoices[at + 1..], subscription))
+    };
+    let counting = invoices.iter().enumerate().filter(move |(at, invoice)| counts(*at, invoice));
+    counting.filter_map(move |(_, invoice)| Some((lines_end(invoice, subscription)?, money::payments_of(invoice))))
 }
 
 /// Ends a subscription at once. One that is unknown or over is what was wanted.
@@ -113,6 +120,9 @@ fn paid(
     if trialing && (paid || json::integer(invoice, &["amount_due"]) == Some(0)) {
         return Paid::Known(trial_or_period);
     }
+    if paid && !stands_alone(invoice, id) && !is_over(status) {
+        return Paid::AskInvoices;
+    }
     if paid {
         let until = lines_end(invoice, id).or(period_ends_at);
         let payments = if is_over(status) { Vec::new() } else { money::payments_of(invoice) };
@@ -136,6 +146,40 @@ pub(super) fn is_paid(invoice: &Value) -> bool {
         Some(status) => status == "paid",
         None => json::flag(invoice, &["paid"]),
     }
+}
+
+/// Whether an invoice pays a period by itself: that of a period, and one in the middle of one that charges a whole period without
+/// credit for another, as when a paused subscription goes on. A reason that is not known counts as that of a period.
+fn stands_alone(invoice: &Value, subscription: &str) -> bool {
+    const BETWEEN: [&str; 3] = ["subscription_update", "subscription_threshold", "manual"];
+    let is_between = json::text(invoice, &["billing_reason"]).is_some_and(|reason| BETWEEN.contains(&reason));
+    let lines = json::list(invoice, &["lines"]);
+    let charges_whole = |line: &Value| charges_period(line, subscription) && !is_proration(line);
+    !is_between || (lines.iter().any(charges_whole) && !lines.iter().any(gives_back))
+}
+
+/// Whether the period that an invoice changes is paid, by the invoices before it: that of the period, and the changes since. What
+/// lies further back than the list does not count against anybody.
+fn stands_on_paid(earlier: &[Value], subscription: &str) -> bool {
+    for invoice in earlier {
+        let is_change = json::text(invoice, &["billing_reason"]) == Some("subscription_update");
+        let is_void = json::text(invoice, &["status"]) == Some("void");
+        match (is_change, stands_alone(invoice, subscription)) {
+            // A change that was given up.
+            (true, _) if is_void => {}
+            (_, true) => return is_paid(invoice),
+            (true, false) if !is_paid(invoice) => return false,
+            // What was sold once beside the subscription says nothing about it.
+            (true | false, false) => {}
+        }
+    }
+    true
+}
+
+/// Whether a line is a part of a period, and not a whole one.
+fn is_proration(line: &Value) -> bool {
+    let parents = ["subscription_item_details", "invoice_item_details"];
+    json::flag(line, &["proration"]) || parents.iter().any(|parent| json::flag(line, &["parent", parent, "proration"]))
 }
 
 /// The latest end of a period that a line charges this subscription for.

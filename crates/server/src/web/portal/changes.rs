@@ -4,7 +4,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
-use counterfoil_core::plan_change::{PlannedChange, changeable};
+use counterfoil_core::plan_change::{PlannedChange, changeable, is_period_paid};
 use counterfoil_core::subscription::{Standing, State as Standings};
 use counterfoil_core::{Interval, PlanCode, Refusal, Subscription, Timestamp};
 use serde::Deserialize;
@@ -35,10 +35,12 @@ impl From<ChangeForm> for ChangeWish {
 /// What the overview offers for a plan that runs.
 pub fn running(subscription: &Subscription) -> Option<Running> {
     let (_, standing) = changeable(subscription).ok()?;
-    let interval = match &subscription.state {
-        Standings::Provided(provided) => provided.interval.map(|interval| interval.as_str().to_owned()),
-        Standings::Trial { .. } => None,
-    };
+    let Standings::Provided(provided) = &subscription.state else { return None };
+    let interval = provided.interval.map(|interval| interval.as_str().to_owned());
+    // Most of what could be chosen would be refused for the hour in which the payment is on its way. Where one went back, it is
+    // the period's end that changes that, and less can be chosen until then.
+    let is_paying = provided.period_ends_at.is_some_and(|end| !is_period_paid(subscription, end));
+    let waits_for_payment = is_paying && !provided.money.is_gone();
     let (can_change, can_cancel, can_resume) = match standing {
         Standing::Active { cancel_at: None } | Standing::Trialing { cancel_at: None } => (true, true, false),
         Standing::PastDue { cancel_at: None } => (false, true, false),
@@ -49,7 +51,7 @@ pub fn running(subscription: &Subscription) -> Option<Running> {
         Standing::Incomplete | Standing::IncompleteExpired | Standing::Canceled { .. } => (false, false, false),
     };
     // Who pays by invoice asks the vendor for another plan.
-    let can_change = can_change && !subscription.is_manual();
+    let can_change = can_change && !waits_for_payment && !subscription.is_manual();
     Some(Running { interval, can_change, change_planned: false, can_cancel, can_resume })
 }
 

@@ -2,7 +2,7 @@ use counterfoil_core::facts::{ProviderStatus, SubscriptionFacts};
 use counterfoil_core::{PriceId, Timestamp};
 use serde_json::{Value, json};
 
-use super::super::subscriptions::{Paid, paid_period, read};
+use super::super::subscriptions::{Paid, paid_periods, read};
 use crate::providers::PaymentRef;
 
 const SOON: i64 = 1_700_000_000;
@@ -169,11 +169,47 @@ fn a_trial_that_stripe_counts_is_given() {
 
 #[test]
 fn the_newest_paid_invoice_that_charges_decides() {
-    let until = |invoices: &[Value]| invoices.iter().find_map(|each| paid_period(each, "sub_1")).map(|(end, _)| end);
+    let until = |invoices: &[Value]| paid_periods(invoices, "sub_1").next().map(|(end, _)| end);
     assert_eq!(until(&[]), None);
     assert_eq!(until(&[invoice("paid", &[line(1900, SOON)]), invoice("paid", &[line(19000, FAR)])]), at(SOON));
     assert_eq!(until(&[invoice("paid", &[proration(-10, FAR)]), invoice("paid", &[line(1900, SOON)])]), at(SOON));
     assert_eq!(until(&[invoice("open", &[line(1900, FAR)])]), None, "a filter that was not applied is applied here");
+}
+
+#[test]
+fn a_change_counts_where_the_period_that_it_changes_was_paid() {
+    let of = |status: &str, reason: &str, end: i64| {
+        let lines = [proration(-1900, end), proration(4900, end)];
+        let mut invoice = invoice(status, if reason == "subscription_update" { &lines } else { &lines[1..] });
+        invoice["billing_reason"] = reason.into();
+        invoice
+    };
+    let until = |invoices: &[Value]| paid_periods(invoices, "sub_1").next().map(|(end, _)| end);
+    let (change, before) = (of("paid", "subscription_update", FAR), of("paid", "subscription_cycle", SOON));
+    assert_eq!(paid(&new_shape("active", &change)), Paid::AskInvoices, "it does not tell by itself");
+    assert_eq!(paid(&new_shape("canceled", &change)), Paid::Known(at(FAR)), "and nothing hangs on what is over");
+    for unpaid in ["draft", "open", "void", "uncollectible"] {
+        let renewal = of(unpaid, "subscription_cycle", LATER);
+        assert_eq!(until(&[change.clone(), renewal.clone(), before.clone()]), at(SOON), "{unpaid}");
+        assert_eq!(until(&[change.clone(), change.clone(), renewal, before.clone()]), at(SOON), "{unpaid}, twice");
+    }
+    assert_eq!(until(&[change.clone(), of("paid", "subscription_cycle", LATER), before.clone()]), at(FAR));
+    assert_eq!(until(&[change.clone(), of("paid", "subscription_create", LATER)]), at(FAR));
+    assert_eq!(until(&[change.clone(), of("open", "subscription_update", FAR), before.clone()]), at(SOON));
+    // A change that was given up, and what was sold beside, say nothing.
+    for other in [of("void", "subscription_update", FAR), of("draft", "manual", FAR)] {
+        assert_eq!(until(&[change.clone(), other, before.clone()]), at(FAR));
+    }
+    assert_eq!(until(&[change]), at(FAR), "further back than we look");
+    // Another interval: the whole of the new period, and credit for the rest of the old one.
+    let mut interval = of("paid", "subscription_update", FAR);
+    interval["lines"]["data"] = json!([proration(-49_000, LATER), line(1900, FAR)]);
+    assert_eq!(until(&[interval, of("draft", "subscription_cycle", LATER), before.clone()]), at(SOON));
+    // What was paused goes on: a period is charged by itself, whatever became of the one before.
+    let mut resumed = of("paid", "subscription_update", FAR);
+    resumed["lines"]["data"] = json!([line(1900, FAR)]);
+    assert_eq!(paid(&new_shape("active", &resumed)), Paid::Known(at(FAR)));
+    assert_eq!(until(&[resumed, of("void", "subscription_cycle", LATER), before]), at(FAR));
 }
 
 #[test]
