@@ -75,6 +75,9 @@ fn method_label(method: &Method) -> &'static str {
         "GET" => "GET",
         "HEAD" => "HEAD",
         "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
         "OPTIONS" => "OPTIONS",
         _ => "other",
     }
@@ -193,7 +196,8 @@ mod tests {
 
     #[test]
     fn an_invented_method_makes_no_metric_of_its_own() {
-        for method in [Method::GET, Method::POST, Method::DELETE] {
+        use Method as M;
+        for method in [M::GET, M::HEAD, M::POST, M::PUT, M::PATCH, M::DELETE, M::OPTIONS] {
             assert_eq!(method_label(&method), method.as_str());
         }
         assert_eq!(method_label(&Method::from_bytes(b"X-1").unwrap()), "other");
