@@ -59,7 +59,8 @@ def run(who: str, target: Target, folder: Path, tool: Path, quick: bool) -> judg
     for page in ("/login", "/signup", "/verify?token=x", "/password/reset?token=x", "/email/confirm?token=x", "/checkout/return?attempt=x"):
         command += ["-s", base + page]
     if who == "customer":
-        command += ["-H", f"Cookie: cf_session={target.customer().token}"]
+        # As a browser says it: a form with our cookie and without a word on where it comes from is refused.
+        command += ["-H", f"Cookie: cf_session={target.customer().token}", "-H", "Sec-Fetch-Site: same-origin"]
         for page in ("/account", "/account/settings", "/account/license", "/account/change", "/account/cancel"):
             command += ["-s", base + page]
         # Without these it would soon be a stranger.

@@ -5,7 +5,7 @@ mod planted;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ use counterfoil_simulator::swarm::Without;
 
 /// Seeds that once failed: each run lives through them first.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
+
+/// The same, from where the repository is run.
+const REGRESSIONS_FILE: &str = "crates/simulator/regressions.txt";
 
 /// Lines of a failing story that are shown; the file has all of them.
 const SHOWN: usize = 40;
@@ -201,7 +204,19 @@ fn keep(arguments: &Arguments, outcome: &Outcome, why: &str) -> anyhow::Result<P
     std::fs::create_dir_all(&arguments.stories)?;
     let file = arguments.stories.join(format!("seed-{}.txt", outcome.seed));
     std::fs::write(&file, format!("{why}\n\n{}\n", story(outcome, usize::MAX)))?;
+    remember(outcome.seed, why)?;
     Ok(file)
+}
+
+/// Adds the seed to those that every run lives through, where the sources are at hand.
+fn remember(seed: u64, why: &str) -> anyhow::Result<()> {
+    let known = Path::new(REGRESSIONS_FILE);
+    let is_new = !REGRESSIONS.lines().any(|line| line.split(' ').next() == Some(&seed.to_string()));
+    if known.exists() && is_new {
+        let mut file = std::fs::OpenOptions::new().append(true).open(known)?;
+        writeln!(file, "{seed} # {}", why.lines().next().unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -49,7 +49,7 @@ impl App {
             match self.owner_by_book(&row, &known) {
                 Owner::Customer(customer_id) => {
                     if row.customer_id.is_none() {
-                        store::inbox::assign(tx, row.id, &customer_id).await?;
+                        store::inbox::assign(tx, row.id, &customer_id, None).await?;
                     }
                     sorted.ours.entry(customer_id).or_default().push(row);
                 }
@@ -111,7 +111,7 @@ impl App {
         let ours = store::links::find_customer(&mut tx, self.provider.name(), &external).await?;
         tx.rollback().await?;
         match ours {
-            Some(customer_id) => self.assign_and_sync(&customer_id, rows).await,
+            Some(customer_id) => self.assign_and_sync(&customer_id, &external, rows).await,
             None => self.ask_whose(&external, rows).await,
         }
     }
@@ -126,13 +126,18 @@ impl App {
             }
             Err(error) => return self.fail_rows(rows, &error).await,
         };
-        self.assign_and_sync(&customer_id, rows).await
+        self.assign_and_sync(&customer_id, external, rows).await
     }
 
-    async fn assign_and_sync(&self, customer_id: &CustomerId, rows: &[Claimed]) -> Result<(), Error> {
+    async fn assign_and_sync(
+        &self,
+        customer_id: &CustomerId,
+        external: &ExternalCustomerId,
+        rows: &[Claimed],
+    ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         for row in rows {
-            store::inbox::assign(&mut tx, row.id, customer_id).await?;
+            store::inbox::assign(&mut tx, row.id, customer_id, Some(external)).await?;
         }
         tx.commit().await?;
         self.sync_for(customer_id, rows).await

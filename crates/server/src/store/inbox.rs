@@ -173,18 +173,24 @@ pub async fn claim(tx: &mut Tx, now: Timestamp, hidden_until: Timestamp, limit: 
     in_order(rows)?.iter().map(from_row).collect()
 }
 
-/// Notes whose customer an event is about.
+/// Notes whose customer an event is about, and who that is at the provider where the event does not say.
 ///
 /// Like everything else that a worker writes about a single row: one that somebody else holds at this moment is passed over. A
 /// look has it, and finishes it; or it comes back with the end of the claim. So a worker, who holds many rows in an order of its
 /// own, never waits for a look that waits for it.
-pub async fn assign(tx: &mut Tx, id: i64, customer_id: &CustomerId) -> Result<(), DbError> {
+pub async fn assign(
+    tx: &mut Tx,
+    id: i64,
+    customer_id: &CustomerId,
+    external: Option<&ExternalCustomerId>,
+) -> Result<(), DbError> {
     tx.query(
-        "update webhook_inbox set customer_id = $2 where id in \
+        "update webhook_inbox set customer_id = $2, external_customer = coalesce(external_customer, $3) where id in \
          (select id from webhook_inbox where id = $1 and state = 'pending' /* for update skip locked */)",
     )
     .bind(id)
     .bind(customer_id)
+    .bind(external)
     .execute()
     .await?;
     Ok(())

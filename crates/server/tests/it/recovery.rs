@@ -134,7 +134,7 @@ async fn forgotten_buyer(world: &World, name: &str) -> (Visitor, String) {
 }
 
 async fn a_counterpart_that_the_book_has_lost_is_linked_by_the_next_event(world: &World) {
-    for (name, kind) in [("ada", "customer.subscription.created"), ("bob", "payment_intent.succeeded")] {
+    for (name, kind) in [("ada", "customer.subscription.created"), ("bob", "invoice_payment.paid")] {
         let (buyer, external) = forgotten_buyer(world, name).await;
         let event = world.sandbox().newest_event(kind).await;
         world.deliver(&event).await.accepted();

@@ -146,6 +146,7 @@ async fn logging_in_again_in_a_browser_ends_the_session_before(world: &World) {
     ada.me().await.refused(401, "not_signed_in");
     elsewhere.me().await.accepted();
     let page = stranger.request(Method::POST, "/login").header("content-type", "application/x-www-form-urlencoded");
+    let page = page.header("sec-fetch-site", "same-origin");
     let pairs = form(&[("email", ada.email.as_str()), ("password", &ada.password)]);
     let cookie = format!("cf_session={}", elsewhere.http.token().expect("a session"));
     let answer = stranger.send(page.header("cookie", cookie).body(pairs)).await;

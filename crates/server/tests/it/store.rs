@@ -261,7 +261,7 @@ async fn who_claims_steps_around_what_others_hold(db: &TestDb) {
         committed!(db, |tx| inbox::insert(tx, &event(event_id, None), NOW));
     }
     let first = committed!(db, |tx| inbox::claim(tx, NOW, NOW, 1)).remove(0);
-    committed!(db, |tx| inbox::assign(tx, first.id, &ada));
+    committed!(db, |tx| inbox::assign(tx, first.id, &ada, None));
     // A look marks the rows of its customer, and has not committed yet.
     let mut looking = db.begin().await.unwrap();
     assert_eq!(inbox::mark_seen(&mut looking, &[(&ada, 1)]).await.unwrap(), 1);
@@ -282,7 +282,7 @@ async fn only_what_was_seen_before_the_look_is_finished_by_it(db: &TestDb) {
         }
         committed!(db, |tx| inbox::insert(tx, &event(event_id, None), NOW));
         let row = committed!(db, |tx| inbox::claim(tx, NOW, later(60), 1)).remove(0);
-        committed!(db, |tx| inbox::assign(tx, row.id, owner));
+        committed!(db, |tx| inbox::assign(tx, row.id, owner, None));
         ids.push(row.id);
     }
     let others = [(&ada, 6), (&bob, 7)];
