@@ -22,8 +22,15 @@ use tower::ServiceExt as _;
 use crate::world::World;
 
 /// Chores that find nothing to do in most rounds: they would be half of what a seed costs.
-const SELDOM: [Chore; 6] =
-    [Chore::Agreements, Chore::CompromisedKeys, Chore::Sessions, Chore::Limits, Chore::Links, Chore::OldEvents];
+const SELDOM: [Chore; 7] = [
+    Chore::Agreements,
+    Chore::CompromisedKeys,
+    Chore::Sessions,
+    Chore::Limits,
+    Chore::Links,
+    Chore::OldEvents,
+    Chore::PutOff,
+];
 
 /// Of so many rounds they are done in one.
 const SELDOM_ROUNDS: u64 = 5;

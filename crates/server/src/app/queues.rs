@@ -21,6 +21,9 @@ const EVENTS_KEPT_DAYS: i64 = 90;
 /// Of the oldest events so many are looked at in a round.
 const EVENTS_FORGOTTEN_AT_ONCE: i64 = 1_000;
 
+/// Nothing is put off for so long, but by a server whose clock is wrong.
+const PUT_OFF_SECONDS_MAX: i64 = 3 * 3_600;
+
 /// Which rows of a queue.
 #[derive(Clone, Debug)]
 pub struct Wanted<S> {
@@ -67,6 +70,23 @@ impl App {
         let removed = store::events::delete_finished(&mut tx, before, EVENTS_FORGOTTEN_AT_ONCE).await?;
         tx.commit().await?;
         Ok(removed)
+    }
+
+    /// Makes due what a server put off for days because its clock was ahead.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn bring_forward(&self) -> Result<u64, Error> {
+        let now = self.now();
+        let latest = now.plus_seconds(PUT_OFF_SECONDS_MAX);
+        let mut tx = self.db.begin().await?;
+        let events = store::events::bring_forward(&mut tx, latest, now).await?;
+        let mails = store::outbox::bring_forward(&mut tx, latest, now).await?;
+        tx.commit().await?;
+        if events + mails > 0 {
+            tracing::warn!(events, mails, "what a wrong clock had put off for long is due now");
+        }
+        Ok(events + mails)
     }
 
     /// Events, newest first.

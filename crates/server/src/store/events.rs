@@ -177,6 +177,18 @@ pub async fn delete_finished(tx: &mut Tx, before: Timestamp, limit: i64) -> Resu
     .await
 }
 
+/// Makes due now what waits for longer than until `latest`.
+pub async fn bring_forward(tx: &mut Tx, latest: Timestamp, now: Timestamp) -> Result<u64, DbError> {
+    tx.query(
+        "update webhook_inbox set run_at = $2 where id in \
+         (select id from webhook_inbox where state = 'pending' and run_at > $1 /* for update skip locked */)",
+    )
+    .bind(latest)
+    .bind(now)
+    .execute()
+    .await
+}
+
 /// An event as operators read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventLine {

@@ -259,6 +259,18 @@ pub async fn postpone(tx: &mut Tx, effect_id: &EffectId, run_at: Timestamp, erro
     Ok(())
 }
 
+/// Makes due now what waits for longer than until `latest`.
+pub async fn bring_forward(tx: &mut Tx, latest: Timestamp, now: Timestamp) -> Result<u64, DbError> {
+    tx.query(
+        "update outbox set run_at = $2 where id in \
+         (select id from outbox where state = 'pending' and run_at > $1 /* for update skip locked */)",
+    )
+    .bind(latest)
+    .bind(now)
+    .execute()
+    .await
+}
+
 /// Gives a mail up: an operator has to look.
 pub async fn bury(tx: &mut Tx, effect_id: &EffectId, failure: &'static str, error: &str) -> Result<(), DbError> {
     tx.query(

@@ -24,6 +24,8 @@ pub enum Chore {
     Links,
     /// Forgets events that were finished long ago.
     OldEvents,
+    /// Makes due what a wrong clock has put off for days.
+    PutOff,
     /// Reads the provider's log of events.
     Events,
     /// Compares our book with the provider's.
@@ -32,7 +34,7 @@ pub enum Chore {
 
 impl Chore {
     /// Those that are done in every round, in their order.
-    pub const EACH_ROUND: [Self; 8] = [
+    pub const EACH_ROUND: [Self; 9] = [
         Self::OpenCheckouts,
         Self::Trials,
         Self::Agreements,
@@ -41,6 +43,7 @@ impl Chore {
         Self::Limits,
         Self::Links,
         Self::OldEvents,
+        Self::PutOff,
     ];
 
     /// Those that have an appointment: each is run when it is due, so also at once after an outage, and by one process only. They
@@ -59,6 +62,7 @@ impl Chore {
             Self::Limits => "limits",
             Self::Links => "links",
             Self::OldEvents => "old events",
+            Self::PutOff => "put off",
             Self::Events => "events",
             Self::Comparison => "comparison",
         }
@@ -78,6 +82,7 @@ impl Chore {
             Self::Limits => app.forget_full_buckets().await.map(drop),
             Self::Links => app.forget_ended_links().await.map(drop),
             Self::OldEvents => app.forget_old_events().await.map(drop),
+            Self::PutOff => app.bring_forward().await.map(drop),
             Self::Events => app.sweep_events().await.map(drop),
             Self::Comparison => app.compare_subscriptions().await.map(drop),
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use counterfoil::app::{App, Error, Failure};
 use counterfoil::clock::Clock;
 use counterfoil::store;
+use counterfoil::worker::Chore;
 use serde_json::json;
 
 use crate::actors::Visitor;
@@ -243,6 +244,13 @@ async fn a_server_that_is_days_ahead_makes_nobody_twice(world: &World) {
     tx.commit().await.unwrap();
     ada.checkout_url("professional").await;
     assert_eq!(world.sandbox().customers().await.len(), 1);
+    // What it has put off is not put off by the right clock.
+    let put_off = "update outbox set run_at = $1 where state = 'pending'";
+    assert!(world.app.db.query(put_off).bind(ahead.now()).execute().await.unwrap() > 0);
+    Chore::PutOff.run(&world.app).await.unwrap();
+    let due = "select cast(count(*) as bigint) as n from outbox where state = 'pending' and run_at > $1";
+    let row = world.app.db.query(due).bind(world.app.now()).one().await.unwrap();
+    assert_eq!(row.get::<i64>("n").unwrap(), 0);
     let mut tx = world.app.db.begin().await.unwrap();
     store::leases::take(&mut tx, &id, "run_ahead", now, now.plus_seconds(10)).await.unwrap().expect("free");
     let taken = store::leases::take_all(&mut tx, std::slice::from_ref(&id), "run_b", world.app.now(), world.app.now());
