@@ -5,7 +5,7 @@ mod planted;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -204,19 +204,21 @@ fn keep(arguments: &Arguments, outcome: &Outcome, why: &str) -> anyhow::Result<P
     std::fs::create_dir_all(&arguments.stories)?;
     let file = arguments.stories.join(format!("seed-{}.txt", outcome.seed));
     std::fs::write(&file, format!("{why}\n\n{}\n", story(outcome, usize::MAX)))?;
-    remember(outcome.seed, why)?;
+    remember(outcome.seed, why);
     Ok(file)
 }
 
 /// Adds the seed to those that every run lives through, where the sources are at hand.
-fn remember(seed: u64, why: &str) -> anyhow::Result<()> {
-    let known = Path::new(REGRESSIONS_FILE);
-    let is_new = !REGRESSIONS.lines().any(|line| line.split(' ').next() == Some(&seed.to_string()));
-    if known.exists() && is_new {
-        let mut file = std::fs::OpenOptions::new().append(true).open(known)?;
-        writeln!(file, "{seed} # {}", why.lines().next().unwrap_or_default())?;
+fn remember(seed: u64, why: &str) {
+    let Ok(known) = std::fs::read_to_string(REGRESSIONS_FILE) else { return };
+    if known.lines().any(|line| line.split(' ').next() == Some(&seed.to_string())) {
+        return;
     }
-    Ok(())
+    let file = std::fs::OpenOptions::new().append(true).open(REGRESSIONS_FILE);
+    let added = file.and_then(|mut file| writeln!(file, "{seed} # {}", why.lines().next().unwrap_or_default()));
+    if let Err(error) = added {
+        eprintln!("seed {seed} could not be added to {REGRESSIONS_FILE}: {error}");
+    }
 }
 
 #[derive(Default)]

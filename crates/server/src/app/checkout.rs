@@ -209,6 +209,9 @@ impl App {
         let session = match self.find_session(attempt).await {
             Ok(session) => session,
             Err(error) if error.means_no_session() => {
+                if matches!(error, ProviderError::Missing { .. } | ProviderError::CustomerMissing) {
+                    self.require_our_account().await?;
+                }
                 self.end_attempt(lease, &attempt.id, AttemptState::Failed).await?;
                 return Ok(Settled::Closed);
             }

@@ -56,7 +56,7 @@ impl App {
     pub(super) async fn close_before_payment(&self, lease: &Lease) -> Result<(), Error> {
         match self.close_checkouts(lease).await {
             Ok(Checkouts::Closed | Checkouts::GoneThrough) | Err(Error::Refused(Refusal::PaymentPending)) => Ok(()),
-            Err(Error::Failed(error @ (Failure::Provider(_) | Failure::CustomerBusy))) => {
+            Err(Error::Failed(error @ (Failure::Provider(_) | Failure::OtherAccount | Failure::CustomerBusy))) => {
                 let customer_id = &lease.customer_id;
                 tracing::warn!(%customer_id, %error, "a payment page may be open beside a payment that is recorded");
                 Ok(())

@@ -126,7 +126,7 @@ impl App {
         // What is written is written: where another provider does not answer, the operator must not try again.
         let looked = match self.sync_and_keep(lease).await {
             Ok(_changed) => true,
-            Err(Error::Failed(Failure::Provider(error))) => {
+            Err(Error::Failed(error @ (Failure::Provider(_) | Failure::OtherAccount))) => {
                 tracing::warn!(%customer_id, %error, "a manual change is written; the look that shows it follows later");
                 false
             }

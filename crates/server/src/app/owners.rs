@@ -88,6 +88,7 @@ impl App {
     /// Whose customer this is by what the provider's customer says of itself now.
     async fn owner_by_provider(&self, external: &ExternalCustomerId) -> Result<Owner, Error> {
         let Some(found) = self.provider.find_customer(external).await? else {
+            self.require_our_account().await?;
             return Ok(Owner::Nobody("customer_unknown_at_provider"));
         };
         let claimed = found.customer_id.as_deref().and_then(|text| text.parse::<CustomerId>().ok());

@@ -34,7 +34,7 @@ const HASTENED_AFTER_SECONDS: i64 = HIDDEN_SECONDS + 60;
 const REVIVED_TRIES: i64 = 3;
 
 /// How much of what was given up a start tries again, the newest first.
-const REVIVED_MAX: i64 = 10_000;
+const REVIVED_MAX: i64 = 500;
 
 impl App {
     /// Puts rows back whose customer is being looked at by somebody else: nobody has tried to work them off.

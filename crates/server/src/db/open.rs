@@ -175,16 +175,26 @@ async fn open_postgres(url: &str, access: Access, breaks: &Breaks) -> Result<(Po
         Err(_) => return Err(explain(DbError::unavailable("no answer in time"), &place)),
     }
     let options = if names_statement_cache(url) { options } else { options.statement_cache_capacity(STATEMENTS_KEPT) };
-    let intake =
-        (access == Access::Server).then(|| Intake::new(intake_pool(breaks).connect_lazy_with(options.clone())));
+    let intake = match access {
+        Access::Server => Some(Intake::new(intake_pool(&options, breaks).await)),
+        Access::Shared | Access::ReadOnly => None,
+    };
     let pool = postgres_pool(POSTGRES_CONNECTIONS_MAX, breaks).connect_lazy_with(options);
     Ok((Pools::Postgres(pool), intake, place))
 }
 
-/// What takes events in has its connections from the start and keeps them: it is to have them also where the server gives out no more.
-fn intake_pool(breaks: &Breaks) -> PgPoolOptions {
-    let pool = postgres_pool(intake::CONNECTIONS, breaks);
-    pool.min_connections(intake::CONNECTIONS).idle_timeout(None).max_lifetime(None)
+/// What takes events in has its connections from the start and keeps them while they are well: it is to have them also where the
+/// server gives out no more. Where it gives out none now, it goes on without.
+async fn intake_pool(options: &PgConnectOptions, breaks: &Breaks) -> PgPool {
+    let pool = postgres_pool(intake::CONNECTIONS, breaks).idle_timeout(None).max_lifetime(None);
+    let pool = pool.connect_lazy_with(options.clone());
+    // Held side by side, or the second would be the first one again.
+    let mut held = Vec::new();
+    for _ in 0..intake::CONNECTIONS {
+        held.extend(pool.acquire().await.ok());
+    }
+    drop(held);
+    pool
 }
 
 fn postgres_pool(connections_max: u32, breaks: &Breaks) -> PgPoolOptions {

@@ -164,12 +164,12 @@ pub async fn finish_for_deleted(tx: &mut Tx, id: i64, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// Deletes what was finished before this among so many of the oldest events. What waits and what was given up stays.
+/// Deletes what was finished before this among so many of the oldest finished events. What waits and what was given up stays.
 pub async fn delete_finished(tx: &mut Tx, before: Timestamp, limit: i64) -> Result<u64, DbError> {
     tx.query(
-        "delete from webhook_inbox where id in (select id from webhook_inbox \
-         where id in (select id from webhook_inbox order by id limit $2) \
-         and state in ('processed', 'ignored') and processed_at < $1 /* for update skip locked */)",
+        "delete from webhook_inbox where id in (select id from webhook_inbox where id in \
+         (select id from webhook_inbox where state in ('processed', 'ignored') order by id limit $2) \
+         and processed_at < $1 /* for update skip locked */)",
     )
     .bind(before)
     .bind(limit)

@@ -183,6 +183,9 @@ async fn in_another_account_nobody_is_taken_for_deleted(world: &World) {
     world.sandbox().delivered().await;
     while world.app.work_inbox().await.unwrap() > 0 {}
     let ours = world.stored(&ada).await.stripe_customer_id.unwrap();
+    let bob = world.customer("bob@example.com").await;
+    let page = bob.checkout_url("professional").await;
+    let open = world.sandbox().open_sessions().await[0]["id"].as_str().expect("an id").to_owned();
     let link = "update billing_links set external_id = $2 where customer_id = $1";
     let account = "update instance set external_account = $1";
     world.app.db.query(link).bind(&ada.customer_id).bind("cus_of_another_account").execute().await.unwrap();
@@ -195,7 +198,13 @@ async fn in_another_account_nobody_is_taken_for_deleted(world: &World) {
     ada.http.post("/api/customers/me/delete", &wish).await.refused(503, "payment_provider_refuses_key");
     let stored = world.stored(&ada).await;
     assert_eq!((stored.status.as_str(), stored.licenses), ("active", 2), "nothing has ended");
+    // Nor is a payment page forgotten that can still be paid.
+    let session = "update checkout_attempts set external_id = $2 where customer_id = $1";
+    world.app.db.query(session).bind(&bob.customer_id).bind("cs_test_of_another_account").execute().await.unwrap();
+    bob.checkout("professional").await.refused(503, "payment_provider_refuses_key");
+    world.app.db.query(session).bind(&bob.customer_id).bind(&open).execute().await.unwrap();
     // The right key again.
+    assert_eq!(bob.checkout_url("professional").await, page, "it is still open");
     world.app.db.query(link).bind(&ada.customer_id).bind(&ours).execute().await.unwrap();
     world.app.sync_customer(&id).await.unwrap();
     ada.log_in().await.accepted();

@@ -163,10 +163,10 @@ fn stands_alone(invoice: &Value, subscription: &str) -> bool {
 fn stands_on_paid(earlier: &[Value], subscription: &str) -> bool {
     for invoice in earlier {
         let is_change = json::text(invoice, &["billing_reason"]) == Some("subscription_update");
-        let is_void = json::text(invoice, &["status"]) == Some("void");
+        let is_given_up = matches!(json::text(invoice, &["status"]), Some("void" | "uncollectible"));
         match (is_change, stands_alone(invoice, subscription)) {
             // A change that was given up.
-            (true, _) if is_void => {}
+            (true, _) if is_given_up => {}
             (_, true) => return is_paid(invoice),
             (true, false) if !is_paid(invoice) => return false,
             // What was sold once beside the subscription says nothing about it.

@@ -197,7 +197,11 @@ fn a_change_counts_where_the_period_that_it_changes_was_paid() {
     assert_eq!(until(&[change.clone(), of("paid", "subscription_create", LATER)]), at(FAR));
     assert_eq!(until(&[change.clone(), of("open", "subscription_update", FAR), before.clone()]), at(SOON));
     // A change that was given up, and what was sold beside, say nothing.
-    for other in [of("void", "subscription_update", FAR), of("draft", "manual", FAR)] {
+    for other in [
+        of("void", "subscription_update", FAR),
+        of("uncollectible", "subscription_update", FAR),
+        of("draft", "manual", FAR),
+    ] {
         assert_eq!(until(&[change.clone(), other, before.clone()]), at(FAR));
     }
     assert_eq!(until(&[change]), at(FAR), "further back than we look");
