@@ -66,8 +66,9 @@ pub mod validation;
 pub mod verification;
 pub mod webhooks;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use counterfoil_core::{Catalog, Timestamp};
 use tokio::sync::Notify;
@@ -120,6 +121,8 @@ pub struct Signals {
     pub outbox: Notify,
     /// Something else that we owe is waiting.
     pub effects: Notify,
+    /// Sweeps that this process has set back, each with the time until which it does not do so again.
+    pub set_back: Mutex<BTreeMap<&'static str, Timestamp>>,
     /// The provider has said that the key is one of the account that this database belongs to.
     pub is_our_account: AtomicBool,
     /// The service stops: no more rows are claimed, and what was begun comes to its end.

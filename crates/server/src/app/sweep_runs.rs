@@ -1,5 +1,8 @@
 //! Holding a sweep: one process at a time runs it, and whoever comes next goes on where the run stopped.
 
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
 use counterfoil_core::Timestamp;
 
 use super::{App, Error};
@@ -19,6 +22,9 @@ pub(super) const AHEAD_SECONDS_MAX: i64 = 1800;
 
 /// The farthest that a sweep is set back for it: a day less than the log reaches, so that this is not taken for a gap in it.
 const SET_BACK_DAYS_MAX: i64 = EVENT_LOG_DAYS - 1;
+
+/// Later than any clock of ours will show.
+const SOME_DAY: i64 = 36_500;
 
 /// A sweep that this process holds.
 pub(super) struct Held {
@@ -43,10 +49,25 @@ impl App {
         let mut tx = self.db.begin().await?;
         let beginning = store::instance::find_beginning(&mut tx).await?.unwrap_or(now);
         store::sweeps::ensure(&mut tx, sweep, provider, beginning, beginning.plus_seconds(period_seconds)).await?;
-        let (until, latest) = (now.plus_seconds(HELD_SECONDS), now.plus_seconds(AHEAD_SECONDS_MAX));
+        let (until, latest) = (now.plus_seconds(HELD_SECONDS), self.latest_believed(sweep, now));
         let taken = store::sweeps::take(&mut tx, sweep, provider, &self.holder, now, until, latest).await?;
         tx.commit().await?;
-        Ok(taken.map(|taken| Held { sweep, taken: set_back(taken, sweep, period_seconds, now) }))
+        let Some(taken) = taken else { return Ok(None) };
+        if taken.done_until > now.plus_seconds(AHEAD_SECONDS_MAX) {
+            self.set_back_until().insert(sweep.word(), now.plus_seconds(period_seconds));
+        }
+        Ok(Some(Held { sweep, taken: set_back(taken, sweep, period_seconds, now) }))
+    }
+
+    /// A sweep that stands after this instant is set back. Once in a period is enough: where two servers never agree on the time, they
+    /// would take it from each other without end.
+    fn latest_believed(&self, sweep: Sweep, now: Timestamp) -> Timestamp {
+        let was_lately = self.set_back_until().get(sweep.word()).is_some_and(|until| now < *until);
+        if was_lately { now.plus_days(SOME_DAY) } else { now.plus_seconds(AHEAD_SECONDS_MAX) }
+    }
+
+    fn set_back_until(&self) -> MutexGuard<'_, BTreeMap<&'static str, Timestamp>> {
+        self.signals.set_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how far the run has come. [`Step::Over`] where somebody else has taken it since.

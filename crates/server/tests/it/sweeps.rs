@@ -364,6 +364,11 @@ async fn a_clock_that_was_ahead_hides_nothing_from_the_sweeps(world: &World) {
     assert!(told.checks.iter().all(|check| !check.code.ends_with("_ahead")), "{told:?}");
     world.sandbox().advance(HOUR + 1).await;
     assert_eq!(world.app.sweep_events().await.unwrap(), Some(0));
+    // Two that never agree on the time do not take it from each other without end.
+    assert!(wrong.sweep_events().await.unwrap().is_some());
+    assert!(world.app.sweep_events().await.unwrap().is_some(), "it is set back");
+    assert!(wrong.sweep_events().await.unwrap().is_some());
+    assert_eq!(world.app.sweep_events().await.unwrap(), None, "and not again within the hour");
 }
 
 async fn a_run_that_a_clock_ahead_has_left_in_the_middle_is_begun_anew(world: &World) {
