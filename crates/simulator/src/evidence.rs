@@ -177,7 +177,13 @@ impl Book {
             ("event", &self.inbox, &["event_id", "state"]),
             ("owed", &self.outbox, &["dedupe_key", "state"]),
         ] {
-            let line = |row: &Columns| columns.iter().map(|column| row[column].clone()).collect::<Vec<_>>().join(" ");
+            let value = |row: &Columns, column: &str| match column {
+                // The engines write an instant each in its own way.
+                "cancel_at" => row[column].replace('T', " ").chars().take("2026-12-01 10:00:00".len()).collect(),
+                _ => row[column].clone(),
+            };
+            let line =
+                |row: &Columns| columns.iter().map(|column| value(row, column)).collect::<Vec<String>>().join(" ");
             let mut of_table: Vec<String> = table.iter().map(|row| format!("{name} {}", line(row))).collect();
             of_table.sort();
             lines.extend(of_table);
