@@ -220,6 +220,10 @@ impl App {
         // A failed look-up is an error and never "none": it must not lead to a second customer.
         let found = match self.ask_list(provider, customer, link).await {
             Err(_) if planted!("look-up-failure-is-none") => Verdict::None,
+            // A server whose clock is far ahead would give a key up with which another one is just making the customer.
+            Ok(Verdict::None) if provider.clock().await?.is_some_and(|there| there < settled_at(link)) => {
+                return Err(Failure::CounterpartInTheMaking.into());
+            }
             found => found?,
         };
         match found {
@@ -228,10 +232,6 @@ impl App {
                 self.activate_link(provider, customer, link.generation, &id).await
             }
             Verdict::None => {
-                // A server whose clock is far ahead would give a key up with which another one is just making the customer.
-                if provider.clock().await?.is_some_and(|there| there < settled_at(link)) {
-                    return Err(Failure::CounterpartInTheMaking.into());
-                }
                 let mut tx = self.db.begin().await?;
                 let name = provider.name();
                 store::links::give_up(&mut tx, &customer.customer_id, name, link.generation, self.now()).await?;
