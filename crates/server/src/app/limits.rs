@@ -174,6 +174,7 @@ mod tests {
         assert_eq!(limits.take("ada", RATE, at(60)), Ok(()));
         assert_eq!(limits.buckets.lock().unwrap().len(), 1);
     }
+
     #[test]
     fn so_many_refusals_are_remembered_and_what_has_passed_makes_room() {
         let limits = Limits::default();

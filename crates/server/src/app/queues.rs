@@ -18,7 +18,7 @@ pub const PAGE_MAX: i64 = 200;
 /// delivered again that is older.
 const EVENTS_KEPT_DAYS: i64 = 90;
 
-/// Of the oldest events so many are looked at in a round.
+/// Of the oldest finished events so many are looked at in a round.
 const EVENTS_FORGOTTEN_AT_ONCE: i64 = 1_000;
 
 /// Nothing is put off for so long, but by a server whose clock is wrong.

@@ -91,17 +91,6 @@ impl ProviderError {
     /// Whether the provider has said for certain, or for as long as it remembers the key, that what was to be opened is not there.
     #[must_use]
     pub fn means_no_session(&self) -> bool {
-        match self {
-            Self::KeyPoisoned { .. }
-            | Self::KeyMismatch { .. }
-            | Self::CustomerMissing
-            | Self::PriceMissing { .. }
-            | Self::CurrencyLocked { .. }
-            | Self::Missing { .. }
-            | Self::CardDeclined { .. }
-            | Self::NotOffered { .. }
-            | Self::Rejected { .. } => true,
-            Self::Unavailable { .. } | Self::KeyInUse | Self::Unauthorized { .. } => false,
-        }
+        !self.is_transient() && !matches!(self, Self::Unauthorized { .. })
     }
 }
