@@ -195,6 +195,21 @@ async fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_whole_body_says_that_the_connection_ends() {
+    let server = Server::start(lenient()).await;
+    let mut stream = server.connect().await;
+    let whole =
+        ask(&mut stream, b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nwhole").await.expect("an answer");
+    assert!(whole.ends_with("whole") && !whole.contains("connection: close"), "{whole}");
+    let refused = ask(&mut stream, b"POST /ping HTTP/1.1\r\nhost: x\r\ncontent-length: 900000\r\n\r\nbegun").await;
+    let refused = refused.expect("nobody waits for what nobody wants");
+    assert!(refused.starts_with("HTTP/1.1 405 ") && refused.contains("connection: close\r\n"), "{refused}");
+    let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.expect("it is closed");
+    assert_eq!(ended.unwrap_or(0), 0, "and is, so that nobody sends another request into it");
+    server.stopped().await;
+}
+
+#[tokio::test]
 async fn who_leaves_an_answer_unread_is_hung_up_on() {
     let server = Server::start(Limits { read: SHORT, ..lenient() }).await;
     let mut stream = server.connect().await;

@@ -180,7 +180,7 @@ impl Connection {
         let mut request = request.map(|body| Body::new(Arriving { body, watch: Arc::clone(&self.watch) }));
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let Ok(mut response) = self.router.clone().call(request).await;
-        if self.registry.stopping.load(Relaxed) {
+        if self.registry.stopping.load(Relaxed) || self.watch.ends_with_this_answer() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response.map(|body| Leaving { body, watch: Arc::clone(&self.watch) }))

@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 use axum::BoxError;
@@ -57,12 +57,15 @@ pub(super) struct Watch {
     word: AtomicU64,
     /// The tick since when the client reads too little; zero while it does not keep us waiting.
     blocked: AtomicU64,
+    /// Whether a part of the last request's body is still on its way, and nobody wants it.
+    unwanted: AtomicBool,
 }
 
 impl Watch {
     pub(super) fn new(ticks: Arc<AtomicU64>) -> Self {
         let now = ticks.load(Relaxed);
-        Self { ticks, word: AtomicU64::new(word(Phase::Head, now)), blocked: AtomicU64::new(0) }
+        let word = AtomicU64::new(word(Phase::Head, now));
+        Self { ticks, word, blocked: AtomicU64::new(0), unwanted: AtomicBool::new(false) }
     }
 
     /// The phase, and for how many ticks it has lasted.
@@ -83,6 +86,12 @@ impl Watch {
     pub(super) fn end(&self, phase: Phase) -> bool {
         let seen = self.word.load(Relaxed);
         Phase::of(seen) == phase && self.turn(seen, Phase::Ended)
+    }
+
+    /// Whether the rest of a request's body would have to be read before another request can come. The connection ends instead,
+    /// and the answer says so: who is not told may already be sending the next request on it.
+    pub(super) fn ends_with_this_answer(&self) -> bool {
+        self.unwanted.load(Relaxed)
     }
 
     fn turn(&self, seen: u64, to: Phase) -> bool {
@@ -238,6 +247,9 @@ impl HttpBody for Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
+        if !self.body.is_end_stream() {
+            self.watch.unwanted.store(true, Relaxed);
+        }
         self.watch.whole();
     }
 }
