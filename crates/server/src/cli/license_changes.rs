@@ -231,14 +231,17 @@ impl Progress {
     }
 
     pub fn show(&self, done: usize) {
-        const WIDTH: usize = 30;
         if self.is_seen {
-            let filled = done * WIDTH / self.total.max(1);
             let mut err = std::io::stderr().lock();
             // Whoever does not see the line misses nothing.
-            let _ = write!(err, "\r[{:<WIDTH$}] {done} of {}", "#".repeat(filled), self.total);
+            let _ = write!(err, "\r{}", self.line(done));
             let _ = err.flush();
         }
+    }
+
+    fn line(&self, done: usize) -> String {
+        const WIDTH: usize = 30;
+        format!("[{:<WIDTH$}] {done} of {}", "#".repeat(done * WIDTH / self.total.max(1)), self.total)
     }
 
     pub fn end(&self) {
@@ -253,4 +256,17 @@ fn show(common: &Common, license: &License, what: &str) {
         let until = license.expires_at.date_time_in_words();
         format!("{what} version {} of {}: {}, works until {until}", license.version, license.customer_id, license.plan)
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_grows_with_what_is_done() {
+        let line = |done, total| Progress { total, is_seen: false }.line(done);
+        assert_eq!(line(0, 0), format!("[{}] 0 of 0", " ".repeat(30)));
+        assert_eq!(line(1, 4), format!("[{}{}] 1 of 4", "#".repeat(7), " ".repeat(23)));
+        assert_eq!(line(4, 4), format!("[{}] 4 of 4", "#".repeat(30)));
+    }
 }

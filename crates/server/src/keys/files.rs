@@ -183,6 +183,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_folder_holds_no_keys_and_what_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data");
+        assert!(key_files(&file).unwrap().is_empty(), "it is not there yet");
+        std::fs::write(&file, "no folder").unwrap();
+        let told = key_files(&file).unwrap_err().to_string();
+        assert!(told.contains(file.to_str().unwrap()), "{told}");
+    }
+
+    #[test]
     fn starts_at_the_same_time_end_with_one_key() {
         let folder = tempfile::tempdir().unwrap();
         let ids: Vec<String> = std::thread::scope(|scope| {

@@ -120,15 +120,14 @@ pub async fn delete(tx: &mut Tx, customer_id: &CustomerId, activation_id: &Activ
     Ok(deleted == 1)
 }
 
-/// Removes the customer's machine with this fingerprint; says whether it was there.
-pub async fn delete_machine(tx: &mut Tx, customer_id: &CustomerId, fingerprint_hash: &str) -> Result<bool, DbError> {
-    let deleted = tx
-        .query("delete from license_activations where customer_id = $1 and fingerprint_hash = $2")
+/// Removes the customer's machine with this fingerprint, if it is there.
+pub async fn delete_machine(tx: &mut Tx, customer_id: &CustomerId, fingerprint_hash: &str) -> Result<(), DbError> {
+    tx.query("delete from license_activations where customer_id = $1 and fingerprint_hash = $2")
         .bind(customer_id)
         .bind(fingerprint_hash)
         .execute()
         .await?;
-    Ok(deleted == 1)
+    Ok(())
 }
 
 /// Removes all of the customer's.

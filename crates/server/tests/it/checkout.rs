@@ -49,6 +49,20 @@ async fn scenario_2_and_20_two_upgrades_create_one_customer_and_no_key_is_used_t
     assert_eq!(session["amount_total"], 19_000);
 }
 
+async fn an_operator_is_told_of_a_checkout_until_it_is_over(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let waiting = async || {
+        let told = world.app.explain_customer(&id_of(&ada)).await.unwrap();
+        told.known.iter().flat_map(|known| known.lines.clone()).collect::<Vec<_>>().join("\n")
+    };
+    assert!(!waiting().await.contains("A checkout"));
+    let url = ada.checkout_url("starter").await;
+    assert!(waiting().await.contains("A checkout of starter is open since "), "{}", waiting().await);
+    world.sandbox().pay(&url, "success").await;
+    world.settled().await;
+    assert!(!waiting().await.contains("A checkout"), "{}", waiting().await);
+}
+
 async fn scenario_3_fifty_checkouts_at_once_are_one_customer_and_one_session(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let mut checkouts = tokio::task::JoinSet::new();
@@ -284,6 +298,7 @@ async fn a_declined_card_changes_nothing_and_another_card_pays(world: &World) {
 both_engines!(
     scenario_1_the_first_checkout_makes_one_stripe_customer_that_is_ours,
     scenario_2_and_20_two_upgrades_create_one_customer_and_no_key_is_used_twice,
+    an_operator_is_told_of_a_checkout_until_it_is_over,
     scenario_3_fifty_checkouts_at_once_are_one_customer_and_one_session,
     scenario_5_a_key_that_was_used_otherwise_leads_to_the_customer_it_made,
     scenario_6_a_customer_of_the_same_address_and_another_owner_is_not_adopted,

@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-fn run_in(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> Answer {
+pub fn run_in(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> Answer {
     let settings = settings.iter().map(|(name, value)| (*name, *value));
     Answer::of(command(folder).envs(settings).args(arguments).output().expect("the binary runs"))
 }
@@ -450,7 +450,8 @@ async fn a_license_is_verified_and_inspected() {
     assert_eq!((told.code, &told.json()["entitled"]), (Some(1), &json!(false)));
     assert!(beside.run(&["license", "inspect", &altered]).succeeded().contains("Not verified"));
     for junk in ["junk", "", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "-"] {
-        assert_eq!(beside.run(&["license", "verify", "--", junk]).code, Some(1), "{junk}");
+        let refused = beside.run(&["license", "verify", "--", junk]);
+        assert!(refused.code == Some(1) && refused.err.is_empty(), "{junk}: {}{}", refused.out, refused.err);
         let inspected = beside.run(&["license", "inspect", "--", junk]);
         inspected.refused(1, &["no license"]);
         let error = error_of(&beside.run(&["license", "inspect", "--json", "--", junk]));
@@ -546,6 +547,7 @@ fn a_license_file_is_read_and_its_life_is_drawn_without_any_server() {
     verify(&["bundle.lic", "--root", &root, "--jwks", "x"]).refused(2, &["--jwks"]);
     std::fs::write(folder.path().join("cut.lic"), "-----BEGIN COUNTERFOIL LICENSE-----\nAAAA\n").expect("a file");
     run(&["inspect", "cut.lic"]).refused(1, &["copied in full"]);
+    verify(&["cut.lic", "--root", &root]).refused(1, &["copied in full"]);
 }
 
 #[tokio::test]

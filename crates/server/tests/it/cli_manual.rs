@@ -35,11 +35,12 @@ async fn an_operator_sells_by_invoice_and_every_step_is_shown() {
             "enterprise (active)",
             "enterprise per year",
             "then professional per year",
-            "INV-1: 490000 eur",
-            "490000 went back",
+            "INV-1: 490000 eur\n",
+            "INV-2: 490000 eur, 490000 went back",
         ] {
             assert!(words.contains(expected), "`{expected}` is not in: {words}");
         }
+        assert!(!words.contains("nothing is written down") && !words.contains("ended on"), "{words}");
         let shown = beside.run(&["customer", "show", &ada.id, "--json"]).json()["subscription"].clone();
         assert_eq!((text(&shown, "provider"), &shown["stripe_subscription_id"]), ("manual", &Value::Null));
         assert_eq!(shown["reference"], back["agreements"][0]["id"]);
@@ -49,5 +50,10 @@ async fn an_operator_sells_by_invoice_and_every_step_is_shown() {
         assert!(words.contains("By invoice, manual_subscription_"), "{words}");
         let ended = act(&["cancel", &ada.id, "--now"]);
         assert_eq!(text(&ended["subscription"], "status"), "canceled");
+        let words = beside.run(&["manual", "show", &ada.id]).succeeded();
+        assert!(words.contains(", ended on ") && !words.contains("then professional"), "{words}");
+        let bob = beside.world.api(0).sign_up().await;
+        let words = beside.run(&["manual", "show", &bob.id]).succeeded();
+        assert!(words.contains("nothing is written down by hand"), "{words}");
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use counterfoil::db::Engine;
 use serde_json::Value;
 
-use crate::cli::Beside;
+use crate::cli::{Beside, run_in};
 use crate::processes::{engines, free_port, text};
 
 /// The codes of the lines that are not well, the worst of each.
@@ -106,6 +106,28 @@ async fn faults_in_the_data_are_found() {
             assert_eq!(problems(&beside, &[]), [code], "{fault}");
             beside.world.db.query(repair).execute().await.expect("a repair");
         }
+    }
+}
+
+#[test]
+fn before_the_first_start_there_is_no_key_and_nobody_is_alarmed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run_in(folder.path(), &[], &["migrate"]).succeeded();
+    let told = run_in(folder.path(), &[], &["doctor", "--json", "--offline"]).json();
+    let warnings = ailments(&told, "warning");
+    assert!(warnings.contains(&"license_key_missing".to_owned()), "{told}");
+    assert_eq!(ailments(&told, "problem"), Vec::<String>::new(), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_that_has_lost_its_key_is_not_a_new_one() {
+    for engine in engines("doctor") {
+        let beside = Beside::of(engine).await;
+        beside.world.api(0).sign_up().await;
+        std::fs::remove_file(beside.world.folder.path().join("data-0/license-key.pem")).expect("the key was there");
+        let told = beside.run(&["doctor", "--json", "--offline"]).json();
+        assert!(!ailments(&told, "warning").contains(&"license_key_missing".to_owned()), "{told}");
+        assert_eq!(ailments(&told, "problem"), ["license_key_unreadable"], "{told}");
     }
 }
 

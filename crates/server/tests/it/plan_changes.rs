@@ -274,9 +274,12 @@ async fn the_pages_ask_once_and_then_do_it(world: &World) {
         assert!(overview.page().contains(id), "{id}");
     }
     assert!(!overview.body.contains("change-starter-month") && !overview.body.contains("buy-"));
-    let asked = ada.http.get("/account/change?plan=professional&interval=month").await;
+    let early = world.app.now().plus_seconds(-HOUR / 2).to_string();
+    let question = format!("/account/change?plan=professional&interval=month&prorated_from={early}");
+    let asked = ada.http.get(&question).await;
     let told = preview(&ada, "professional", "month").await;
     assert!(asked.page().contains("Change now and pay"), "{}", asked.body);
+    assert!(asked.body.contains("name=\"prorated_from\"") && !asked.body.contains(&early), "it is asked as of now");
     let from = told["prorated_from"].as_str().unwrap();
     let wish = form(&[("plan", "professional"), ("interval", "month"), ("prorated_from", from)]);
     let done = ada.http.post_text("/account/change", "application/x-www-form-urlencoded", wish).await;

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use counterfoil::app::manual::Step;
+use counterfoil::app::operators::By;
 use counterfoil::app::{App, Error, Failure};
 use counterfoil::clock::Clock;
 use counterfoil::store;
 use counterfoil::worker::Chore;
+use counterfoil_core::{Interval, PlanCode};
 use serde_json::json;
 
 use crate::actors::Visitor;
@@ -149,6 +152,21 @@ async fn a_counterpart_that_the_book_has_lost_is_linked_by_the_next_event(world:
     world.allow_unsettled();
 }
 
+/// The vendor has taken somebody for a customer by invoice whose card Stripe charges all the same.
+async fn a_counterpart_is_found_again_beside_a_sale_by_invoice(world: &World) {
+    let (buyer, external) = forgotten_buyer(world, "ada").await;
+    let by = By::command_line("a test").unwrap();
+    let sale =
+        Step::Start { plan: PlanCode::new("enterprise"), interval: Interval::Year, starts_at: None, payment: None };
+    world.app.keep_manually(&id_of(&buyer), &sale, &by).await.unwrap();
+    assert_eq!(world.stored(&buyer).await.stripe_customer_id, None);
+    let event = world.sandbox().newest_event("customer.subscription.created").await;
+    world.deliver(&event).await.accepted();
+    while world.app.work_inbox().await.unwrap() > 0 {}
+    assert_eq!(world.stored(&buyer).await.stripe_customer_id, Some(external));
+    world.allow_unsettled();
+}
+
 async fn a_checkout_finds_the_payment_that_the_book_has_lost(world: &World) {
     // Within a day the key tells of the counterpart, later the list does.
     for (name, hours) in [("ada", 1), ("bob", 25)] {
@@ -272,6 +290,7 @@ both_engines!(
     Setup::no_worker();
     a_server_that_is_days_ahead_makes_nobody_twice,
     a_counterpart_that_the_book_has_lost_is_linked_by_the_next_event,
+    a_counterpart_is_found_again_beside_a_sale_by_invoice,
     a_checkout_finds_the_payment_that_the_book_has_lost,
     who_has_not_paid_keeps_the_counterpart_that_the_book_has_lost,
     in_another_account_nobody_is_taken_for_deleted,

@@ -1,5 +1,8 @@
 //! The page where anybody verifies a licence: the answer in words, the licence's life with its dates, and what is no licence.
 
+use counterfoil_core::Timestamp;
+use counterfoil_license::inspect;
+
 use crate::actors::Visitor;
 use crate::client::Answer;
 use crate::money_back::{payments, refund};
@@ -21,6 +24,36 @@ fn answered(answer: &Answer, code: &str) {
 
 fn day(visitor_license: &serde_json::Value, field: &str) -> String {
     visitor_license[field].as_str().expect("a time")[..10].to_owned()
+}
+
+/// The phase that is marked as the one that was asked for.
+#[track_caller]
+fn marked(answer: &Answer) -> &str {
+    let parts: Vec<&str> = answer.body.split(" aria-current=\"step\">").collect();
+    assert_eq!(parts.len(), 2, "one is marked: {}", answer.body);
+    let (_, named) = parts[1].split_once("<strong>").expect("a name");
+    named.split('<').next().expect("a name")
+}
+
+async fn the_phase_that_was_asked_for_is_marked_from_its_first_second_on(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "professional").await;
+    let current = ada.current_license().await.accepted();
+    let claims = inspect(&ada.license).expect("a licence").1;
+    let in_words = |seconds: i64| Timestamp::from_unix_seconds(seconds).to_string();
+    assert_eq!(marked(&verify(world, &ada.license, "").await), "Valid");
+    let due =
+        current["refresh_after"].as_str().expect("a time").parse::<Timestamp>().expect("a time").as_unix_seconds();
+    for (at, phase) in [
+        (claims.nbf - 1, "Not yet valid"),
+        (claims.nbf, "Valid"),
+        (due - 1, "Valid"),
+        (due, "Refresh due"),
+        (claims.exp - 1, "In grace"),
+        (claims.exp + 3600, "Ended"),
+    ] {
+        assert_eq!(marked(&verify(world, &ada.license, &in_words(at)).await), phase, "{}", in_words(at));
+    }
 }
 
 async fn anybody_sees_what_a_licence_is_worth(world: &World) {
@@ -91,6 +124,7 @@ async fn what_is_no_licence_is_told_beside_the_form(world: &World) {
 }
 
 both_engines!(
+    the_phase_that_was_asked_for_is_marked_from_its_first_second_on,
     anybody_sees_what_a_licence_is_worth,
     what_the_server_knows_counts_more_than_what_is_written,
     what_is_no_licence_is_told_beside_the_form,

@@ -136,6 +136,7 @@ mod tests {
                 assert!(!response.description.is_empty(), "{path} {status}");
                 if status.starts_with(['4', '5']) && path != "/readyz" {
                     assert_eq!(response.content.keys().collect::<Vec<_>>(), [PROBLEM], "{path} {status}");
+                    assert!(is_problem(&response.content[PROBLEM]), "{path} {status} has its fields");
                 }
             }
             seen += 1;
