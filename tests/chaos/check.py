@@ -8,6 +8,7 @@ Exits with 1, one line for each violation, or prints a summary of what was compa
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import re
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from evidence import Evidence, Row, gather, public_key
 from leaks import leaks
+from mistakes import mistakes
 
 # Not in a random token, where any letters may stand between two dashes, and after a dot.
 PROVIDER_ID = re.compile(
@@ -30,6 +32,8 @@ PAYMENT_ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):\d+/(?:c/pay|
 # The address of a page goes when the page is done; the session that it names stays.
 SESSION = re.compile(r"\bcs_(?:test|live)_[A-Za-z0-9]+")
 SECRET = re.compile(r"\bwhsec_\w{8,}|\$argon2|-----BEGIN|\bsk_(?:test|live)_\w{8,}")
+# A license: head, claims and signature.
+TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 # The longest grace of the default catalogue for the plan that the load buys, and the longest period.
 GRACE_SECONDS = 7 * 86_400
 PAID = ("active", "past_due")
@@ -59,10 +63,23 @@ class Judge:
         return found
 
     def judge(self) -> list[str]:
-        for part in (self.acknowledged, self.one_customer, self.paid_has_license, self.licenses_are_due, self.nothing_waits,
-                     self.one_version_a_fact, self.mails_arrived, self.nothing_leaked):
+        for part in (self.something_was_tried, self.nobody_met_a_mistake, self.acknowledged, self.one_customer, self.paid_has_license,
+                     self.licenses_are_due, self.nothing_waits, self.one_version_a_fact, self.mails_arrived, self.nothing_is_shown,
+                     self.nothing_is_logged):
             part()
         return self.wrong
+
+    def something_was_tried(self) -> None:
+        if not any(line["outcome"] == "ok" for line in self.e.history):
+            self.wrong.append("nothing was acknowledged, so nothing was tried")
+
+    def nobody_met_a_mistake(self) -> None:
+        """Whatever is away, full or slow is answered 503. A 500 is a mistake of ours, and so is a panic that nobody was told of."""
+        for line in self.e.history:
+            if line["status"] == 500:
+                self.wrong.append(f"{line['op']} was answered 500: {line['answer'][:300]}")
+        for name, text in self.e.logs.items():
+            self.wrong += [f"{name}: {mistake}" for mistake in mistakes(text)]
 
     def acknowledged(self) -> None:
         """Whatever was answered with success is there."""
@@ -160,24 +177,35 @@ class Judge:
                     self.wrong.append(f"two versions of {customer} about the same facts")
 
     def mails_arrived(self) -> None:
-        arrived = {mail["message_id"] for mail in self.e.mails}
+        arrived = {mail["message_id"]: mail["text"] for mail in self.e.mails}
         owed = {row["dedupe_key"]: row for row in self._t("outbox") if row["kind"] == "mail"}
         for customer, rows in self.licenses.items():
             for row in rows:
                 mail = owed.get(f"license:{customer}:{row['version']}")
                 if mail is None:
                     self.wrong.append(f"no mail was owed for version {row['version']} of {customer}")
+                elif mail["message_id"] in arrived and row["token"] not in arrived[mail["message_id"]]:
+                    self.wrong.append(f"the mail about version {row['version']} of {customer} came without the license")
         for key, row in owed.items():
             if row["state"] == "sent" and row["message_id"] not in arrived:
                 self.wrong.append(f"the mail {key} counts as sent and never arrived")
 
-    def nothing_leaked(self) -> None:
+    def nothing_is_shown(self) -> None:
+        """No id of the provider and no secret is in an answer, a mail or a license."""
         for line in self.e.history:
             # The payment page is Stripe's own, and its answers too.
             if line["op"] == "pay" or line["status"] is None:
                 continue
-            for leak in PROVIDER_ID.findall(PAYMENT_ADDRESS.sub("", line["answer"])) + SECRET.findall(line["answer"]):
+            for leak in provider_ids(PAYMENT_ADDRESS.sub("", line["answer"])) + SECRET.findall(line["answer"]):
                 self.wrong.append(f"the answer to {line['op']} holds {leak[:12]}…")
+        for mail in self.e.mails:
+            for leak in provider_ids(mail["text"]) + SECRET.findall(mail["text"]):
+                self.wrong.append(f"the mail {mail['message_id']} holds {leak[:12]}…")
+        for row in self._t("licenses"):
+            for leak in provider_ids(row["token"]):
+                self.wrong.append(f"the license {row['license_id']} holds {leak[:12]}…")
+
+    def nothing_is_logged(self) -> None:
         canaries = set()
         for line in self.e.history:
             if "email" in line["args"]:
@@ -194,6 +222,19 @@ class Judge:
             for token in {str(row["token"]).rsplit(".", 1)[-1] for row in self._t("licenses")}:
                 if token in text:
                     self.wrong.append(f"{name} holds a license")
+
+
+def provider_ids(text: str) -> list[str]:
+    """Those of a text, and those inside the licenses in it. Whether these are good is not asked here."""
+    inside = [_opened(part) for token in TOKEN.findall(text) for part in token.split(".")[:2]]
+    return [found for one in (text, *inside) for found in PROVIDER_ID.findall(one)]
+
+
+def _opened(part: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode("utf-8", "replace")
+    except ValueError:
+        return ""  # It only looks like a part of a license, and nobody can read anything in it.
 
 
 def _period_end(subscription: Row) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from client import Answer, Broken, send
 class History:
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
-        self.counts: dict[str, int] = {}
+        # What was answered with success so far, by operation.
+        self.acknowledged: Counter[str] = Counter()
 
     def write(self, **line: Any) -> None:
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
-        self.counts[line["outcome"]] = self.counts.get(line["outcome"], 0) + 1
+        self.acknowledged[line["op"]] += line["outcome"] == "ok"
 
     def close(self) -> None:
         self._file.close()

@@ -37,10 +37,10 @@ class User:
         self.licence = ""
 
     async def _insist(self, op: str, path: str, **request: Any) -> Answer | None:
-        """Tries again, as a person would, until there is an answer that is not `come again`."""
+        """Tries again, as a person would, until there is an answer that is not `come again`. A 500 is none: nobody said to come again."""
         for _ in range(TRIES):
             answer = await self.history.call(op, self._who(request), "POST", self.world.door(self.door) + path, token=self.token or None, **request)
-            if answer is not None and answer.status not in (500, 502, 503, 504, 429):
+            if answer is not None and answer.status not in (502, 503, 504, 429):
                 return answer
             await asyncio.sleep(self.world.rng.uniform(0.1, 1.0))
         return None

@@ -22,6 +22,7 @@ import scenarios_files as files
 import scenarios_mail as mail
 import scenarios_maintenance as maintenance
 from leaks import leaks_in
+from mistakes import mistakes_in
 from processes import end_all
 from world import World
 
@@ -85,6 +86,8 @@ async def one(name: str, engine: str, folder: Path, args: argparse.Namespace) ->
         await world.close()
         if found := leaks_in(world.folder):
             good, said = False, f"{said}; {len(found)} lines of logs hold what no log may hold: {found[:3]}"
+        if found := mistakes_in(world.folder):
+            good, said = False, f"{said}; {len(found)} lines of logs tell of a mistake of ours: {found[:3]}"
         if entry.tmpfs:
             subprocess.run(["umount", str(world.folder / "data")], check=False)
     print(f"{'ok  ' if good else 'FAIL'} {name} on {engine} ({time.monotonic() - begun:.0f} s, seed {args.seed}): {said}", flush=True)
@@ -114,8 +117,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="repeat the draws of an earlier run")
     parser.add_argument("--lanes", type=int, default=2, help="how many scenarios run at the same time [2]")
     parser.add_argument("--engine", choices=BOTH, help="only this one")
-    parser.add_argument("--all", action="store_true", help="all scenarios")
-    parser.add_argument("--ci", action="store_true", help="the quick ones, with 100 kills on each engine")
+    parser.add_argument("--all", action="store_true", help="also those that are not quick, which are left out where nothing is named")
     parser.add_argument("--keep", action="store_true", help="keep histories and logs also where all is well")
     return parser.parse_args()
 

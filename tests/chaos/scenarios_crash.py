@@ -27,8 +27,13 @@ async def kills(world: World, count: int) -> str:
     world.storm(0.5)
     world.mail.moods = ["well", "well", "well", "down", "greylist", "full", "drop_after_data", "garbage"]
     load = Load(world, 4)
-    done = 0
-    while done < count:
+    done, before = 0, Counter[str]()
+
+    def is_enough() -> bool:
+        return before.total() >= count and before["pay"] > 0
+
+    # What was acknowledged before a kill is what it can lose. Where that is too little, there are more kills.
+    while done < count or (not is_enough() and done < 2 * count + 50):
         await asyncio.sleep(world.rng.uniform(0.05, 0.6))
         victims = [one for one in world.servers if one.runs]
         if len(victims) > 1 and world.rng.random() < 0.6:
@@ -36,6 +41,7 @@ async def kills(world: World, count: int) -> str:
         for victim in victims:
             await victim.kill()
             done += 1
+        before = Counter(world.history.acknowledged)
         await asyncio.sleep(world.rng.uniform(0.0, 0.2))
         for server in world.servers:
             if not server.runs:
@@ -45,7 +51,8 @@ async def kills(world: World, count: int) -> str:
             await world.up()
     await world.up()
     await load.stop()
-    return f"{done} kills"
+    assert is_enough(), f"before the last of {done} kills only {dict(before)} were acknowledged, so little was tried"
+    return f"{done} kills, before the last of which {before.total()} operations were acknowledged"
 
 
 async def sigterm(world: World, count: int) -> str:

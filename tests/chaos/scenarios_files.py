@@ -11,35 +11,18 @@ from pathlib import Path
 import order
 from client import Answer, send, until
 from load import Load, User, deliver, plain_event
-from processes import BINARY, Server, run
+from processes import BINARY, run
+from refusals import refuses
 from world import World
-
-START_SECONDS = 20.0
-
-
-async def _refuses(world: World, name: str, data: Path, words: tuple[str, ...], **env: str) -> str:
-    """Starts a server that has to end by itself and say why."""
-    server = Server(name, {**world.env, "COUNTERFOIL_DATA_DIR": str(data), **env}, world.folder)
-    server.start()
-    try:
-        code = await server.wait(START_SECONDS)
-    except TimeoutError as error:
-        await server.kill()
-        raise AssertionError(f"{name}: it started although it must not") from error
-    said = server.said()
-    assert code in (1, 2), f"{name}: exit code {code}: {said[-500:]}"
-    assert "panicked" not in said, f"{name}: {said[-500:]}"
-    assert any(word in said.lower() for word in words), f"{name}: it did not say why: {said[-500:]}"
-    return name
 
 
 async def bad_starts(world: World, count: int) -> str:
     """Each of these starts is refused with a message, and nothing is made fresh."""
     user = User(world, 0)
     assert await user.sign_up()
-    done = [await _refuses(world, "second-process", world.data, ("another", "in use", "locked"))]
+    done = [await refuses(world, "second-process", world.data, ("another", "in use", "locked"))]
     for name, secret in (("secret-empty", ""), ("secret-blank", "  \t")):
-        done.append(await _refuses(world, name, world.folder / name, ("webhook",), STRIPE_WEBHOOK_SECRET=secret))
+        done.append(await refuses(world, name, world.folder / name, ("webhook",), STRIPE_WEBHOOK_SECRET=secret))
     await world.servers[0].kill()
     for name in ("truncated", "flipped-head", "flipped-page", "newer"):
         data = world.folder / name
@@ -49,7 +32,7 @@ async def bad_starts(world: World, count: int) -> str:
         before = file.stat().st_size
         _spoil(name, file, before)
         kept = file.read_bytes()
-        done.append(await _refuses(world, name + "-start", data, ("database", "corrupt", "malformed", "newer", "not a")))
+        done.append(await refuses(world, name + "-start", data, ("database", "corrupt", "malformed", "newer", "not a")))
         assert file.read_bytes()[:4096] == kept[:4096], f"{name}: the file was changed"
     world.servers[0].start()
     await world.servers[0].ready()

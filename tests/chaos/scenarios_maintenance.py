@@ -50,17 +50,22 @@ async def _tables(world: World, data: Path, database: str) -> int:
 
 
 async def migrate(world: World, count: int) -> str:
-    """`counterfoil migrate` is killed at random instants: the schema is whole or not there, and the next start finishes it."""
-    rounds, killed, nothing, whole = max(10, min(count // 10, 200)), 0, 0, 0
+    """`counterfoil migrate` is killed at random instants: the schema is whole or not there, and the next start finishes it. Beside
+    all that, somebody signs up at the servers that run."""
+    rounds, number, killed, nothing, whole = max(10, min(count // 10, 200)), 0, 0, 0, 0
     begun = time.monotonic()
     full = await _migrated(world, 0, None)
     took = time.monotonic() - begun
-    for number in range(1, rounds + 1):
+    # Where each kill came too late, there are more of them.
+    while number < rounds or (killed == 0 and number < 10 * rounds):
+        number += 1
         seen = await _migrated(world, number, world.rng.uniform(0.0, took))
         killed += seen >= 0
         nothing += seen == 0
         whole += seen == full
         assert seen in (-1, 0, full), f"after a kill there are {seen} of {full} tables"
+    assert killed > 0, f"all {number} kills came too late, so nothing was tried"
+    assert await User(world, 0).sign_up(), "nobody can sign up beside migrations that are killed"
     return f"{killed} kills in the middle, after which {nothing} databases had no table and {whole} all {full}; each was finished by the next run"
 
 
@@ -89,14 +94,17 @@ async def rotate(world: World, count: int) -> str:
     code, said = await run(command, world.env)
     assert code == 0, f"keys rotate ended with {code}: {said[-800:]}"
     took, killed = time.monotonic() - begun, 0
-    load = Load(world, 2)
-    for number in range(max(10, min(count // 4, 20))):
+    load, rounds, number = Load(world, 2), max(10, min(count // 4, 20)), 0
+    # Where each kill came too late, there are more of them.
+    while number < rounds or (killed == 0 and number < 10 * rounds):
+        number += 1
         killed += await _killed_after(world, "rotate", command, world.env, world.rng.uniform(0.0, took))
         user = User(world, 20_000 + number)
         assert await user.sign_up(), "nobody can sign up after a rotation that was killed"
         answer = await send("GET", world.door() + "/.well-known/jwks.json")
         assert answer.status == 200, f"the keys were answered {answer.status}"
     await load.stop()
+    assert killed > 0, f"all {number} kills came too late, so nothing was tried"
     # What a restart finds is what the running server knew.
     for server in world.servers:
         await server.kill()
@@ -235,14 +243,23 @@ async def _clock_error(server: Server) -> float:
 
 
 async def weather(world: World, count: int) -> str:
-    """No process dies; each connection between any two of them may be refused, late, cut, slow, or silent after the request."""
+    """No process dies; each connection between any two of them may be refused, late, cut, slow, or silent after the request.
+
+    A fault is drawn for each new connection, and those to Stripe are kept: so they are cut every second. Where nothing went wrong yet
+    between some two, it takes longer."""
     world.storm(1.5)
     world.mail.moods = ["well", "slow", "drop_after_data", "full"]
     load = Load(world, 4)
-    await asyncio.sleep(max(20, min(count / 4, 300)))
+    stormy = [proxy for proxy in world.proxies() if proxy.weather.chances]
+    ends = time.monotonic() + max(20, min(count / 4, 300))
+    while time.monotonic() < ends or (not all(proxy.counts for proxy in stormy) and time.monotonic() < ends + 60):
+        await asyncio.sleep(1)
+        world.to_stripe.cut_all()
     await load.stop()
     faults: dict[str, int] = {}
-    for proxy in world.proxies():
+    for proxy in stormy:
+        assert proxy.counts, f"no fault was drawn at {proxy.name}, so nothing was tried there"
         for kind, number in proxy.counts.items():
             faults[kind] = faults.get(kind, 0) + number
-    return "faults: " + ", ".join(f"{kind} {number}" for kind, number in sorted(faults.items()))
+    told = ", ".join(f"{kind} {number}" for kind, number in sorted(faults.items()))
+    return f"faults at each of {', '.join(proxy.name for proxy in stormy)}: {told}"

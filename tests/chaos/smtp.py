@@ -1,11 +1,13 @@
-"""A mail server that misbehaves by mood. What it took for good is a JSON line in its file: recipient, Message-ID, subject."""
+"""A mail server that misbehaves by mood. What it took for good is a JSON line in its file: recipient, Message-ID, subject, and all its text."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from email import message_from_bytes
+import re
+from email import message_from_bytes, policy
+from email.message import Message
 from pathlib import Path
 from typing import Literal
 
@@ -89,7 +91,15 @@ class MailSink:
                 await say("250 localhost")
 
     def _keep(self, recipients: list[str], mail: bytes) -> None:
-        head = message_from_bytes(mail)
-        line = {"to": recipients, "message_id": head["message-id"], "subject": head["subject"]}
+        # A line that begins with a dot has two of them on its way, and the last line is the end's own dot.
+        parsed = message_from_bytes(re.sub(rb"(?m)^\.", b"", mail), policy=policy.default)
+        line = {"to": recipients, "message_id": parsed["message-id"], "subject": parsed["subject"], "text": _text(parsed)}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+
+
+def _text(mail: Message) -> str:
+    """The heads and all parts as a reader sees them, whatever they were packed in."""
+    heads = [f"{name}: {value}" for name, value in mail.items()]
+    parts = [part.get_payload(decode=True) for part in mail.walk() if not part.is_multipart()]
+    return "\n".join(heads + [part.decode("utf-8", "replace") for part in parts if isinstance(part, bytes)])

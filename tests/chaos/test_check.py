@@ -24,8 +24,8 @@ END = NOW + 30 * 86_400
 ADA = "cust_0000000000000000000000000000000a"
 
 
-def token(trial: bool, exp: int, customer: str = ADA, key: Any = KEY) -> str:
-    claims = {"sub": customer, "customer_id": customer, "trial": trial, "exp": exp}
+def token(trial: bool, exp: int, customer: str = ADA, key: Any = KEY, **more: str) -> str:
+    claims = {"sub": customer, "customer_id": customer, "trial": trial, "exp": exp, **more}
     return jwt.encode(claims, key, algorithm="EdDSA", headers={"typ": "license+jwt", "kid": "k1"})
 
 
@@ -41,6 +41,7 @@ def line(op: str, answer: Any, **args: Any) -> dict[str, Any]:
 def good() -> Evidence:
     account = {"customer": {"customer_id": ADA}, "token": "ses_canary", "license": {"license_id": "lic_1"}}
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW))
+    licenses = [row(1, token(True, NOW + 14 * 86_400), "a"), row(2, token(False, END + GRACE_SECONDS), "b")]
     return Evidence(
         history=[
             line("sign_up", account, email="ada@example.com", password="CanaryPass-1"),
@@ -50,13 +51,13 @@ def good() -> Evidence:
             line("webhook", {"received": True}, event_id="evt_1"),
             line("refresh", {"license_id": "lic_2"}),
         ],
-        mails=[{"message_id": "<1@x>"}, {"message_id": "<2@x>"}],
+        mails=[{"message_id": f"<{one['version']}@x>", "text": f"Paste this:\n\n{one['token']}\n"} for one in licenses],
         logs={"server-1.log": '{"level":"INFO"}\n'},
         customers=[{"id": "cus_1", "metadata": {"customer_id": ADA, "instance": "i"}}],
         subscriptions=[{"customer": "cus_1", "status": "active", "cancel_at_period_end": True, "items": {"data": [{"current_period_end": END}]}}],
         tables={
             "customers": [{"customer_id": ADA, "email": "ada@example.com", "created_at": created}],
-            "licenses": [row(1, token(True, NOW + 14 * 86_400), "a"), row(2, token(False, END + GRACE_SECONDS), "b")],
+            "licenses": licenses,
             "sessions": [{"token_hash": hashlib.sha256(b"ses_canary").hexdigest()}],
             "checkout_attempts": [{"external_id": "cs_test_aaaaaaaaaaaa"}],
             "webhook_inbox": [{"event_id": "evt_1", "state": "processed"}],
@@ -78,6 +79,25 @@ class TestJudge(unittest.TestCase):
 
     def test_good_evidence_is_good(self) -> None:
         self.assertEqual(Judge(self.e).judge(), [])
+
+    def test_nothing_was_tried(self) -> None:
+        for one in self.e.history:
+            one["outcome"] = "unknown"
+        self.refused("nothing was acknowledged")
+        self.e.history = []
+        self.refused("nothing was acknowledged")
+
+    def test_answered_500(self) -> None:
+        self.e.history.append({**line("cancel", '{"code":"internal"}'), "outcome": "refused", "status": 500})
+        self.refused('cancel was answered 500: {"code":"internal"}')
+
+    def test_an_outage_is_answered_503(self) -> None:
+        self.e.history.append({**line("cancel", '{"code":"database_unavailable"}'), "outcome": "refused", "status": 503})
+        self.assertEqual(Judge(self.e).judge(), [])
+
+    def test_panic_in_a_log(self) -> None:
+        self.e.logs = {"server-1.log": "thread 'main' panicked at crates/server/src/main.rs:1:1:"}
+        self.refused("server-1.log: thread 'main' panicked")
 
     def test_lost_webhook(self) -> None:
         self.e.tables["webhook_inbox"] = []
@@ -163,6 +183,30 @@ class TestJudge(unittest.TestCase):
     def test_mail_that_never_arrived(self) -> None:
         self.e.mails.pop()
         self.refused("never arrived")
+
+    def test_mail_without_its_license(self) -> None:
+        self.e.mails[1]["text"] = "Paste this:"
+        self.refused("the mail about version 2")
+
+    def test_provider_id_in_a_mail(self) -> None:
+        self.e.mails[0]["text"] += "Receipt: https://example.com/?invoice=in_AAAAAAAAAAAA"
+        self.refused("the mail <1@x> holds in_AAAAAAAAA")
+
+    def test_secret_in_a_mail(self) -> None:
+        self.e.mails[0]["text"] += "$argon2id$v=19"
+        self.refused("the mail <1@x> holds $argon2")
+
+    def test_provider_id_in_a_license(self) -> None:
+        self.e.tables["licenses"][1]["token"] = token(False, END, billing="cus_AAAAAAAAAAAA")
+        self.refused("the license lic_2 holds cus_")
+
+    def test_provider_id_in_a_license_that_was_only_shown(self) -> None:
+        shown = token(False, END, billing="sub_AAAAAAAAAAAA")
+        self.e.history[5]["answer"] = json.dumps({"license_id": "lic_2", "token": shown})
+        self.refused("the answer to refresh holds sub_")
+        self.e = good()
+        self.e.mails[1]["text"] += shown
+        self.refused("the mail <2@x> holds sub_")
 
     def test_provider_id_in_an_answer(self) -> None:
         self.e.history[3]["answer"] = '{"subscription":"sub_AAAAAAAAAAAA"}'
