@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::acknowledged;
 use crate::evidence::{Columns, Evidence};
 use crate::history::Version;
 use crate::mended;
@@ -23,13 +24,13 @@ pub type Breach = (&'static str, String);
 type Rule = (&'static str, fn(&Evidence) -> Vec<String>);
 
 /// Every rule, in the order of its name.
-pub const RULES: [Rule; 17] = [
+pub const RULES: [Rule; 18] = [
     ("S1", one_counterpart),
     ("S2", one_live_subscription),
     ("S3", no_signature_outlives_what_is_paid),
     ("S4", what_has_ended_stays_ended),
     ("S4", nothing_older_replaces_what_is_newer),
-    ("S5", what_was_acknowledged_is_there),
+    ("S5", acknowledged::what_was_acknowledged_is_there),
     ("S6", one_version_for_one_set_of_facts),
     ("S7", nothing_of_others),
     ("S8", no_provider_ids),
@@ -37,6 +38,7 @@ pub const RULES: [Rule; 17] = [
     ("S10", one_trial_a_person),
     ("L1", mended::who_pays_has_a_license),
     ("L1", mended::soon_the_book_tells_the_truth),
+    ("L1", mended::soon_who_pays_has_a_license_and_a_mail),
     ("L1", mended::what_came_was_looked_at),
     ("L2", mended::who_does_not_pay_has_none),
     ("L3", mended::nothing_is_left_over),
@@ -56,7 +58,7 @@ pub(crate) fn int(value: &Value, path: &str) -> i64 {
 }
 
 /// Our id of each of Stripe's customers.
-fn ours(evidence: &Evidence) -> BTreeMap<&str, &str> {
+pub(crate) fn ours(evidence: &Evidence) -> BTreeMap<&str, &str> {
     let pairs = evidence.truth.customers.iter();
     pairs.map(|customer| (text(customer, "/id"), text(customer, "/metadata/customer_id"))).collect()
 }
@@ -185,41 +187,6 @@ fn nothing_older_replaces_what_is_newer(evidence: &Evidence) -> Vec<String> {
                 ));
             }
             None => {}
-        }
-    }
-    breaches
-}
-
-fn what_was_acknowledged_is_there(evidence: &Evidence) -> Vec<String> {
-    let events: BTreeSet<&str> = evidence.book.inbox.iter().map(|row| row["event_id"].as_str()).collect();
-    let lost_events = evidence.history.acknowledged.iter().filter(|event| !events.contains(event.as_str()));
-    let mut breaches: Vec<String> =
-        lost_events.map(|event| format!("the event {event} was acknowledged and is not there")).collect();
-    let known: BTreeSet<&str> = evidence.book.customers.iter().map(|row| row["customer_id"].as_str()).collect();
-    for answer in evidence.history.answers.iter().filter(|answer| answer.is_good()) {
-        if answer.call == "POST /api/customers/signup" {
-            let told = answer.json();
-            let id = text(&told, "/customer/customer_id");
-            if !known.contains(id) {
-                breaches.push(format!("user {} signed up as {id}, who is not there", answer.user));
-            }
-        }
-        if answer.call == "POST /api/subscriptions/checkout" {
-            let url = text(&answer.json(), "/checkout_url").to_owned();
-            let is_there = evidence.truth.sessions.iter().any(|session| url.contains(text(session, "/id")));
-            if !is_there {
-                breaches.push(format!("user {} was sent to a payment page that is not there", answer.user));
-            }
-        }
-    }
-    for person in evidence.people.iter().filter(|person| person.customer_id.is_some()) {
-        let logged_in = person.log_in.as_ref().is_some_and(|answer| answer.is_good());
-        if !logged_in && !person.deleted && !person.perhaps_deleted {
-            let status = person.log_in.as_ref().map_or(0, |answer| answer.status);
-            breaches.push(format!("user {} cannot log in with a password that was accepted ({status})", person.number));
-        }
-        if logged_in && person.deleted {
-            breaches.push(format!("user {} logs in to an account that was deleted", person.number));
         }
     }
     breaches

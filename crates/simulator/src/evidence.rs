@@ -57,6 +57,8 @@ pub struct Book {
     pub inbox: Vec<Columns>,
     pub outbox: Vec<Columns>,
     pub leases: Vec<Columns>,
+    /// Checkouts, with the provider's session.
+    pub attempts: Vec<Columns>,
 }
 
 /// A user at the end.
@@ -74,6 +76,8 @@ pub struct Person {
     /// What we say of that licence to a program that asks.
     pub validation: Option<Answer>,
     pub subscription: Option<Answer>,
+    /// The overview page of the account.
+    pub page: Option<Answer>,
 }
 
 impl Person {
@@ -105,6 +109,7 @@ impl Person {
             let token = person.license.as_ref().map(|answer| answer.json()["token"].clone()).unwrap_or_default();
             person.validation = user.post("/api/licenses/validate", &serde_json::json!({ "token": token })).await;
             person.subscription = user.get("/api/subscriptions/current").await;
+            person.page = user.get("/account").await;
         }
         person.customer_id = user.customer_id;
         person
@@ -121,6 +126,7 @@ const INBOX: &str = "select event_id, source, state, event_type, coalesce(custom
     coalesce(ignored_because, '') as because, coalesce(last_error, '') as error from webhook_inbox order by id";
 const OUTBOX: &str =
     "select dedupe_key, state, kind, message_id, coalesce(last_error, '') as error from outbox order by id";
+const ATTEMPTS: &str = "select customer_id, coalesce(external_id, '') as external from checkout_attempts order by id";
 const LEASES: &str = "select customer_id from customer_leases where leased_until > $1 order by customer_id";
 
 async fn rows(app: &App, sql: &'static str, columns: &[&'static str]) -> anyhow::Result<Vec<Columns>> {
@@ -164,6 +170,7 @@ impl Book {
                 .await?,
             outbox: rows(app, OUTBOX, &["dedupe_key", "state", "kind", "message_id", "error"]).await?,
             leases: held(app).await?,
+            attempts: rows(app, ATTEMPTS, &["customer_id", "external"]).await?,
         })
     }
 

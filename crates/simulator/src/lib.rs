@@ -1,5 +1,6 @@
 //! A simulator of the whole service: the real application on the real SQL, in a world whose every mishap is drawn from a seed.
 
+mod acknowledged;
 pub mod checker;
 pub mod dice;
 pub mod evidence;

@@ -6,7 +6,8 @@ use counterfoil_license::{Expectations, KeySet, verify};
 use serde_json::Value;
 
 use crate::checker::{deleted, live, paid_through, text};
-use crate::evidence::{Book, Columns, Evidence, Person};
+use crate::evidence::{Book, Columns, Evidence, Person, Stripe};
+use crate::history::Answer;
 use crate::shown::claims;
 
 /// The plan of the one live subscription of a person.
@@ -43,6 +44,11 @@ pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
         } else if text(&told, "/plan") != plan {
             breaches.push(format!("{id} pays for {plan} and has a licence for {}", text(&told, "/plan")));
         }
+        let names = |page: &Answer| page.is_good() && page.body.to_lowercase().contains(&format!(">{plan}<"));
+        if !person.page.as_ref().is_some_and(names) {
+            let status = person.page.as_ref().map_or(0, |answer| answer.status);
+            breaches.push(format!("{id} pays for {plan}, and the page does not say so ({status})"));
+        }
     }
     breaches
 }
@@ -77,6 +83,48 @@ pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
         }
     }
     breaches
+}
+
+/// Whoever our book has as paying has the licence for it by then, and the mail with it; one that a mail server refused before may wait for
+/// its next try.
+pub fn soon_who_pays_has_a_license_and_a_mail(evidence: &Evidence) -> Vec<String> {
+    let (truth, book) = &evidence.soon;
+    let mut breaches = Vec::new();
+    for row in linked(book).filter(|row| !is_refunded(evidence, row)) {
+        let id = &row["customer_id"];
+        let active = |held: &&Value| {
+            text(held, "/customer") == row["external"] && text(held, "/status") == "active" && is_paid(truth, held)
+        };
+        let known = book.subscriptions.iter().find(|each| each["customer_id"] == *id && each["status"] == "active");
+        let (Some(held), Some(known)) = (truth.subscriptions.iter().find(active), known) else { continue };
+        if known["external"] != text(held, "/id") {
+            continue;
+        }
+        let newest = book.licenses.iter().rfind(|license| license["customer_id"] == *id);
+        let Some(license) = newest.filter(|it| it["plan"] == known["plan"] && it["revoked_at"].is_empty()) else {
+            breaches.push(format!("{id} pays for {}, and has no licence for it within ten minutes", known["plan"]));
+            continue;
+        };
+        let key = format!("license:{id}:{}", license["version"]);
+        let mail = book.outbox.iter().find(|mail| mail["dedupe_key"] == key);
+        if mail.is_none_or(|mail| mail["state"] != "sent" && mail["error"].is_empty()) {
+            breaches
+                .push(format!("{id} pays for {}, and was not mailed the licence within ten minutes", known["plan"]));
+        }
+    }
+    breaches
+}
+
+fn is_refunded(evidence: &Evidence, customer: &Columns) -> bool {
+    let mut people = evidence.people.iter();
+    let person = people.find(|person| person.customer_id.as_ref() == Some(&customer["customer_id"]));
+    person.is_some_and(|person| evidence.history.refunded.contains(&person.number))
+}
+
+/// Whether the newest invoice of a subscription is paid.
+fn is_paid(truth: &Stripe, held: &Value) -> bool {
+    let newest = truth.invoices.iter().rfind(|invoice| text(invoice, "/customer") == text(held, "/customer"));
+    newest.is_some_and(|invoice| text(invoice, "/status") == "paid")
 }
 
 /// An event is finished by a look that began after it had come. What we read in Stripe's log may come as a webhook later.

@@ -340,7 +340,10 @@ impl User {
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(path).header("host", "billing.example");
         if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
+            request = match path.starts_with("/api/") {
+                true => request.header("authorization", format!("Bearer {token}")),
+                false => request.header("cookie", format!("cf_session={token}")),
+            };
         }
         let body = match body {
             Some(Value::Null) | None => Body::empty(),

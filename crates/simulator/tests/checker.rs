@@ -86,6 +86,7 @@ fn good() -> Evidence {
             ("facts_digest", version),
             ("terms_digest", ""),
             ("revoked_at", ""),
+            ("plan", "professional"),
         ]));
         let key = format!("license:{ADA}:{version}");
         evidence.book.outbox.push(row(&[
@@ -112,6 +113,7 @@ fn good() -> Evidence {
         log_in: Some(answer(0, "POST /api/customers/login", &json!({}))),
         license: Some(answer(0, "GET /api/licenses/current", &json!({ "token": paid, "plan": "professional" }))),
         subscription: Some(answer(0, "GET /api/subscriptions/current", &json!({ "status": "active" }))),
+        page: Some(Answer { body: "<h2>Professional</h2>".into(), ..answer(0, "GET /account", &Value::Null) }),
         ..Person::default()
     });
     evidence.people.push(Person { number: 1, email: "bob@x.example".into(), ..Person::default() });
@@ -216,6 +218,38 @@ fn what_was_acknowledged_must_be_there() {
 }
 
 #[test]
+fn what_an_answer_promised_must_be_there() {
+    let other = token(|claims| claims.jti = "lic_lost".into());
+    let shown = answer(0, "POST /api/licenses/refresh", &json!({ "token": other }));
+    assert_eq!(broken_rules(|it| it.history.answers.push(shown)), ["S5"], "a licence that nobody can revoke");
+    let page =
+        answer(0, "POST /api/subscriptions/checkout", &json!({ "checkout_url": "http://pay.example/cs_test_1" }));
+    let opened = |it: &mut Evidence| {
+        it.truth.sessions.push(json!({ "id": "cs_test_1" }));
+        it.history.answers.push(page.clone());
+    };
+    assert_eq!(broken_rules(opened), ["S5"], "a payment page of which we do not know");
+    let known = |it: &mut Evidence| {
+        opened(it);
+        it.book.attempts.push(row(&[("customer_id", ADA), ("external", "cs_test_1")]));
+    };
+    assert_eq!(broken_rules(known), [""; 0]);
+    let told = |it: &mut Evidence, call: &str, subscription: Value| {
+        let items = json!({ "data": [{ "price": { "id": "price_pro" } }] });
+        let object = json!({ "object": "subscription", "id": "sub_A1", "items": items, "cancel_at": null });
+        it.history.note_version(&json!({ "data": { "object": object } }).to_string());
+        it.history.answers.push(answer(0, call, &subscription));
+    };
+    let (change, cancel) = ("POST /api/subscriptions/change", "POST /api/subscriptions/cancel");
+    let stays = json!({ "plan": "professional", "cancel_at": null });
+    assert_eq!(broken_rules(|it| told(it, change, stays)), [""; 0]);
+    let other = json!({ "plan": "starter", "cancel_at": null });
+    assert_eq!(broken_rules(|it| told(it, change, other)), ["S5"], "a change that never was");
+    let ends = json!({ "plan": "professional", "cancel_at": "2027-02-01T00:00:00Z" });
+    assert_eq!(broken_rules(|it| told(it, cancel, ends)), ["S5"], "a cancellation that never was");
+}
+
+#[test]
 fn each_version_has_facts_and_a_mail_of_its_own() {
     let same = |it: &mut Evidence| drop(it.book.licenses[1].insert("facts_digest", "1".into()));
     assert_eq!(broken_rules(same), ["S6"]);
@@ -250,6 +284,10 @@ fn forged_events_and_second_trials_are_seen() {
 fn who_pays_has_a_license_and_who_does_not_has_none() {
     let none = |it: &mut Evidence| it.people[0].license.as_mut().expect("an answer").body = "{}".into();
     assert_eq!(broken_rules(none), ["L1"]);
+    let no_page = |it: &mut Evidence| it.people[0].page.as_mut().expect("an answer").status = 503;
+    assert_eq!(broken_rules(no_page), ["L1"]);
+    let other_page = |it: &mut Evidence| it.people[0].page.as_mut().expect("an answer").body = "<h2>Trial</h2>".into();
+    assert_eq!(broken_rules(other_page), ["L1"]);
     let ended = |it: &mut Evidence| it.truth.subscriptions[0]["status"] = json!("canceled");
     assert_eq!(broken_rules(ended), ["L2"]);
     let goes_on = |it: &mut Evidence| {
@@ -269,8 +307,24 @@ fn soon_after_all_is_mended_the_book_says_what_stripe_says() {
         let columns =
             [("customer_id", ADA), ("external", "sub_A1"), ("status", status), ("plan", plan), ("cancel_at", "")];
         it.soon.1.subscriptions.push(row(&columns));
+        (it.soon.0.invoices, it.soon.1.licenses) = (it.truth.invoices.clone(), it.book.licenses.clone());
+        it.soon.1.outbox = it.book.outbox.clone();
     };
     assert_eq!(broken_rules(|it| soon(it, "active", "professional")), [""; 0]);
+    let spoiled = |spoil: fn(&mut Evidence)| {
+        broken_rules(|it| {
+            soon(it, "active", "professional");
+            spoil(it);
+        })
+    };
+    assert_eq!(spoiled(|it| it.soon.1.licenses.clear()), ["L1"], "no licence");
+    assert_eq!(spoiled(|it| drop(it.soon.1.licenses[1].insert("plan", "starter".into()))), ["L1"], "another one");
+    assert_eq!(spoiled(|it| drop(it.soon.1.outbox[1].insert("state", "pending".into()))), ["L1"], "no mail");
+    let refused = |it: &mut Evidence| {
+        it.soon.1.outbox[1].extend([("state", "pending".to_owned()), ("error", "no connection".to_owned())]);
+    };
+    assert_eq!(spoiled(refused), [""; 0], "it is tried again");
+    assert_eq!(spoiled(|it| it.soon.0.invoices[0]["status"] = json!("open")), [""; 0], "the money is on its way");
     assert_eq!(broken_rules(|it| soon(it, "active", "starter")), ["L1"]);
     assert_eq!(broken_rules(|it| soon(it, "trialing", "professional")), ["L1"]);
     let not_ending = |it: &mut Evidence| {
@@ -280,6 +334,7 @@ fn soon_after_all_is_mended_the_book_says_what_stripe_says() {
     assert_eq!(broken_rules(not_ending), ["L1"], "the end that was planned is not known");
     let lost = |it: &mut Evidence| {
         soon(it, "active", "starter");
+        it.soon.1.licenses[1].insert("plan", "starter".into());
         it.history.unheard.insert("cus_A1".into());
     };
     assert_eq!(broken_rules(lost), [""; 0], "of that nobody told us");
