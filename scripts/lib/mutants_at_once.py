@@ -65,8 +65,21 @@ def body_of(text: str, start: int, end: int):
     """Where the body of the function in this part of the text begins and ends, its braces left out."""
     found = re.compile(r"^\s*(?:pub(?:\([^)]*\))?\s+)?(?:const\s+)?(?:async\s+)?(?:unsafe\s+)?fn\s", re.M)
     found = found.search(text, text.rfind("\n", 0, start) + 1, end)
-    opens = text.find("{", found.end(), end) if found else -1
-    return None if opens < 0 or text[end - 1] != "}" else (opens + 1, end - 1)
+    opens = opening(text, found.end(), end) if found else None
+    return None if opens is None or text[end - 1] != "}" else (opens + 1, end - 1)
+
+
+def opening(text: str, start: int, end: int):
+    """The first brace outside of the parameters, which may be taken apart in braces of their own."""
+    depth = 0
+    for at in range(start, end):
+        if text[at] in "([":
+            depth += 1
+        elif text[at] in ")]":
+            depth -= 1
+        elif text[at] == "{" and depth == 0:
+            return at
+    return None
 
 
 class Schemata:
@@ -161,12 +174,12 @@ class Built:
         original = root.read_text()
         try:
             root.write_text(original + runtime)
-            while True:
+            self.binaries = None
+            while self.binaries is None:
                 for file in self.files:
                     file.write(self.numbers, self.unviable | set(self.alone))
                 if not self.refused():
-                    break
-            self.binaries = self.build()
+                    self.binaries = self.build()
         finally:
             for file in self.files:
                 file.path.write_text(file.source.text)
@@ -178,17 +191,20 @@ class Built:
         done = subprocess.run(command, cwd=self.tree, env=self.environment, capture_output=True, text=True)
         if done.returncode == 0:
             return False
+        self.leave_out(done.stdout, done.stderr)
+        return True
+
+    def leave_out(self, output: str, errors: str) -> None:
         known, unknown = set(), []
-        for told in map(json.loads, done.stdout.splitlines()):
+        for told in map(json.loads, output.splitlines()):
             message = told.get("message")
             if told.get("reason") != "compiler-message" or message["level"] != "error" or not message["spans"]:
                 continue
             if not self.note(message, known):
                 unknown.append(message["rendered"])
         if not known:
-            sys.exit("the mutants do not compile side by side:\n" + "".join(unknown[:5]) + done.stderr[-1000:])
+            sys.exit("the mutants do not compile side by side:\n" + "".join(unknown[:5]) + errors[-1000:])
         print(f"  {len(known)} left out by the compiler", file=sys.stderr, flush=True)
-        return True
 
     def note(self, message: dict, known: set) -> bool:
         constant = re.search(r"cannot call non-const (?:associated function|method|function) `(?:.*::)?(\w+)", message["message"])
@@ -209,11 +225,12 @@ class Built:
                 return True
         return False
 
-    def build(self) -> list:
+    def build(self):
+        """The tests; `None` where the compiler refuses what it sees only now, such as a sum that must overflow."""
         command = ["cargo", "test", "--package", self.group.package, *self.group.targets, "--no-run", "--message-format", "json"]
-        done = subprocess.run(command, cwd=self.tree, env=self.environment, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, cwd=self.tree, env=self.environment, capture_output=True, text=True)
         if done.returncode != 0:
-            sys.exit("the tests do not compile with the mutants in them")
+            return self.leave_out(done.stdout, done.stderr)
         built = [json.loads(line) for line in done.stdout.splitlines()]
         found = [pathlib.Path(each["executable"]) for each in built if each.get("executable") and each.get("profile", {}).get("test")]
         # Another build may write to the same place while these run.

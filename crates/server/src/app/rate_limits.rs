@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use counterfoil_core::{CustomerId, EmailAddress, Refusal, Timestamp};
+use counterfoil_core::{CustomerId, EmailAddress, Refusal, Timestamp, probe};
 
 use super::settings::{Limit, Rate};
 use super::{App, Error, secrets};
@@ -215,6 +215,7 @@ fn account_key(email: &str) -> String {
 }
 
 fn refused(limit: Limit, wait_micros: i64) -> Refusal {
+    probe!("F81", matches!(limit, Limit::Login | Limit::LoginNetwork | Limit::LoginAccount));
     count(limit);
     let seconds = wait_micros / 1_000_000 + 1;
     Refusal::TooManyRequests { retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use counterfoil_core::probe;
 
 use super::WebState;
 use crate::app::rate_limits::Network;
@@ -33,6 +34,7 @@ impl FromRequestParts<WebState> for CameFrom {
 pub fn client(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> IpAddr {
     let mut client = peer;
     let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+    probe!("F87", !lines.is_empty() && !proxies.contains(peer));
     let hops = lines.iter().rev().flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
     for hop in hops {
         if !proxies.contains(client) {
