@@ -249,7 +249,7 @@ class Built:
                       and (POSTGRES in self.environment or not name.endswith("::postgres"))]
         return found
 
-    def run(self, binary: pathlib.Path, tests: list, limit: float, **variables: str) -> tuple:
+    def run(self, binary: pathlib.Path, tests: list, limit: float, to_the_end=False, **variables: str) -> tuple:
         """Runs these tests up to the first that fails: `passed`, `failed` or `timeout`, and the name of that test."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(parents=True)
@@ -264,7 +264,7 @@ class Built:
         process = subprocess.Popen([binary, "--exact", *tests], cwd=self.tree / self.group.folder, env=environment, preexec_fn=bound,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            return self.watch(process, time.monotonic() + limit)
+            return self.watch(process, time.monotonic() + limit, to_the_end)
         finally:
             broken_off = process.poll() is None
             try:
@@ -284,8 +284,7 @@ class Built:
             subprocess.run([psql, server, "--quiet"], input=f"{left} \\gexec\n", text=True, check=False,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    @staticmethod
-    def watch(process: subprocess.Popen, ends_at: float) -> tuple:
+    def watch(self, process: subprocess.Popen, ends_at: float, to_the_end: bool) -> tuple:
         seen = b""
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -298,7 +297,8 @@ class Built:
                 more = os.read(process.stdout.fileno(), 65536)
                 seen += more
                 failed = re.search(rb"^test (\S+)(?: - should panic)? \.\.\. FAILED$", seen, re.M)
-                if failed:
+                if failed and not (more and to_the_end):
+                    self.said = seen.decode(errors="replace")
                     return "failed", failed[1].decode()
                 if not more:
                     return "passed" if process.wait() == 0 else "failed", None
@@ -310,9 +310,10 @@ class Built:
         for number, (binary, name) in enumerate(tests, 1):
             marks.unlink(missing_ok=True)
             started = time.monotonic()
-            outcome, _ = self.run(binary, [name], 300, MUTANT_REACHED=str(marks), MUTANT="0")
+            self.said = ""
+            outcome, _ = self.run(binary, [name], 300, to_the_end=True, MUTANT_REACHED=str(marks), MUTANT="0")
             if outcome != "passed":
-                print(f"once more, because it did not pass by itself: {name}", flush=True)
+                print(f"once more, because it did not pass by itself: {name}\n{self.said[-4000:]}", flush=True)
                 started = time.monotonic()
                 outcome, _ = self.run(binary, [name], 300, MUTANT_REACHED=str(marks), MUTANT="0")
             if outcome != "passed":

@@ -2,11 +2,13 @@
 
 mod acknowledged;
 pub mod checker;
+mod checkouts;
 pub mod dice;
 pub mod evidence;
 pub mod history;
 mod mended;
 mod outside;
+mod passwords;
 pub mod replicas;
 pub mod run;
 pub mod shown;

@@ -76,6 +76,8 @@ pub struct Swarm {
     pub days_after: u64,
     /// Of a hundred users, how many have a namesake at Stripe, who is no customer of ours.
     pub namesakes: u64,
+    /// Whether lists come one item a page.
+    pub small_pages: bool,
 }
 
 impl Swarm {
@@ -118,6 +120,7 @@ impl Swarm {
             outage_at_creation: false,
             days_after: 0,
             namesakes: 0,
+            small_pages: false,
             stops_at_stripe: 0,
             key_refused_seconds: 0,
         };
@@ -152,6 +155,7 @@ impl Swarm {
             // An endpoint that was never entered, or was switched off.
             self.delivery_lost = 10_000;
         }
+        self.small_pages = dice.percent(30);
     }
 
     fn take_away(&mut self, without: &Without) {

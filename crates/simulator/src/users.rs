@@ -15,8 +15,6 @@ use crate::world::World;
 /// What is for sale.
 pub(crate) const PLANS: [&str; 3] = ["starter", "professional", "enterprise"];
 
-const RETURN_URL: &str = "https://shop.example/back";
-
 /// How often a user who was told "later" tries the same again at once.
 const TRIES: usize = 3;
 
@@ -27,13 +25,13 @@ pub struct User {
     /// The passwords that may hold: more than one after a change whose answer never came.
     pub passwords: Vec<String>,
     /// Whether a try before the last answer was told 503: it may have been done, since a commit can lose its answer.
-    in_doubt: bool,
+    pub(crate) in_doubt: bool,
     pub token: Option<String>,
     pub customer_id: Option<String>,
     /// Whether the account was certainly deleted, or may have been.
     pub deletion: Deletion,
-    licenses: Vec<String>,
-    urls: Vec<String>,
+    pub(crate) licenses: Vec<String>,
+    pub(crate) urls: Vec<String>,
     pub(crate) dice: Dice,
     pub(crate) world: Arc<World>,
     replicas: Arc<Replicas>,
@@ -99,7 +97,8 @@ impl User {
             0..=1 => self.trespass().await,
             2..=24 => self.check_out().await,
             25..=41 => self.pay().await,
-            42..=46 => self.use_portal().await,
+            42..=43 => self.turn_back().await,
+            44..=46 => self.use_portal().await,
             47..=54 => {
                 let wish = self.other_plan();
                 drop(self.post("/api/subscriptions/change", &wish).await);
@@ -123,19 +122,10 @@ impl User {
         }
     }
 
-    fn other_plan(&mut self) -> Value {
+    pub(crate) fn other_plan(&mut self) -> Value {
         let plan = PLANS[self.dice.index(PLANS.len())];
         let interval = ["month", "month", "year"][self.dice.index(3)];
         json!({ "plan": plan, "interval": interval })
-    }
-
-    fn new_password(&mut self) -> String {
-        format!("canary password {} of user {}", self.dice.draw() % 1_000, self.number)
-    }
-
-    fn password(&mut self) -> String {
-        let which = self.dice.index(self.passwords.len());
-        self.passwords[which].clone()
     }
 
     async fn sign_up(&mut self) {
@@ -189,54 +179,6 @@ impl User {
         }
     }
 
-    fn wish(&mut self, customer_id: Option<&str>) -> Value {
-        let mut wish = self.other_plan();
-        wish["customer_id"] = json!(customer_id);
-        wish["success_url"] = json!(RETURN_URL);
-        wish["cancel_url"] = json!(RETURN_URL);
-        wish
-    }
-
-    /// Tries the checkout of somebody whose id stood in a ticket.
-    async fn trespass(&mut self) {
-        let known = self.world.history().ids.clone();
-        let others: Vec<&String> = known.iter().filter(|(user, _)| **user != self.number).map(|(_, id)| id).collect();
-        if others.is_empty() {
-            return;
-        }
-        let id = others[self.dice.index(others.len())].clone();
-        let wish = self.wish(Some(&id));
-        if let Some(answer) = self.post("/api/subscriptions/checkout", &wish).await {
-            self.world.history().trespasses.push((self.number, id, answer.status));
-        }
-    }
-
-    async fn check_out(&mut self) {
-        let own = self.customer_id.clone();
-        let wish = self.wish(own.as_deref());
-        let path = "/api/subscriptions/checkout";
-        let (first, second) = if self.dice.percent(30) {
-            tokio::join!(self.send("POST", path, Some(&wish)), self.send("POST", path, Some(&wish)))
-        } else {
-            (self.post(path, &wish).await, None)
-        };
-        for answer in [first, second].into_iter().flatten().filter(Answer::is_good) {
-            let url = answer.json()["checkout_url"].as_str().unwrap_or_default().to_owned();
-            let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
-            self.urls.push(path);
-        }
-    }
-
-    /// Pays on one of the pages that were ever opened: mostly the newest, at times one from an old tab.
-    async fn pay(&mut self) {
-        let Some(newest) = self.urls.len().checked_sub(1) else { return };
-        let which = if self.dice.percent(25) { self.dice.index(newest + 1) } else { newest };
-        let card = ["success", "success", "success", "declined", "later", "never"][self.dice.index(6)];
-        let answer = self.world.ask_sandbox("POST", &self.urls[which].clone(), None, &format!("card={card}")).await;
-        self.world.tell(format_args!("user {} pays with the card `{card}` -> {}", self.number, answer.status));
-        self.world.count("payments tried");
-    }
-
     async fn read_license(&mut self) {
         let answer = self.get("/api/licenses/current").await.filter(Answer::is_good);
         self.licenses.extend(answer.and_then(|answer| answer.json()["token"].as_str().map(str::to_owned)));
@@ -250,49 +192,12 @@ impl User {
         self.licenses.extend(newer);
     }
 
-    async fn change_password(&mut self) {
-        let (current, new) = (self.password(), self.new_password());
-        let body = json!({ "current_password": current, "new_password": new });
-        match self.post("/api/customers/password", &body).await {
-            Some(answer) if answer.is_good() => {
-                self.passwords = vec![new];
-                // The change has ended every session but perhaps this one.
-                self.token = answer.json()["token"].as_str().map(str::to_owned).or(self.token.take());
-            }
-            Some(answer) if answer.status < 500 && !self.in_doubt => {}
-            _ => self.passwords.push(new),
-        }
-    }
-
     async fn delete(&mut self) {
         let body = json!({ "current_password": self.password(), "end_subscription": true });
         match self.post("/api/customers/me/delete", &body).await {
             Some(answer) if answer.is_good() => self.deletion = Deletion::Yes,
             Some(answer) if answer.status < 500 && !self.in_doubt => {}
             _ => self.deletion = Deletion::Perhaps,
-        }
-    }
-
-    /// Uses the link of the newest mail about a forgotten password, with two clicks, as impatient people and mail scanners do.
-    async fn reset_password(&mut self) {
-        let link = {
-            let history = self.world.history();
-            let mine = history.mails.iter().rev().filter(|mail| mail.recipient == self.email);
-            mine.filter_map(|mail| mail.body_text.split("/reset?token=").nth(1)).next().map(str::to_owned)
-        };
-        let Some(token) = link.and_then(|rest| rest.split_whitespace().next().map(str::to_owned)) else {
-            return drop(self.post("/api/customers/password/forgot", &json!({ "email": self.email })).await);
-        };
-        let new = self.new_password();
-        let body = json!({ "token": token, "new_password": new });
-        let path = "/api/customers/password/reset";
-        let (first, second) = tokio::join!(self.send("POST", path, Some(&body)), self.send("POST", path, Some(&body)));
-        let answers = [first, second];
-        if answers.iter().flatten().any(Answer::is_good) {
-            self.passwords = vec![new];
-            self.token = None;
-        } else if answers.iter().any(|answer| answer.as_ref().is_none_or(|answer| answer.status >= 500)) {
-            self.passwords.push(new);
         }
     }
 
@@ -337,7 +242,7 @@ impl User {
         self.send("POST", path, Some(body)).await
     }
 
-    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(path).header("host", "billing.example");
         if let Some(token) = &self.token {
             request = match path.starts_with("/api/") {
