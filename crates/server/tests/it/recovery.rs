@@ -69,6 +69,7 @@ async fn scenario_79_the_return_page_does_not_wait_for_the_webhook(world: &World
     world.sandbox().drop_webhooks().await;
     let early = ada.http.get(&return_page).await;
     assert!(!early.page().contains(&ada.license), "nothing is claimed before it is paid");
+    assert!(early.body.contains("http-equiv=\"refresh\"") && !early.body.contains("was not paid"), "it is waited for");
     assert_eq!(world.stored(&ada).await.licenses, 1);
     let back = world.sandbox().pay(&url, "success").await;
     assert!(back.ends_with(&return_page), "{back}");

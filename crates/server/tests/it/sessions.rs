@@ -88,6 +88,9 @@ async fn sessions_are_listed_in_words_and_ended_by_their_owner(world: &World) {
     let actions: Vec<String> =
         history(world, &ada).await.into_iter().filter(|action| action.starts_with("session")).collect();
     assert_eq!(actions, ["session_ended", "sessions_ended", "session_ended"]);
+    let sql = "select detail from audit_log where customer_id = $1 and action = 'sessions_ended'";
+    let row = world.app.db.query(sql).bind(&ada.customer_id).one().await.expect("one line");
+    assert_eq!(row.get::<String>("detail").expect("a text"), "1 others");
 }
 
 async fn history(world: &World, visitor: &Visitor) -> Vec<String> {

@@ -293,6 +293,26 @@ async fn a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison(wor
     assert_eq!(world.sandbox().customers().await.len(), 1);
 }
 
+/// As where somebody has wiped the test data at Stripe: no list shows the subscription, and no event tells of its end.
+async fn what_no_list_shows_any_more_has_ended(world: &World) {
+    hold_sweeps(world).await;
+    let (ada, bob) = (subscriber(world, "ada").await, subscriber(world, "bob").await);
+    world.settled().await;
+    for sql in [
+        "update billing_links set external_id = 'cus_wiped' where customer_id = $1",
+        "update customers set stripe_customer_id = 'cus_wiped' where customer_id = $1",
+        "update subscriptions set stripe_subscription_id = 'sub_wiped' where customer_id = $1",
+    ] {
+        world.app.db.query(sql).bind(&ada.customer_id).execute().await.unwrap();
+    }
+    world.sandbox().advance(DAY + HOUR).await;
+    release(world, Sweep::Comparison).await;
+    assert_eq!(world.app.compare_subscriptions().await.unwrap(), Some(1));
+    assert_eq!(world.stored(&ada).await.status, "canceled");
+    assert_eq!(world.stored(&bob).await.status, "active", "whom the list shows");
+    world.allow_unsettled();
+}
+
 async fn a_comparison_during_which_stripe_goes_away_is_done_again(world: &World) {
     hold_sweeps(world).await;
     let ada = subscriber(world, "ada").await;
@@ -422,6 +442,7 @@ both_engines!(
     of_two_replicas_one_sweeps,
     what_other_programs_do_on_the_account_is_passed_over,
     a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison,
+    what_no_list_shows_any_more_has_ended,
     a_comparison_during_which_stripe_goes_away_is_done_again,
     a_clock_that_was_ahead_hides_nothing_from_the_sweeps,
     a_run_that_a_clock_ahead_has_left_in_the_middle_is_begun_anew,

@@ -239,6 +239,28 @@ fn events_that_wait_and_that_were_given_up() {
 }
 
 #[test]
+fn what_is_overdue_what_is_not_seen_yet_and_what_has_failed_are_told_apart() {
+    let because = |standing, now| explain(&case(subscribed(provided(standing)), now)).because;
+    let overdue = || Standing::PastDue { cancel_at: None };
+    for (standing, now, sentence) in [
+        (overdue(), day(20), "it is paid until"),
+        (overdue(), day(20), "though the newest invoice is not"),
+        (overdue(), day(34), "a payment is overdue"),
+        (ACTIVE, day(20), "and with grace it works until"),
+        (ACTIVE, day(34), "the renewal is not seen yet"),
+        (ACTIVE, day(60), "and the grace after that is over"),
+        (Standing::Unpaid, day(60), "every try to collect the payment failed"),
+        (Standing::Incomplete, day(60), "the first payment never came"),
+        (Standing::IncompleteExpired, day(60), "the first payment never came"),
+        (Standing::Paused, day(20), "paused at the provider"),
+        (Standing::Canceled { ended_at: day(12) }, day(20), "ended on"),
+    ] {
+        let told = because(standing, now);
+        assert!(told.contains(sentence), "`{sentence}` is not in: {told}");
+    }
+}
+
+#[test]
 fn every_sentence_is_one() {
     let standings = [
         ACTIVE,

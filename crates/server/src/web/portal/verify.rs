@@ -247,6 +247,51 @@ mod tests {
         assert_eq!(sentences.len(), codes.len());
     }
 
+    fn of_a_thousand_seconds() -> Claims {
+        Claims {
+            iss: "https://billing.example.com".to_owned(),
+            sub: "cust_1".to_owned(),
+            customer_id: "cust_1".to_owned(),
+            aud: "acme".to_owned(),
+            iat: 1_000,
+            nbf: 1_000,
+            exp: 2_000,
+            jti: "lic_1".to_owned(),
+            ver: 1,
+            plan: "starter".to_owned(),
+            status: "active".to_owned(),
+            trial: false,
+            features: Vec::new(),
+            limits: std::collections::BTreeMap::new(),
+            paid_until: 1_600,
+            grace_until: 2_000,
+            refresh_after: 1_250,
+            status_list: None,
+        }
+    }
+
+    #[test]
+    fn the_life_lies_between_the_margins_and_what_is_outside_within_them() {
+        let claims = of_a_thousand_seconds();
+        let places = [i64::MIN, 999, 1_000, 1_500, 2_000, 2_001, i64::MAX].map(|seconds| place(&claims, seconds));
+        let (before, after) = (MARGIN / 2, WIDTH - MARGIN / 2);
+        assert_eq!(places, [before, before, MARGIN, WIDTH / 2, WIDTH - MARGIN, after, after]);
+    }
+
+    #[test]
+    fn the_phases_fill_the_drawing_and_one_of_them_is_now() {
+        let claims = of_a_thousand_seconds();
+        for (now, name) in [(999, "Not yet valid"), (1_249, "Valid"), (1_250, "Refresh due"), (1_600, "In grace")] {
+            let phases = phases(&claims, Timestamp::from_unix_seconds(now));
+            let ends: Vec<i64> = phases.iter().map(|phase| phase.x + phase.width).collect();
+            let begins: Vec<i64> = phases.iter().map(|phase| phase.x).collect();
+            assert_eq!(begins, [&[0], &ends[..ends.len() - 1]].concat(), "each begins where the one before ends");
+            assert!(begins.is_sorted() && ends.last() == Some(&WIDTH), "{begins:?}");
+            let asked: Vec<&str> = phases.iter().filter(|phase| phase.is_asked_for).map(|phase| phase.name).collect();
+            assert_eq!(asked, [name]);
+        }
+    }
+
     #[test]
     fn a_moment_is_a_day_an_instant_or_now() {
         let day: Timestamp = "2026-12-31T00:00:00Z".parse().unwrap();
