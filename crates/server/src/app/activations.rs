@@ -198,7 +198,7 @@ impl App {
         let named = verified.claims.as_ref().and_then(|claims| claims.customer_id.parse().ok());
         match named {
             Some(customer_id) => Ok((verified, customer_id)),
-            None if verified.state.code() == KEY_COMPROMISED => Err(Refusal::LicenseKeyCompromised.into()),
+            None if verified.state.code() == "key_compromised" => Err(Refusal::LicenseKeyCompromised.into()),
             None => Err(Refusal::LicenseInvalid.into()),
         }
     }
@@ -217,14 +217,11 @@ impl App {
     }
 }
 
-const KEY_COMPROMISED: &str = "key_compromised";
-
 /// Why a licence that is worth nothing activates nothing.
 fn refusal_of(answer: &Validation) -> Refusal {
     match answer.code {
         "revoked" => Refusal::LicenseRevoked,
         "customer_deleted" => Refusal::CustomerDeleted,
-        KEY_COMPROMISED => Refusal::LicenseKeyCompromised,
         why if answer.claims.is_some() => Refusal::LicenseNotValid { why },
         _ => Refusal::LicenseInvalid,
     }

@@ -41,7 +41,7 @@ pub mod passwords;
 pub mod plan_changes;
 pub mod queues;
 pub mod rate_limits;
-mod reasons;
+pub mod reasons;
 pub mod reconcile;
 pub mod revocation;
 mod saving;

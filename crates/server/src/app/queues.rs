@@ -83,10 +83,11 @@ impl App {
         let events = store::events::bring_forward(&mut tx, latest, now).await?;
         let mails = store::outbox::bring_forward(&mut tx, latest, now).await?;
         tx.commit().await?;
-        if events + mails > 0 {
+        let brought = events + mails;
+        if brought > 0 {
             tracing::warn!(events, mails, "what a wrong clock had put off for long is due now");
         }
-        Ok(events + mails)
+        Ok(brought)
     }
 
     /// Events, newest first.

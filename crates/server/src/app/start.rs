@@ -237,8 +237,32 @@ pub async fn end_leases_of_earlier_runs(db: &Db, holder: &str, now: Timestamp) -
 mod tests {
     use super::*;
     use crate::db::testing;
+    use crate::store::sweeps::Sweep;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+
+    #[tokio::test]
+    async fn what_an_earlier_run_held_is_free_and_what_this_one_holds_is_not() {
+        for engine in testing::engines() {
+            let db = testing::fresh(engine).await;
+            let (soon, later) = (NOW.plus_seconds(1), NOW.plus_seconds(300));
+            let mut tx = db.begin().await.unwrap();
+            for (sweep, holder) in [(Sweep::Events, "run_old"), (Sweep::Comparison, "run_new")] {
+                store::sweeps::ensure(&mut tx, sweep, "stripe", NOW, NOW).await.unwrap();
+                let taken = store::sweeps::take(&mut tx, sweep, "stripe", holder, NOW, later, later).await.unwrap();
+                assert!(taken.is_some(), "it is due");
+            }
+            tx.commit().await.unwrap();
+            end_leases_of_earlier_runs(&db, "run_new", soon).await.unwrap();
+            let mut tx = db.begin().await.unwrap();
+            let mut is_free = async |sweep| {
+                let taken = store::sweeps::take(&mut tx, sweep, "stripe", "run_other", soon, later, later).await;
+                taken.unwrap().is_some()
+            };
+            assert!(is_free(Sweep::Events).await);
+            assert!(!is_free(Sweep::Comparison).await);
+        }
+    }
 
     #[tokio::test]
     async fn a_database_stays_with_the_account_and_the_mode_it_was_first_used_with() {

@@ -134,6 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::anyhow!("the disk is full").context("the file cannot be written");
+        assert_eq!(message(&error), "the file cannot be written: the disk is full");
+        let error = anyhow::anyhow!("no route").context("no connection: no route").context("the mail waits");
+        assert_eq!(message(&error), "the mail waits: no connection: no route");
+    }
+
+    #[test]
     fn advice_is_given_where_the_message_does_not_say_what_to_do() {
         for (code, word) in [
             ("database_unavailable", "DATABASE_URL"),

@@ -128,6 +128,24 @@ async fn scenario_9_a_customer_deleted_at_stripe_is_made_anew_once(world: &World
     assert_eq!(world.stored(&ada).await.stripe_customer_id, Some(second));
 }
 
+async fn who_is_deleted_at_stripe_in_the_middle_of_a_checkout_is_made_anew(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let slow = json!({ "slow": { "times": 1, "millis": 1500, "path": "/v1/checkout/sessions", "method": "POST" } });
+    world.sandbox().faults(slow).await;
+    let buyer = ada.clone();
+    let checkout = tokio::spawn(async move { buyer.checkout("professional").await });
+    let opening = "select cast(count(*) as bigint) as n from checkout_attempts where state = 'opening'";
+    let is_opening = async || world.app.db.query(opening).one().await.unwrap().get::<i64>("n").unwrap() == 1;
+    world.until("the session is asked for", is_opening).await;
+    let first = world.stored(&ada).await.stripe_customer_id.expect("a counterpart");
+    world.sandbox().delete(&format!("/v1/customers/{first}")).await;
+    checkout.await.expect("no panic").accepted();
+    let second = world.stored(&ada).await.stripe_customer_id.expect("a counterpart");
+    assert_ne!(first, second);
+    assert_eq!(world.sandbox().open_sessions().await.len(), 1);
+    world.allow_unsettled();
+}
+
 async fn scenario_10_customer_deleted_clears_the_reference_and_ends_the_subscription(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "professional").await;
@@ -303,6 +321,7 @@ both_engines!(
     scenario_5_a_key_that_was_used_otherwise_leads_to_the_customer_it_made,
     scenario_6_a_customer_of_the_same_address_and_another_owner_is_not_adopted,
     scenario_9_a_customer_deleted_at_stripe_is_made_anew_once,
+    who_is_deleted_at_stripe_in_the_middle_of_a_checkout_is_made_anew,
     scenario_10_customer_deleted_clears_the_reference_and_ends_the_subscription,
     scenario_11_the_deletion_of_an_unknown_customer_changes_nothing,
     scenario_12_another_address_at_stripe_does_not_become_ours,

@@ -414,6 +414,27 @@ async fn a_customer_is_shown_by_each_of_its_names() {
 }
 
 #[tokio::test]
+async fn an_account_is_deleted_by_whoever_writes_its_id() {
+    let beside = Beside::of(Engine::Sqlite).await;
+    let ada = beside.world.api(0).sign_up().await;
+    let delete = ["customer", "delete", &ada.email, "--reason", "she asked"];
+    let refused = beside.run_with(&delete, "yes\n");
+    refused.refused(1, &["nothing was deleted"]);
+    assert!(refused.err.contains(&format!("Write {} to delete", ada.id)), "{}", refused.err);
+    beside.run(&["customer", "show", &ada.id]).succeeded();
+    let done = beside.run_with(&delete, &format!("{}\n", ada.id)).succeeded();
+    assert!(done.contains(&format!("{} is deleted", ada.id)), "{done}");
+}
+
+#[tokio::test]
+async fn where_nobody_watches_a_log_line_is_json() {
+    let beside = Beside::of(Engine::Sqlite).await;
+    let told = beside.world.servers[0].log_text();
+    let lines: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert!(lines.iter().any(|line| line["level"] == "INFO"), "{told}");
+}
+
+#[tokio::test]
 async fn a_license_is_verified_and_inspected() {
     let beside = Beside::of(Engine::Sqlite).await;
     let ada = beside.world.api(0).sign_up().await;

@@ -81,6 +81,11 @@ async fn an_edited_plan_reaches_everybody_once_and_standard_output_is_the_answer
             assert_eq!(shown["licenses"].as_array().map(Vec::len), Some(2));
             assert_eq!(shown["licenses"][0]["reason"], "reissued");
         }
+        let owed = "select cast(count(*) as bigint) as n from outbox where dedupe_key = $1";
+        for (person, mails) in [(&people[0], 1), (&people[1], 0)] {
+            let key = format!("license:{}:2", person.id);
+            assert_eq!(beside.world.count(owed, &key).await, mails, "the other one was to have none");
+        }
     }
 }
 

@@ -19,6 +19,8 @@ async fn an_operator_sees_the_queues_and_compares_both_sides() {
         let words = beside.run(&["event", "show", &event]).succeeded();
         assert!(words.contains(&ada.id) && !words.contains("livemode"), "{words}");
         assert!(beside.run(&["event", "show", &event, "--body"]).succeeded().contains("livemode"));
+        let raw = beside.run(&["event", "show", &event, "--body", "--json"]).json();
+        assert_eq!(text(&raw["body"], "id"), event);
         beside.run(&["event", "replay", &event]).refused(2, &["--reason"]);
         let replayed = beside.run(&["event", "replay", &event, "--reason", "to see", "--json"]).json();
         assert_eq!(replayed["state"], "pending");

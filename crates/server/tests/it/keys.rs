@@ -73,6 +73,15 @@ async fn states(app: &App) -> Vec<(&'static str, String)> {
     states
 }
 
+async fn a_key_begins_to_sign_once(world: &World) {
+    let (_, second) = rotate_now(&world.app).await;
+    let mut tx = world.app.db.begin().await.unwrap();
+    for known in [second.as_str(), "no such key"] {
+        assert!(!counterfoil::store::signing_keys::activate(&mut tx, known, world.app.now()).await.unwrap(), "{known}");
+    }
+    tx.rollback().await.unwrap();
+}
+
 async fn rotate_now(app: &App) -> (String, String) {
     match app.rotate_keys(NOW, &by("for a test")).await.unwrap() {
         Rotated::Activated { key, retired } => (retired.expect("another one signed"), key.key_id),
@@ -229,6 +238,8 @@ async fn what_a_compromised_key_signed_counts_no_more_and_is_issued_again(world:
     assert!(jwks(&world.http).await.find(&stolen).is_none(), "it is not published");
     assert_eq!(ada.validate(&ada.license).await["code"], "key_compromised");
     ada.refresh(&ada.license).await.refused(401, "key_compromised");
+    let machine = json!({ "token": ada.license, "fingerprint": "4f:1c:33" });
+    world.http.post("/api/licenses/activations", &machine).await.refused(401, "key_compromised");
     // The process ends here; whoever comes next goes on.
     assert_eq!(world.stored(&ada).await.licenses, 1);
     assert_eq!(world.app.reissue_state(&id_of(&ada)).await.unwrap(), Reissue::Due);
@@ -272,6 +283,7 @@ both_engines!(crate::keys::in_database();
 );
 
 both_engines!(crate::keys::without_worker();
+    a_key_begins_to_sign_once,
     what_a_compromised_key_signed_counts_no_more_and_is_issued_again,
 );
 

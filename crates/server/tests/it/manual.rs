@@ -153,6 +153,9 @@ async fn a_reference_is_recorded_once(world: &World) {
     refused(world, &ada, &refund("INV-1", "R-1", Some(100)), "already_recorded").await;
     let file = world.app.manual_file(&id_of(&ada)).await.unwrap();
     assert_eq!(file.statements[0].payments[0].payment.refunded, 100);
+    refused(world, &ada, &refund("INV-1", "R-0", Some(0)), "invalid_field").await;
+    refused(world, &ada, &refund("INV-1", "R-0", Some(48_901)), "invalid_field").await;
+    done(world, &ada, &refund("INV-1", "R-0", Some(1))).await;
     done(world, &ada, &refund("INV-1", "R-2", None)).await;
     refused(world, &ada, &refund("INV-1", "R-2", None), "already_recorded").await;
     refused(world, &ada, &refund("INV-1", "R-3", None), "invalid_field").await;
@@ -218,6 +221,10 @@ async fn the_operator_changes_the_plan_now_or_with_the_period(world: &World) {
         (&json!("starter"), &json!("year"), &json!("active"))
     );
     assert_eq!(newest(&ada).await.1, "starter");
+    // What has come is the agreement's own from the next step on.
+    done(world, &ada, &Step::Cancel { now: false }).await;
+    let ending = ada.subscription().await;
+    assert_eq!((&ending["plan"], &ending["interval"]), (&json!("starter"), &json!("year")));
     versions_have_no_gap(world, &ada).await;
 }
 

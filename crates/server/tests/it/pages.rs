@@ -53,7 +53,8 @@ async fn scenario_83_from_page_to_page_nobody_sees_what_is_stripes(world: &World
     let mails: Vec<&str> = mailbox.page().split('"').filter(|text| text.starts_with("/sandbox/mailbox/eff_")).collect();
     assert_eq!(mails.len(), 2, "{mails:?}");
     for mail in mails {
-        ada.http.get(mail).await.page();
+        let page = ada.http.get(mail).await;
+        assert!(page.page().contains("ada@example.com") && page.body.contains("eyJ"), "{}", page.body);
     }
     let subscribed = submit(world, &ada, "/account/upgrade", &[("plan", "starter"), ("interval", "month")]).await;
     assert_eq!(subscribed.status, 409, "people are told so on a page");

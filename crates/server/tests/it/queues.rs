@@ -381,6 +381,27 @@ async fn what_was_finished_long_ago_is_forgotten_and_what_needs_somebody_is_not(
     world.allow_unsettled();
 }
 
+async fn a_row_that_cannot_be_read_holds_up_nobody_else(world: &World) {
+    world.allow_unsettled();
+    let visitors = [world.customer("ada@example.com").await, world.customer("bob@example.com").await];
+    for visitor in &visitors {
+        visitor.buy(world, "starter").await;
+    }
+    world.sandbox().delivered().await;
+    let spoil = "update customers set email = 'no address' where customer_id = $1";
+    world.app.db.query(spoil).bind(&visitors[0].customer_id).execute().await.unwrap();
+    while world.app.work_inbox().await.unwrap() > 0 {}
+    let failed =
+        "select cast(count(*) as bigint) as n from webhook_inbox where customer_id = $1 and last_error is not null";
+    for (visitor, status, fails) in [(&visitors[0], "trialing", true), (&visitors[1], "active", false)] {
+        let sql = "select status from subscriptions where customer_id = $1";
+        let row = world.app.db.query(sql).bind(&visitor.customer_id).one().await.unwrap();
+        assert_eq!(row.get::<String>("status").unwrap(), status);
+        let row = world.app.db.query(failed).bind(&visitor.customer_id).one().await.unwrap();
+        assert_eq!(row.get::<i64>("n").unwrap() > 0, fails, "{}", visitor.email);
+    }
+}
+
 /// All pages.
 async fn compared(world: &World, fix: Option<&By>) -> Vec<counterfoil::app::reconcile::Difference> {
     let (mut cursor, mut found) = (None, Vec::new());
@@ -399,6 +420,7 @@ both_engines!(
     ten_thousand_events_of_a_hundred_customers_cost_a_look_a_burst_and_customer,
     what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it,
     a_start_gives_what_was_given_up_a_few_tries_and_leaves_what_is_being_tried_alone,
+    a_row_that_cannot_be_read_holds_up_nobody_else,
     an_event_that_belongs_to_nobody_is_told_about_after_a_day,
     what_was_finished_long_ago_is_forgotten_and_what_needs_somebody_is_not,
 );

@@ -1,6 +1,8 @@
 //! What is revoked stays revoked, through anything; and licences that an operator issues again.
 
+use counterfoil::app::issuing::Next;
 use counterfoil::app::operators::By;
+use counterfoil::app::reasons::{Cause, Reason};
 use counterfoil::app::revocation::{Again, Reissue};
 use counterfoil_core::Refusal;
 use serde_json::json;
@@ -186,7 +188,27 @@ async fn an_explanation_names_the_event_the_license_and_the_mail(world: &World) 
     assert_eq!(told.attention[0].code, "pays_under_hold");
 }
 
+/// A look that has decided to issue before an operator revoked, or the customer left, and writes after it.
+async fn nothing_is_issued_to_whoever_was_revoked_or_deleted_meanwhile(world: &World) {
+    let (ada, bob) = (world.customer("ada@example.com").await, world.customer("bob@example.com").await);
+    let (mut accounts, cause) = (Vec::new(), Cause::Look { event_id: None });
+    for visitor in [&ada, &bob] {
+        accounts.push(world.app.account(&id_of(visitor)).await.expect("an account"));
+    }
+    revoke(world, &ada).await;
+    bob.http.post("/api/customers/me/delete", &json!({ "current_password": bob.password })).await.accepted();
+    for (account, refused) in accounts.iter().zip([Refusal::LicenseRevoked, Refusal::CustomerDeleted]) {
+        let grant = account.right.as_ref().expect("a trial");
+        let next = Next { version: 2, reason: Reason::Subscribed, cause: &cause, mail: true };
+        let mut tx = world.app.db.begin().await.expect("a transaction");
+        let issued = world.app.issue_license(&mut tx, &account.customer, grant, next, world.app.now()).await;
+        assert_eq!(refusal(issued.expect_err("nobody gets one")).to_string(), refused.to_string());
+        drop(tx);
+    }
+}
+
 both_engines!(
+    nothing_is_issued_to_whoever_was_revoked_or_deleted_meanwhile,
     a_revoked_license_is_refused_everywhere_and_its_customer_is_told_once,
     a_license_is_issued_again_by_an_operator_only_and_what_was_revoked_stays_so,
     no_sequence_of_events_issues_a_license_under_a_hold,

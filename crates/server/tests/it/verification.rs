@@ -50,6 +50,7 @@ fn with_verification(world: &World, email_verification: EmailVerification) -> Ap
 }
 
 async fn signing_up_gives_the_licence_once_the_address_is_verified(world: &World) {
+    assert!(world.http.get("/signup").await.page().contains("Licence once your address is confirmed"));
     let mut ada = world.visitor("ada@example.com");
     let answer = ada.sign_up().await.accepted();
     assert_eq!((&answer["license"], &answer["subscription"]["status"]), (&Value::Null, &json!("trialing")));
@@ -84,6 +85,7 @@ async fn signing_up_gives_the_licence_once_the_address_is_verified(world: &World
 }
 
 async fn without_the_setting_nothing_is_asked_for(world: &World) {
+    assert!(world.http.get("/signup").await.page().contains("Licence at once"));
     let mut ada = world.visitor("ada@example.com");
     let answer = ada.sign_up().await.accepted();
     assert_eq!(answer["license"]["version"], 1);

@@ -222,3 +222,24 @@ pub(super) fn check_webhook_secrets(secrets: &[SecretString]) -> Result<(), Stri
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_each_of_its_names() {
+        for (text, is_loopback) in [
+            ("http://localhost:12111", true),
+            ("http://127.0.0.1:12111", true),
+            ("http://127.1.2.3:1", true),
+            ("http://[::1]:12111", true),
+            ("https://api.stripe.com", false),
+            ("https://localhost.example.com", false),
+            ("https://10.0.0.1", false),
+        ] {
+            let base = ApiBase::parse(text, false).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(base.is_loopback(), is_loopback, "{text}");
+        }
+    }
+}

@@ -125,9 +125,12 @@ mod tests {
         assert_eq!(card.prices[0].remark, None);
         assert_eq!(card.prices[1].amount, "€490.00");
         assert_eq!(card.prices[1].remark.as_deref(), Some("saves €98.00"));
-        for other in
-            [&[(Interval::Month, "usd", 4900), (Interval::Year, "eur", 100)][..], &[(Interval::Year, "eur", 1)]]
-        {
+        for other in [
+            &[(Interval::Month, "usd", 4900), (Interval::Year, "eur", 100)][..],
+            &[(Interval::Year, "eur", 1)],
+            &[(Interval::Month, "eur", 4900), (Interval::Year, "eur", 58_800)],
+            &[(Interval::Month, "eur", 4900), (Interval::Year, "eur", 60_000)],
+        ] {
             assert!(price_tags(&plan(other), None).iter().all(|tag| tag.remark.is_none()));
         }
     }

@@ -152,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn whoever_needs_a_plan_is_led_to_the_plans() {
+        for code in ["plan_unknown", "plan_not_for_sale", "interval_unavailable", "no_license"] {
+            let view = page(Problem::new(StatusCode::NOT_FOUND, code, "It is gone."));
+            assert_eq!((view.action.label.as_str(), view.action.href.as_str()), ("See the plans", "/account#plans"));
+        }
+        assert_ne!(page(Refusal::AlreadySubscribed).action.href, "/account#plans");
+    }
+
+    #[test]
     fn other_problems_of_a_request_keep_their_sentence() {
         let view = page(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Too large."));
         assert_eq!((view.title.as_str(), view.sentence.as_str()), ("This did not work", "Too large."));
