@@ -62,10 +62,18 @@ impl User {
     pub(crate) async fn pay(&mut self) {
         let Some(newest) = self.urls.len().checked_sub(1) else { return };
         let which = if self.dice.percent(25) { self.dice.index(newest + 1) } else { newest };
-        let card = ["success", "success", "success", "declined", "later", "never"][self.dice.index(6)];
+        let mut card = ["success", "success", "success", "declined", "later", "never"][self.dice.index(6)];
+        if card == "success" && self.dice.percent(8) {
+            // The card's holder knows nothing of it.
+            card = "disputed";
+        }
         let answer = self.world.ask_sandbox("POST", &self.urls[which].clone(), None, &format!("card={card}")).await;
         self.world.tell(format_args!("user {} pays with the card `{card}` -> {}", self.number, answer.status));
         self.world.count("payments tried");
+        if card == "disputed" && answer.status == 303 {
+            self.world.count("payments disputed");
+            self.world.history().contested.insert(self.number);
+        }
         let back = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.clone());
         self.come_back(back).await;
     }

@@ -82,8 +82,8 @@ pub struct History {
     /// What each subscription was at Stripe, one after the other, as its events tell.
     pub versions: BTreeMap<String, Vec<Version>>,
     pub seen: Vec<Seen>,
-    /// Users to whom the vendor gave money back.
-    pub refunded: BTreeSet<usize>,
+    /// Users to whom the vendor gave money back, or whose card's holder wants it back.
+    pub contested: BTreeSet<usize>,
     /// What the world itself found wrong, such as a call inside a transaction.
     pub breaches: Vec<String>,
     /// How often each thing happened.

@@ -27,8 +27,8 @@ pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
     for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
         let Some(plan) = owed_to(evidence, person) else { continue };
         let id = person.customer_id.as_deref().unwrap_or_default();
-        // Money that went back revokes; whether it should is not this rule's business.
-        if evidence.history.refunded.contains(&person.number) {
+        // Money that went back, or may, revokes; whether it should is not this rule's business.
+        if evidence.history.contested.contains(&person.number) {
             continue;
         }
         let paid = paid_through(evidence, id, evidence.now).unwrap_or(0);
@@ -90,7 +90,7 @@ pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
 pub fn soon_who_pays_has_a_license_and_a_mail(evidence: &Evidence) -> Vec<String> {
     let (truth, book) = &evidence.soon;
     let mut breaches = Vec::new();
-    for row in linked(book).filter(|row| !is_refunded(evidence, row)) {
+    for row in linked(book).filter(|row| !is_contested(evidence, row)) {
         let id = &row["customer_id"];
         let active = |held: &&Value| {
             text(held, "/customer") == row["external"] && text(held, "/status") == "active" && is_paid(truth, held)
@@ -115,10 +115,10 @@ pub fn soon_who_pays_has_a_license_and_a_mail(evidence: &Evidence) -> Vec<String
     breaches
 }
 
-fn is_refunded(evidence: &Evidence, customer: &Columns) -> bool {
+fn is_contested(evidence: &Evidence, customer: &Columns) -> bool {
     let mut people = evidence.people.iter();
     let person = people.find(|person| person.customer_id.as_ref() == Some(&customer["customer_id"]));
-    person.is_some_and(|person| evidence.history.refunded.contains(&person.number))
+    person.is_some_and(|person| evidence.history.contested.contains(&person.number))
 }
 
 /// Whether the newest invoice of a subscription is paid.

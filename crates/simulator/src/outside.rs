@@ -18,8 +18,9 @@ impl User {
 
     /// Somebody in the vendor's office does something about this customer.
     pub(crate) async fn someone_in_the_office(&mut self) {
-        match self.dice.index(4) {
+        match self.dice.index(5) {
             0 => self.delete_counterpart().await,
+            1 => self.bank_decides().await,
             _ => self.money_back().await,
         }
     }
@@ -33,17 +34,37 @@ impl User {
         self.world.count("customers deleted at Stripe");
     }
 
+    /// The newest object of a list at Stripe.
+    async fn newest(&self, list: &str) -> Option<String> {
+        let answer = self.world.ask_sandbox("GET", &format!("{list}&limit=1"), None, "").await;
+        let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        told["data"][0]["id"].as_str().map(str::to_owned)
+    }
+
+    async fn newest_charge(&self) -> Option<String> {
+        let customer = self.counterpart()?;
+        self.newest(&format!("/v1/charges?customer={customer}")).await
+    }
+
+    /// The bank says whose the money is that was disputed.
+    pub(crate) async fn bank_decides(&mut self) {
+        let Some(charge) = self.newest_charge().await else { return };
+        let Some(dispute) = self.newest(&format!("/v1/disputes?charge={charge}")).await else { return };
+        let status = ["won", "lost"][self.dice.index(2)];
+        let path = format!("/_sandbox/disputes/{dispute}/decide");
+        let answer = self.world.ask_sandbox("POST", &path, None, &json!({ "status": status }).to_string()).await;
+        self.world.tell(format_args!("the dispute of user {} is {status} -> {}", self.number, answer.status));
+        self.world.count("disputes decided");
+    }
+
     /// They give money back.
     async fn money_back(&mut self) {
-        let Some(customer) = self.counterpart() else { return };
-        let list = self.world.ask_sandbox("GET", &format!("/v1/charges?customer={customer}&limit=1"), None, "").await;
-        let list: Value = serde_json::from_slice(&list.body).unwrap_or_default();
-        let Some(charge) = list["data"][0]["id"].as_str() else { return };
+        let Some(charge) = self.newest_charge().await else { return };
         let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &format!("charge={charge}")).await;
         self.world.tell(format_args!("the vendor gives user {} money back -> {}", self.number, answer.status));
         self.world.count("refunds");
         if answer.status == 200 {
-            self.world.history().refunded.insert(self.number);
+            self.world.history().contested.insert(self.number);
         }
     }
 

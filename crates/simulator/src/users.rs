@@ -74,6 +74,9 @@ impl User {
             tokio::time::sleep(Duration::from_millis(millis)).await;
             self.do_something().await;
         }
+        if self.dice.percent(50) {
+            self.bank_decides().await;
+        }
         if self.dice.percent(70) {
             self.use_portal().await;
         }

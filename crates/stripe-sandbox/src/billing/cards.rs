@@ -69,6 +69,7 @@ impl Card {
             "authentication" => Self::named("tok_authenticationRequired"),
             "later" => Self::named("tok_sandboxPaysLater"),
             "never" => Self::named("tok_sandboxFailsLater"),
+            "disputed" => Self::named("tok_createDispute"),
             _ => None,
         }
     }
