@@ -20,7 +20,8 @@ use counterfoil::keys::KEY_FILE;
 use counterfoil_core::signing_key::{KEYS_CACHED_SECONDS, PUBLISHED_SECONDS_MIN};
 use counterfoil_core::{Refusal, Timestamp};
 use counterfoil_license::{
-    Expectations, KeySet, PublicKey, RootKey, RootPublicKey, SignedKeySet, SigningKey, Verifier, inspect, verify,
+    Claims, Expectations, KeySet, PublicKey, RootKey, RootPublicKey, SignedKeySet, SigningKey, Verifier, inspect,
+    verify,
 };
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -71,6 +72,27 @@ async fn states(app: &App) -> Vec<(&'static str, String)> {
     let mut states: Vec<_> = keys.into_iter().map(|key| (key.state.word(), key.key_id)).collect();
     states.sort();
     states
+}
+
+/// Our own key signs for one product and one issuer; what else it may have signed, such as before a move, opens nothing.
+async fn a_license_for_another_product_or_by_another_issuer_opens_nothing(world: &World) {
+    world.allow_unsettled();
+    let ada = world.customer("ada@example.com").await;
+    let key = active(&world.app).await.unwrap_or_else(|error| panic!("{error}"));
+    let own = inspect(&ada.license).expect("a licence").1;
+    for (claims, code) in [
+        (Claims { aud: "another-product".to_owned(), ..own.clone() }, "wrong_audience"),
+        (Claims { iss: "https://billing.example.org".to_owned(), ..own.clone() }, "wrong_issuer"),
+    ] {
+        let token = key.sign(&claims);
+        let judged = ada.validate(&token).await;
+        assert_eq!((&judged["valid"], &judged["code"]), (&json!(false), &json!(code)));
+        assert_eq!(judged["claims"], Value::Null, "nothing that it says is repeated: {judged}");
+        ada.refresh(&token).await.refused(401, "license_invalid");
+        let machine = json!({ "token": token, "fingerprint": "4f:1c:33" });
+        world.http.post("/api/licenses/activations", &machine).await.refused(401, "license_invalid");
+    }
+    assert_eq!(ada.validate(&key.sign(&own)).await["valid"], true, "the key is ours");
 }
 
 async fn a_key_begins_to_sign_once(world: &World) {
@@ -284,6 +306,7 @@ both_engines!(crate::keys::in_database();
 
 both_engines!(crate::keys::without_worker();
     a_key_begins_to_sign_once,
+    a_license_for_another_product_or_by_another_issuer_opens_nothing,
     what_a_compromised_key_signed_counts_no_more_and_is_issued_again,
 );
 

@@ -157,6 +157,10 @@ mod tests {
             let view = page(Problem::new(StatusCode::NOT_FOUND, code, "It is gone."));
             assert_eq!((view.action.label.as_str(), view.action.href.as_str()), ("See the plans", "/account#plans"));
         }
+        for (code, href) in [("email_not_verified", "/account"), ("link_invalid", "/login")] {
+            let view = page(Problem::new(StatusCode::CONFLICT, code, "It waits."));
+            assert_eq!(view.action.href, href, "{code}");
+        }
         assert_ne!(page(Refusal::AlreadySubscribed).action.href, "/account#plans");
     }
 
