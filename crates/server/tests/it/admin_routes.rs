@@ -305,6 +305,18 @@ async fn keys_are_listed_without_secrets_and_a_revoked_one_opens_nothing(world: 
     }
 }
 
+async fn an_event_is_shown_with_its_body_where_that_is_asked_for(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    let row = world.app.db.query("select event_id from webhook_inbox order by id limit 1").one().await.unwrap();
+    let (event, http) = (row.get::<String>("event_id").unwrap(), with_key(world, &new_key(world, Scope::Read).await));
+    let plain = http.get(&format!("/api/admin/events/{event}")).await.accepted();
+    assert_eq!((plain["event_id"].as_str(), &plain["body"]), (Some(event.as_str()), &Value::Null));
+    let whole = http.get(&format!("/api/admin/events/{event}?body=true")).await.accepted();
+    let sent: Value = serde_json::from_str(whole["body"].as_str().expect("a text")).expect("as Stripe sent it");
+    assert_eq!(sent["id"].as_str(), Some(event.as_str()));
+}
+
 async fn the_use_of_a_key_is_noted_once_in_a_few_minutes(world: &World) {
     let key = new_key(world, Scope::Read).await;
     let http = with_key(world, &key);
@@ -355,6 +367,7 @@ both_engines!(
     every_call_of_operators_is_closed_to_everybody_else,
     every_call_of_operators_works_with_its_scope_and_what_changes_something_is_audited,
     keys_are_listed_without_secrets_and_a_revoked_one_opens_nothing,
+    an_event_is_shown_with_its_body_where_that_is_asked_for,
     the_use_of_a_key_is_noted_once_in_a_few_minutes,
     a_customer_is_found_by_address_or_provider_id_and_shown,
 );
