@@ -222,10 +222,11 @@ def at_once(tree: pathlib.Path, group: Group, mutants: list, wish: argparse.Name
     tests = built.list_tests()
     print(f"{group.package}: {len(names)} mutants in one build, {len(tests)} tests, {len(built.alone)} to be built alone", flush=True)
     reaching, took = built.reach(tests)
+    critical = {each["name"] for each in mutants if each["critical"]}
     # In no order of theirs, so that a run that is broken off has tried a draw.
     random.Random(wish.seed).shuffle(names)
     for number, name in enumerate(names, 1):
-        came[name] = built.judge(name, reaching, took, wish.tests)
+        came[name] = built.judge(name, reaching, took, None if name in critical else wish.tests)
         write_down({name: came[name]})
         if number % 20 == 0:
             print(f"  {number} of {len(names)}", file=sys.stderr, flush=True)
