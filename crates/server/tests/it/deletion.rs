@@ -307,6 +307,16 @@ async fn the_export_holds_what_we_hold_and_opens_nothing(world: &World) {
     let page = ada.http.get("/account/export").await;
     assert_eq!(page.header("content-disposition"), "attachment; filename=\"account.json\"");
     assert_eq!(page.json()["customer"]["customer_id"], ada.customer_id);
+    // A mail that waits with a link that opens the account, and one whose text was taken out once it had been sent.
+    let marked = "update outbox set forget_when_sent = true where dedupe_key = $1 and body_text <> ''";
+    let emptied = "update outbox set body_text = '' where dedupe_key = $1 and not forget_when_sent";
+    for (sql, version) in [(marked, 2), (emptied, 1)] {
+        let key = format!("license:{}:{version}", ada.customer_id);
+        assert_eq!(world.app.db.query(sql).bind(&key).execute().await.unwrap(), 1);
+    }
+    let own = ada.http.get("/api/customers/me/export").await.accepted();
+    let texts: Vec<&Value> = own["mails"].as_array().expect("mails").iter().map(|mail| &mail["text"]).collect();
+    assert_eq!(texts, [&Value::Null, &Value::Null]);
 }
 
 async fn send(visitor: &Visitor, pairs: &[(&str, &str)]) -> Answer {
