@@ -273,6 +273,7 @@ mod tests {
             assert!(welcome(name).body().starts_with("Hello,\n\n"));
         }
         assert_eq!(greeting(&"x".repeat(61)), None);
+        assert_eq!(greeting(&"x".repeat(60)), Some("x".repeat(60)));
         assert_eq!(greeting("Acme\r\n  Inc."), Some("Acme Inc.".into()));
         assert_eq!(greeting("test@example.com"), Some("test@example.com".into()));
     }

@@ -95,6 +95,23 @@ mod tests {
         }
     }
 
+    /// As Stripe answers a creation of test data that comes too fast.
+    #[test]
+    fn a_limit_that_is_told_with_400_is_a_limit() {
+        let told = |code: &str| {
+            let body = Some(serde_json::json!({ "error": { "type": "invalid_request_error", "code": code } }));
+            judge(&Outcome::Answered(Answer {
+                status: 400,
+                request_id: None,
+                should_retry: None,
+                replayed: false,
+                date: None,
+                body,
+            }))
+        };
+        assert_eq!((told("rate_limit"), told("parameter_missing")), (Verdict::Again, Verdict::Stop));
+    }
+
     #[test]
     fn pauses_double_up_to_the_cap_and_are_halved_at_most() {
         let (base, cap) = (Duration::from_millis(500), Duration::from_secs(5));

@@ -112,6 +112,7 @@ mod tests {
     fn a_trial_is_punched_day_by_day() {
         assert_eq!(punches(1, 3), [true, false, false]);
         assert_eq!(punches(9, 3), [true, true, true]);
-        assert!(punches(1, 90).is_empty());
+        assert!(punches(1, 90).is_empty() && punches(1, PUNCHES_MAX + 1).is_empty());
+        assert_eq!(punches(1, PUNCHES_MAX).len(), 31);
     }
 }

@@ -46,7 +46,7 @@ async fn a_list_that_cannot_be_finished_is_an_error_and_never_short() {
     let unfinished: [Vec<Reply>; 5] = [
         vec![page(&["cus_2"], true), answer(404, "<html>")],
         vec![page(&["cus_2"], true), page(&[], true)],
-        vec![page(&["cus_2"], true), page(&["cus_2"], true)],
+        vec![page(&["cus_2"], true), page(&["cus_2"], true), page(&["cus_1"], false)],
         vec![ok(&json!({"object": "list"}))],
         vec![ok(&json!({"object": "list", "data": [{"object": "customer"}], "has_more": false}))],
     ];
