@@ -149,7 +149,14 @@ impl App {
         let mut tx = self.db.begin().await?;
         let leases = self.take_leases(&mut tx, customers).await?;
         let held: Vec<Held<'_>> = leases.iter().map(Lease::held).collect();
-        let mut loaded = self.load_before_looks(&mut tx, &held).await?;
+        let mut loaded = match self.load_before_looks(&mut tx, &held).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // Now, and not when the connection comes to it: each of them is tried by itself next, and would find its lease taken.
+                let _gone_anyway = tx.rollback().await;
+                return Err(error);
+            }
+        };
         points::next("W4");
         tx.commit().await?;
         let mut leases: BTreeMap<CustomerId, Lease> =

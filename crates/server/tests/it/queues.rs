@@ -396,7 +396,7 @@ async fn a_row_that_cannot_be_read_holds_up_nobody_else(world: &World) {
     for (visitor, status, fails) in [(&visitors[0], "trialing", true), (&visitors[1], "active", false)] {
         let sql = "select status from subscriptions where customer_id = $1";
         let row = world.app.db.query(sql).bind(&visitor.customer_id).one().await.unwrap();
-        assert_eq!(row.get::<String>("status").unwrap(), status);
+        assert_eq!(row.get::<String>("status").unwrap(), status, "{:#?}", world.inbox().await);
         let row = world.app.db.query(failed).bind(&visitor.customer_id).one().await.unwrap();
         assert_eq!(row.get::<i64>("n").unwrap() > 0, fails, "{}", visitor.email);
     }
