@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use counterfoil::app::operators::By;
+use counterfoil::store::license_statuses;
 use counterfoil_license::{
     Client, ClientSettings, Expectations, KeySet, Pin, Refreshed, State, StatusList, Verifier, inspect,
 };
@@ -124,6 +125,28 @@ async fn while_a_dispute_is_open_the_license_is_suspended(world: &World) {
     );
 }
 
+/// As after a pause: the same licence is in force again, and no new one takes its place.
+async fn what_comes_back_without_a_new_version_is_in_force_again(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    let trial = ada.license.clone();
+    ada.subscribe(world, "professional").await;
+    let states = async || (offline(world, &trial).await, offline(world, &ada.license).await);
+    for (suspends, expected) in
+        [(true, (State::Suspended, State::Suspended)), (false, (State::Superseded, State::Valid))]
+    {
+        let (id, now) = (id_of(&ada), world.app.now());
+        let mut tx = world.app.db.begin().await.unwrap();
+        let changed = match suspends {
+            true => license_statuses::suspend_all(&mut tx, &id, now).await,
+            false => license_statuses::restore_all(&mut tx, &id, now).await,
+        };
+        assert_eq!(changed.unwrap(), 2);
+        tx.commit().await.unwrap();
+        a_minute_later(world).await;
+        assert_eq!(states().await, expected);
+    }
+}
+
 async fn after_a_lost_dispute_the_license_is_withdrawn(world: &World) {
     let ada = disputing(world).await;
     decide(world, "lost").await;
@@ -240,5 +263,6 @@ both_engines!(
 both_engines!(
     Setup::configured(crate::money_back::HOLD);
     while_a_dispute_is_open_the_license_is_suspended,
+    what_comes_back_without_a_new_version_is_in_force_again,
     after_a_lost_dispute_the_license_is_withdrawn,
 );
