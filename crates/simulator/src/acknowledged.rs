@@ -48,10 +48,10 @@ fn lost_customer(evidence: &Evidence, answer: &Answer, told: &Value) -> Option<S
 /// A licence that somebody was shown is in the book, so that it can be revoked. Those of a deleted account are gone.
 fn lost_license(evidence: &Evidence, answer: &Answer, told: &Value) -> Option<String> {
     let tokens = ["/token", "/license/token"].map(|path| text(told, path));
-    let token = tokens.into_iter().find(|token| claims(token).is_some())?;
-    let id = text(&claims(token)?, "/customer_id").to_owned();
+    let (token, claims) = tokens.into_iter().find_map(|token| Some((token, claims(token)?)))?;
+    let id = text(&claims, "/customer_id");
     let is_there = evidence.book.licenses.iter().any(|row| row["token"] == token);
-    (!is_there && !deleted(evidence).contains(id.as_str()))
+    (!is_there && !deleted(evidence).contains(id))
         .then(|| format!("{} showed a licence of {id} that is not there", answer.call))
 }
 

@@ -6,23 +6,21 @@ use counterfoil_stripe_sandbox::simulation::Truth;
 use serde_json::{Value, json};
 
 use crate::history::Answer;
+use crate::run::ISSUER;
 use crate::users::User;
 
 const THEIR_PAGE: &str = "https://shop.example/back";
-
-/// Where the service's own page is reached.
-const OUR_ORIGIN: &str = "http://billing.example";
-
-/// The page that looks by itself, followed by the attempt.
-const OUR_PAGE: &str = "http://billing.example/checkout/return?attempt=";
 
 impl User {
     fn wish(&mut self, customer_id: Option<&str>) -> Value {
         let mut wish = self.other_plan();
         wish["customer_id"] = json!(customer_id);
-        let (success, cancel) = match self.dice.percent(50) {
-            true => (format!("{OUR_PAGE}{{ATTEMPT_ID}}"), format!("{OUR_PAGE}{{ATTEMPT_ID}}&canceled=1")),
-            false => (THEIR_PAGE.to_owned(), THEIR_PAGE.to_owned()),
+        let (success, cancel) = if self.dice.percent(50) {
+            // The page that looks by itself.
+            let ours = format!("{ISSUER}/checkout/return?attempt={{ATTEMPT_ID}}");
+            (ours.clone(), format!("{ours}&canceled=1"))
+        } else {
+            (THEIR_PAGE.to_owned(), THEIR_PAGE.to_owned())
         };
         (wish["success_url"], wish["cancel_url"]) = (json!(success), json!(cancel));
         wish
@@ -80,7 +78,7 @@ impl User {
 
     /// Mostly at once, at times long afterwards, and some close the window.
     async fn come_back(&mut self, back: Option<String>) {
-        let ours = back.and_then(|address| address.strip_prefix(OUR_ORIGIN).map(str::to_owned));
+        let ours = back.and_then(|address| address.strip_prefix(ISSUER).map(str::to_owned));
         let Some(path) = ours.filter(|_| self.dice.percent(90)) else { return };
         let most = if self.dice.percent(20) { 120_000 } else { 3_000 };
         let millis = self.dice.between(100, most);

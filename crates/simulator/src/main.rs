@@ -197,8 +197,9 @@ fn story(outcome: &Outcome, lines: usize) -> String {
     let shown = told[told.len().saturating_sub(lines)..].join("\n");
     let broken: Vec<String> = outcome.breaches.iter().map(|(rule, what)| format!("{rule}: {what}")).collect();
     format!(
-        "seed {} in a world of {}\n{shown}\n{} lines, digest {:016x}\n{}",
+        "seed {} at commit {} in a world of {}\n{shown}\n{} lines, digest {:016x}\n{}",
         outcome.seed,
+        commit(),
         outcome.swarm,
         told.len(),
         outcome.history.story.digest,
@@ -207,8 +208,7 @@ fn story(outcome: &Outcome, lines: usize) -> String {
 }
 
 fn print_failure(outcome: &Outcome, what: &str, without: &Without) {
-    let (seed, commit) = (outcome.seed, commit());
-    eprintln!("\nseed {seed} at commit {commit} breaks {what}\nshrunk to {without:?}\n{}", story(outcome, SHOWN));
+    eprintln!("\nseed {} breaks {what}\nshrunk to {without:?}\n{}", outcome.seed, story(outcome, SHOWN));
 }
 
 /// Which code the seed belongs to: with another one it tells another story.
@@ -222,7 +222,7 @@ fn commit() -> String {
 fn keep(arguments: &Arguments, outcome: &Outcome, why: &str) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&arguments.stories)?;
     let file = arguments.stories.join(format!("seed-{}.txt", outcome.seed));
-    std::fs::write(&file, format!("{why}\nat commit {}\n\n{}\n", commit(), story(outcome, usize::MAX)))?;
+    std::fs::write(&file, format!("{why}\n\n{}\n", story(outcome, usize::MAX)))?;
     remember(outcome.seed, why);
     Ok(file)
 }

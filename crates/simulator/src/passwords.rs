@@ -45,7 +45,7 @@ impl User {
     }
 
     /// No session that the old password opened is left once it has changed.
-    pub(crate) async fn try_old_session(&mut self, token: &str) {
+    async fn try_old_session(&mut self, token: &str) {
         let own = self.token.replace(token.to_owned());
         let answer = self.get("/api/customers/me").await;
         self.token = own;

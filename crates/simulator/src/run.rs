@@ -25,7 +25,8 @@ use crate::users::User;
 use crate::world::World;
 
 const WEBHOOK_SECRET: &str = "whsec_simulated0000000000";
-const ISSUER: &str = "http://billing.example";
+/// Where the service is reached.
+pub(crate) const ISSUER: &str = "http://billing.example";
 
 /// How long users have for what they do, at most.
 const LIVES_MAX: Duration = Duration::from_secs(8 * 3_600);
