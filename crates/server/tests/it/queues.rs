@@ -394,9 +394,7 @@ async fn a_row_that_cannot_be_read_holds_up_nobody_else(world: &World) {
     let failed =
         "select cast(count(*) as bigint) as n from webhook_inbox where customer_id = $1 and last_error is not null";
     for (visitor, status, fails) in [(&visitors[0], "trialing", true), (&visitors[1], "active", false)] {
-        let sql = "select status from subscriptions where customer_id = $1";
-        let row = world.app.db.query(sql).bind(&visitor.customer_id).one().await.unwrap();
-        assert_eq!(row.get::<String>("status").unwrap(), status, "{:#?}", world.inbox().await);
+        assert_eq!(world.stored(visitor).await.status, status, "{:#?}", world.inbox().await);
         let row = world.app.db.query(failed).bind(&visitor.customer_id).one().await.unwrap();
         assert_eq!(row.get::<i64>("n").unwrap() > 0, fails, "{}", visitor.email);
     }

@@ -118,7 +118,7 @@ async fn an_event_of_an_old_subscription_does_not_end_the_new_one(world: &World)
 }
 
 /// As a backup has it that is older than the customer's first checkout.
-async fn forget_checkout(world: &World, visitor: &Visitor) {
+pub async fn forget_checkout(world: &World, visitor: &Visitor) {
     for sql in [
         "delete from checkout_attempts where customer_id = $1",
         "delete from billing_links where customer_id = $1",

@@ -10,6 +10,7 @@ use counterfoil_core::Timestamp;
 use serde_json::json;
 
 use crate::actors::Visitor;
+use crate::recovery::forget_checkout;
 use crate::world::{Stored, World};
 
 const HOUR: i64 = 3600;
@@ -277,13 +278,7 @@ async fn a_customer_whose_link_a_restore_has_lost_is_found_by_the_comparison(wor
     world.sandbox().drop_webhooks().await;
     ada.buy(world, "professional").await;
     let linked = external(world, &ada).await;
-    for sql in [
-        "delete from checkout_attempts where customer_id = $1",
-        "delete from billing_links where customer_id = $1",
-        "update customers set stripe_customer_id = null where customer_id = $1",
-    ] {
-        world.app.db.query(sql).bind(&ada.customer_id).execute().await.unwrap();
-    }
+    forget_checkout(world, &ada).await;
     world.sandbox().advance(DAY + HOUR).await;
     release(world, Sweep::Comparison).await;
     assert_eq!(world.app.compare_subscriptions().await.unwrap(), Some(1));
