@@ -8,6 +8,7 @@ import json
 import signal
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -49,16 +50,22 @@ async def _tables(world: World, data: Path, database: str) -> int:
         return int(connection.execute("select count(*) from sqlite_master where type = 'table'").fetchone()[0])
 
 
+def _rounds(least: int, is_enough: Callable[[], bool]) -> Iterator[int]:
+    """Numbers from one on: so many, and up to ten times as many where each kill came too late."""
+    for number in range(1, 10 * least + 1):
+        if number > least and is_enough():
+            return
+        yield number
+
+
 async def migrate(world: World, count: int) -> str:
     """`counterfoil migrate` is killed at random instants: the schema is whole or not there, and the next start finishes it. Beside
     all that, somebody signs up at the servers that run."""
-    rounds, number, killed, nothing, whole = max(10, min(count // 10, 200)), 0, 0, 0, 0
+    killed, nothing, whole = 0, 0, 0
     begun = time.monotonic()
     full = await _migrated(world, 0, None)
     took = time.monotonic() - begun
-    # Where each kill came too late, there are more of them.
-    while number < rounds or (killed == 0 and number < 10 * rounds):
-        number += 1
+    for number in _rounds(max(10, min(count // 10, 200)), lambda: killed > 0):
         seen = await _migrated(world, number, world.rng.uniform(0.0, took))
         killed += seen >= 0
         nothing += seen == 0
@@ -94,10 +101,8 @@ async def rotate(world: World, count: int) -> str:
     code, said = await run(command, world.env)
     assert code == 0, f"keys rotate ended with {code}: {said[-800:]}"
     took, killed = time.monotonic() - begun, 0
-    load, rounds, number = Load(world, 2), max(10, min(count // 4, 20)), 0
-    # Where each kill came too late, there are more of them.
-    while number < rounds or (killed == 0 and number < 10 * rounds):
-        number += 1
+    load = Load(world, 2)
+    for number in _rounds(max(10, min(count // 4, 20)), lambda: killed > 0):
         killed += await _killed_after(world, "rotate", command, world.env, world.rng.uniform(0.0, took))
         user = User(world, 20_000 + number)
         assert await user.sign_up(), "nobody can sign up after a rotation that was killed"
