@@ -261,7 +261,7 @@ def run_group(group: Group, mutants: list, wish: argparse.Namespace) -> dict:
 def main() -> None:
     wish = arguments()
     HOME.mkdir(parents=True, exist_ok=True)
-    wish.began, came, critical = time.monotonic(), {}, set()
+    began, came, critical = time.monotonic(), {}, set()
     for group, mutants in chosen(wish):
         critical.update(each["name"] for each in mutants if each["critical"])
         came.update(run_group(group, mutants, wish))
@@ -272,7 +272,7 @@ def main() -> None:
     if wish.list:
         print(f"{len(came)} mutants")
         return
-    of_all = tell(came, wish)
+    of_all = tell(came, time.monotonic() - began, wish.report)
     of_critical = collections.Counter(outcome for name, outcome in came.items() if name in critical)
     of_others = of_all - of_critical
     if of_critical and of_others:
@@ -295,12 +295,12 @@ def share(counts: collections.Counter) -> str:
     return f"{noticed(counts)} of {viable(counts)}, {100 * noticed(counts) / viable(counts):.1f} %" if viable(counts) else "none"
 
 
-def tell(came: dict, wish: argparse.Namespace) -> collections.Counter:
+def tell(came: dict, seconds: float, by_name: bool) -> collections.Counter:
     """Says what came of all of them."""
     counts = collections.Counter(came.values())
-    if wish.report:
+    if by_name:
         print("".join(f"{outcome}: {name}\n" for name, outcome in came.items() if outcome in ("missed", "timeout")), end="")
-    print(f"{viable(counts) + counts['unviable']} mutants in {time.monotonic() - wish.began:.0f} s: {counts['caught']} caught, "
+    print(f"{viable(counts) + counts['unviable']} mutants in {seconds:.0f} s: {counts['caught']} caught, "
           f"{counts['timeout']} stopped for going on too long, {counts['missed']} missed, {counts['no mistake']} that no test can "
           f"notice (docs/reliability/mutants.md), {counts['unviable']} did not compile; {share(counts)} of those that compile "
           "were noticed"
