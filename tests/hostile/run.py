@@ -25,6 +25,9 @@ BINARY = Path(os.environ.get("COUNTERFOIL_HOSTILE_BINARY") or ROOT / "target/deb
 SCHEMATHESIS = ROOT / "target/venv-schemathesis/bin/schemathesis"
 WAPITI = ROOT / "target/venv-wapiti/bin/wapiti"
 TOOLS = ("schemathesis", "wapiti", "sqlmap", "slowhttptest")
+# schemathesis calls as each of them; the long run as one of them is a command of its own.
+PRINCIPALS = ("customer", "operator", "anonymous")
+CALLERS = {f"schemathesis-{principal}": principal for principal in PRINCIPALS}
 
 # Links in answers lead to where we are reached, and browsers are told to use cookies over TLS only.
 BEHIND_TLS = "COUNTERFOIL_PUBLIC_URL"
@@ -43,11 +46,11 @@ def attacks(tools: Iterable[str], args: argparse.Namespace) -> list[Attack]:
     # The longest first; those that measure come last, when less runs beside them.
     if "sqlmap" in tools:
         made.append(Attack("sqlmap", lambda target, folder: injected.run(target, folder, quick)))
-    if "schemathesis" in tools:
-        examples = args.examples or (10 if quick else 500)
-        for principal in ("customer", "operator", "anonymous"):
+    examples = args.examples or (10 if quick else 500)
+    for name, principal in CALLERS.items():
+        if "schemathesis" in tools or name in tools:
             made.append(Attack(
-                f"schemathesis-{principal}",
+                name,
                 lambda target, folder, principal=principal: fuzzed_api.run(principal, target, folder, SCHEMATHESIS, examples, args.seed),
             ))
     if "wapiti" in tools:
@@ -88,7 +91,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/hostile", description="Attacks a running server with other people's tools, on loopback: schemathesis over the API, "
         "wapiti over the pages, sqlmap over forms and bodies, slowhttptest over connections.")
-    parser.add_argument("tools", nargs="*", metavar="TOOL", help="one of: " + ", ".join(TOOLS) + "; all where none is named")
+    parser.add_argument("tools", nargs="*", metavar="TOOL", help="one of: " + ", ".join((*TOOLS, *CALLERS)) + "; all where none is named")
     how_far = parser.add_mutually_exclusive_group()
     how_far.add_argument("--ci", action="store_true", help="a short share of each, in a few minutes; so it is where nothing is said")
     how_far.add_argument("--all", action="store_true", help="the long run: 500 examples for each call, all modules of wapiti, deeper levels of sqlmap")
@@ -98,8 +101,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="keep reports and logs also where all is well")
     args = parser.parse_args()
     for tool in args.tools:
-        if tool not in TOOLS:
-            parser.error(f"there is no tool '{tool}'; there are {', '.join(TOOLS)}")
+        if tool not in (*TOOLS, *CALLERS):
+            parser.error(f"there is no tool '{tool}'; there are {', '.join((*TOOLS, *CALLERS))}")
     return args
 
 
