@@ -31,7 +31,7 @@ PROVIDER_ID = re.compile(
 PAYMENT_ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):\d+/(?:c/pay|p/session|billing|portal)/[A-Za-z0-9_%#-]+")
 # The address of a page goes when the page is done; the session that it names stays.
 SESSION = re.compile(r"\bcs_(?:test|live)_[A-Za-z0-9]+")
-SECRET = re.compile(r"\bwhsec_\w{8,}|\$argon2|-----BEGIN|\bsk_(?:test|live)_\w{8,}")
+SECRET = re.compile(r"\bwhsec_\w{8,}|\$argon2|-----BEGIN|\b[sr]k_(?:test|live)_\w{6,}")
 # A license: head, claims and signature.
 TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 # The longest grace of the default catalogue for the plan that the load buys, and the longest period.
