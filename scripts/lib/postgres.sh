@@ -63,7 +63,7 @@ pg_start() {
             cd "$dir" || exit 1
             _pg_run "$bin/pg_ctl" --pgdata="$dir/data" --log="$dir/server.log" --wait --timeout=60 --silent \
                 --options="-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories='$dir' -c fsync=off \
--c synchronous_commit=off -c full_page_writes=off -c max_connections=300 -c shared_buffers=64MB" start
+-c full_page_writes=off -c max_connections=300 -c shared_buffers=64MB" start
         ) </dev/null >"$dir/start.log" 2>&1; then
             echo "postgres://postgres@127.0.0.1:$port/postgres"
             return 0

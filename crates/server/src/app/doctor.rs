@@ -73,7 +73,7 @@ pub async fn check_database(db: &Db) -> Vec<Check> {
         Ok(facts) => Check::problem(
             "database_settings",
             format!("{}: {}", db.place(), facts.wrong.join("; ")),
-            "Stop the service, put the setting back (PostgreSQL: 15 or later), and start it again.",
+            "Stop the service, put it right (PostgreSQL: 15 or later, synchronous_commit not off), and start it again.",
         ),
     };
     let schema = match db.schema_state().await {

@@ -52,10 +52,18 @@ async fn inspect_sqlite(tx: &mut Tx, is_writer: bool) -> Result<EngineFacts, DbE
 }
 
 async fn inspect_postgres(tx: &mut Tx) -> Result<EngineFacts, DbError> {
-    let sql = "select current_setting('server_version') as version, cast(current_setting('server_version_num') as bigint) as n";
+    let sql = "select current_setting('server_version') as version, cast(current_setting('server_version_num') as bigint) as n, \
+               current_setting('synchronous_commit') as waits";
     let row = tx.query(sql).one().await?;
-    let version: String = row.get("version")?;
-    let wrong = if is_old(row.get("n")?) { vec![format!("PostgreSQL {version} is older than 15")] } else { Vec::new() };
+    let (version, waits): (String, String) = (row.get("version")?, row.get("waits")?);
+    let mut wrong = Vec::new();
+    if is_old(row.get("n")?) {
+        wrong.push(format!("PostgreSQL {version} is older than 15"));
+    }
+    // A role, a database or the whole server may be set so. Every other value waits at least for the server's own disk.
+    if waits == "off" {
+        wrong.push("synchronous_commit is off, so a crash could lose what was acknowledged".to_owned());
+    }
     Ok(EngineFacts { engine: Engine::Postgres, version, wrong })
 }
 
@@ -88,9 +96,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_writer_that_does_not_wait_for_the_disk_is_found() {
-        let db = testing::fresh(Engine::Sqlite).await;
-        db.raw("pragma synchronous = normal").await.unwrap();
-        let wrong = db.db.inspect().await.unwrap().wrong;
-        assert!(wrong.len() == 1 && wrong[0].contains("synchronous is not full"), "{wrong:?}");
+        for engine in testing::engines() {
+            let db = testing::fresh(engine).await;
+            let (set, told) = match engine {
+                Engine::Sqlite => ("pragma synchronous = normal", "synchronous is not full"),
+                Engine::Postgres => (
+                    "do $$ begin execute format('alter database %I set synchronous_commit = off', current_database()); end $$",
+                    "synchronous_commit is off",
+                ),
+            };
+            db.raw(set).await.unwrap();
+            let seen = match engine {
+                Engine::Sqlite => db.db.clone(),
+                // What is set of a database counts for whoever connects from now on.
+                Engine::Postgres => Db::open(db.url()).await.unwrap(),
+            };
+            let wrong = seen.inspect().await.unwrap().wrong;
+            assert!(wrong.len() == 1 && wrong[0].contains(told), "{wrong:?}");
+        }
     }
 }
