@@ -214,7 +214,8 @@ pub async fn end_abandoned(
     .await
 }
 
-/// Customers with an attempt that has been open since before `updated_before`, the longest waiting first.
+/// Customers with an attempt that has been open since before `updated_before`, the longest waiting first; once for each attempt,
+/// so that only those are read that wait.
 pub async fn list_waiting(
     tx: &mut Tx,
     provider: &str,
@@ -223,9 +224,9 @@ pub async fn list_waiting(
 ) -> Result<Vec<CustomerId>, DbError> {
     let rows = tx
         .query(
-            "select customer_id, min(updated_at) as since from checkout_attempts \
+            "select customer_id from checkout_attempts \
              where provider = $1 and state in ('opening', 'open', 'paying') and updated_at < $2 \
-             group by customer_id order by since, customer_id limit $3",
+             order by updated_at, customer_id limit $3",
         )
         .bind(provider)
         .bind(updated_before)
