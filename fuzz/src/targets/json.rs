@@ -54,18 +54,27 @@ const PAYMENT: Fields = &[("reference", Text), ("amount", Whole), ("currency", T
 /// A problem is short, whatever was sent.
 const REASON_CHARS_MAX: usize = 300;
 
-/// A call, its fields, and the extractor.
-type Call = (&'static str, Fields, fn(&[u8]) -> Result<(), Problem>);
+/// What a handler takes: the extractor, and the name of the type.
+type Taken = (fn(&[u8]) -> Result<(), Problem>, fn() -> &'static str);
 
-const CALLS: [Call; 23] = [
-    ("signup", &[("email", Text), ("password", Text), ("company_name", MaybeText)], taken::<customers::SignUpRequest>),
-    ("login", &[("email", Text), ("password", Text)], taken::<customers::LogInRequest>),
-    ("forgot", &[("email", Text)], taken::<passwords::ForgotRequest>),
-    ("reset", &[("token", Text), ("new_password", Text)], taken::<passwords::ResetRequest>),
-    ("password", &[("current_password", Text), ("new_password", Text)], taken::<passwords::ChangePasswordRequest>),
-    ("email", &[("new_email", Text), ("current_password", Text)], taken::<emails::EmailRequest>),
-    ("link", &[("token", Text)], taken::<emails::LinkRequest>),
-    ("delete", &[("current_password", Text), ("end_subscription", Flag)], taken::<account::DeleteAccountRequest>),
+/// A call, its fields, and what takes them.
+type Call = (&'static str, Fields, Taken);
+
+macro_rules! body {
+    ($kind:ty) => {
+        (taken::<$kind>, std::any::type_name::<$kind>)
+    };
+}
+
+const CALLS: [Call; 29] = [
+    ("signup", &[("email", Text), ("password", Text), ("company_name", MaybeText)], body!(customers::SignUpRequest)),
+    ("login", &[("email", Text), ("password", Text)], body!(customers::LogInRequest)),
+    ("forgot", &[("email", Text)], body!(passwords::ForgotRequest)),
+    ("reset", &[("token", Text), ("new_password", Text)], body!(passwords::ResetRequest)),
+    ("password", &[("current_password", Text), ("new_password", Text)], body!(passwords::ChangePasswordRequest)),
+    ("email", &[("new_email", Text), ("current_password", Text)], body!(emails::EmailRequest)),
+    ("link", &[("token", Text)], body!(emails::LinkRequest)),
+    ("delete", &[("current_password", Text), ("end_subscription", Flag)], body!(account::DeleteAccountRequest)),
     (
         "checkout",
         &[
@@ -76,15 +85,15 @@ const CALLS: [Call; 23] = [
             ("success_url", Text),
             ("cancel_url", Text),
         ],
-        taken::<subscriptions::CheckoutBody>,
+        body!(subscriptions::CheckoutBody),
     ),
     (
         "change",
         &[("plan", Text), ("interval", MaybeWord), ("preview", Flag), ("prorated_from", MaybeWord)],
-        taken::<plan_changes::ChangeBody>,
+        body!(plan_changes::ChangeBody),
     ),
-    ("portal", &[("return_url", MaybeText)], taken::<plan_changes::PortalBody>),
-    ("refresh", &[("token", Text)], taken::<licenses::TokenRequest>),
+    ("portal", &[("return_url", MaybeText)], body!(plan_changes::PortalBody)),
+    ("refresh", &[("token", Text)], body!(licenses::TokenRequest)),
     (
         "validate",
         &[
@@ -95,39 +104,60 @@ const CALLS: [Call; 23] = [
             ("signed", Flag),
             ("nonce", MaybeText),
         ],
-        taken::<validation::ValidationRequest>,
+        body!(validation::ValidationRequest),
     ),
-    ("activate", &[("token", Text), ("fingerprint", Text), ("name", MaybeText)], taken::<activations::ActivateRequest>),
-    ("release", &[("token", Text), ("fingerprint", Text)], taken::<activations::ReleaseRequest>),
-    ("reason", &[("reason", Text)], taken::<admin::ReasonRequest>),
-    ("key", &[("name", Text), ("scope", Text), ("reason", Text)], taken::<admin::keys::NewApiKeyRequest>),
-    ("trial", &[("days", MaybeWhole), ("until", MaybeWord), ("reason", Text)], taken::<admin::trials::ExtendTrialBody>),
+    ("activate", &[("token", Text), ("fingerprint", Text), ("name", MaybeText)], body!(activations::ActivateRequest)),
+    ("release", &[("token", Text), ("fingerprint", Text)], body!(activations::ReleaseRequest)),
+    ("reason", &[("reason", Text)], body!(admin::ReasonRequest)),
+    ("key", &[("name", Text), ("scope", Text), ("reason", Text)], body!(admin::keys::NewApiKeyRequest)),
+    ("trial", &[("days", MaybeWhole), ("until", MaybeWord), ("reason", Text)], body!(admin::trials::ExtendTrialBody)),
     (
         "rotate",
         &[("reason", Text), ("now", MaybeFlag), ("force", MaybeFlag)],
-        taken::<admin::signing_keys::RotateRequest>,
+        body!(admin::signing_keys::RotateRequest),
     ),
     (
         "manual_start",
         &[("plan", Text), ("interval", Word), ("starts_at", MaybeWord), ("payment", Inner(PAYMENT)), ("reason", Text)],
-        taken::<admin::manual::ManualStartBody>,
+        body!(admin::manual::ManualStartBody),
     ),
     (
         "manual_refund",
         &[("payment", Text), ("reference", Text), ("amount", MaybeWhole), ("reason", Text)],
-        taken::<admin::manual::ManualRefundBody>,
+        body!(admin::manual::ManualRefundBody),
     ),
     (
         "manual_change",
         &[("plan", Text), ("interval", MaybeWord), ("at_period_end", MaybeFlag), ("reason", Text)],
-        taken::<admin::manual::ManualChangeBody>,
+        body!(admin::manual::ManualChangeBody),
     ),
-    ("set_email", &[("new_email", Text), ("reason", Text)], taken::<admin::customers::SetEmailRequest>),
+    ("set_email", &[("new_email", Text), ("reason", Text)], body!(admin::customers::SetEmailRequest)),
+    ("reissue", &[("reason", Text), ("mail", MaybeFlag)], body!(admin::licenses::ReissueRequest)),
+    ("delete_customer", &[("reason", Text), ("end_subscription", Flag)], body!(admin::accounts::DeleteCustomerRequest)),
+    ("generate", &[("reason", Text), ("force", MaybeFlag)], body!(admin::signing_keys::GenerateRequest)),
+    ("reconcile", &[("cursor", MaybeText), ("reason", Text)], body!(admin::reconcile::ReconcileRequest)),
+    (
+        "manual_pay",
+        &[("reference", Text), ("amount", Whole), ("currency", Text), ("periods", MaybeWhole), ("reason", Text)],
+        body!(admin::manual::ManualPayBody),
+    ),
+    ("manual_cancel", &[("now", MaybeFlag), ("reason", Text)], body!(admin::manual::ManualCancelBody)),
 ];
+
+/// The calls whose bodies are tried.
+pub fn calls() -> Vec<&'static str> {
+    CALLS.iter().map(|(call, ..)| *call).collect()
+}
+
+/// The same bodies by the names that the description of the API has for them.
+pub fn bodies() -> Vec<&'static str> {
+    let names = CALLS.iter().map(|(_, _, (_, name))| name());
+    names.filter_map(|name| name.rsplit("::").next()).collect()
+}
 
 pub fn run(bytes: &[u8]) {
     let (name, body) = first_line(bytes);
-    let Some((name, fields, take)) = CALLS.iter().find(|(known, ..)| known.as_bytes() == name) else { return };
+    let Some((name, fields, (take, _))) = CALLS.iter().find(|(known, ..)| known.as_bytes() == name) else { return };
     let answer = take(body);
     if body.len() > BODY_BYTES_MAX {
         assert_eq!(answer.expect_err("it is too large").status, StatusCode::PAYLOAD_TOO_LARGE);

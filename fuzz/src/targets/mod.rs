@@ -17,6 +17,8 @@ mod status_list;
 mod stripe;
 mod token;
 
+pub use json::{bodies, calls};
+
 /// Tries one input.
 pub type Target = fn(&[u8]);
 

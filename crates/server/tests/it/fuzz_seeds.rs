@@ -48,3 +48,29 @@ fn every_fuzz_target_has_a_corpus_and_the_corpus_is_small() {
     let bytes: u64 = files.iter().flatten().map(|file| std::fs::metadata(file).expect("a file").len()).sum();
     assert!(bytes < CORPUS_BYTES_MAX, "{bytes} bytes are kept");
 }
+
+#[test]
+fn the_bodies_of_all_calls_are_fuzzed_and_have_an_input_that_is_kept() {
+    let document = serde_json::to_value(counterfoil::web::api::openapi()).expect("a document");
+    let mut described = BTreeSet::new();
+    for (path, calls) in document["paths"].as_object().expect("paths") {
+        for call in calls.as_object().expect("calls").values() {
+            let body = call.pointer("/requestBody/content/application~1json/schema");
+            let name = body.and_then(|body| body["$ref"].as_str()?.rsplit('/').next());
+            described.extend(name.map(str::to_owned));
+            // An event of the provider is whatever is signed, and has a target of its own.
+            assert!(body.is_none() || name.is_some() || path == "/webhooks/stripe", "{path}: a body without a name");
+        }
+    }
+    let fuzzed: BTreeSet<String> = targets::bodies().into_iter().map(str::to_owned).collect();
+    assert!(described.len() > 20, "{described:?}");
+    assert_eq!(described, fuzzed);
+    let kept: BTreeSet<String> = kept("json").iter().map(|file| first_line(file)).collect();
+    let without: Vec<&str> = targets::calls().into_iter().filter(|call| !kept.contains(*call)).collect();
+    assert!(without.is_empty(), "no input is kept of {without:?}");
+}
+
+fn first_line(file: &std::path::Path) -> String {
+    let bytes = std::fs::read(file).expect("a kept input");
+    String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned()
+}
