@@ -235,7 +235,8 @@ async fn every_call_of_operators_is_closed_to_everybody_else(world: &World) {
             call.send(&with_key(world, key), &place, body).await.refused(403, "scope_missing");
             assert_eq!(audited(world, key, "").await.0, 0, "{name} left a line although it was refused");
             refused += 1;
-            let told: usize = keys.iter().map(|(_, key)| logs::refusals_of(key.key_id.as_str())).sum();
+            let told: usize =
+                keys.iter().map(|(_, key)| logs::told("an API key was refused", key.key_id.as_str())).sum();
             assert_eq!(told, refused, "{name}: a line of the log says which key was refused");
         }
     }

@@ -3,7 +3,7 @@
 use counterfoil::app::App;
 use counterfoil::app::api_keys::{NewApiKey, create_api_key};
 use counterfoil::app::operators::{By, Scope};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::Answer;
 use crate::world::World;
@@ -76,6 +76,37 @@ async fn a_vendors_backend_may_check_out_for_any_customer(world: &World) {
     backend.post("/api/subscriptions/checkout", &ada.wish("professional")).await.refused(403, "scope_missing");
 }
 
+/// Whoever may not start a checkout for others gets one answer, whoever they are, and Stripe hears nothing.
+async fn by_a_checkout_nobody_learns_who_is_there_or_pays(world: &World) {
+    let eve = world.customer("eve@example.com").await;
+    let tries = world.customer("ada@example.com").await;
+    let mut pays = world.customer("bob@example.com").await;
+    pays.subscribe(world, "professional").await;
+    let gone = world.customer("cyd@example.com").await;
+    let body = json!({ "current_password": gone.password });
+    gone.http.post("/api/customers/me/delete", &body).await.accepted();
+    let nobody = format!("cust_{}", "ab".repeat(16));
+    let key = new_key(&world.app, Scope::Billing).await;
+    let mut operator = world.http.for_reader("an operator who may not check out");
+    operator.tap().guard_secret(&key.secret);
+    operator.set_token(Some(key.secret));
+    world.settled().await;
+    let (before, calls) = (world.counts().await, world.sandbox().calls().await.len());
+    for (who, caller, status) in
+        [("a stranger", &world.http, 401), ("another customer", &eve.http, 404), ("an operator", &operator, 403)]
+    {
+        let mut answers = Vec::new();
+        for target in [&nobody, &tries.customer_id, &pays.customer_id, &gone.customer_id] {
+            let mut wish = eve.wish("starter");
+            wish["customer_id"] = target.as_str().into();
+            answers.push(same_for_all(&caller.post("/api/subscriptions/checkout", &wish).await));
+        }
+        assert_eq!(answers[0].0, status, "{who}");
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{who}: {answers:#?}");
+    }
+    assert_eq!((world.counts().await, world.sandbox().calls().await.len()), (before, calls), "nothing changed");
+}
+
 async fn what_belongs_to_a_customer_is_shown_to_nobody_else(world: &World) {
     let (ada, eve) = (world.customer("ada@example.com").await, world.customer("eve@example.com").await);
     for path in [
@@ -96,6 +127,7 @@ async fn what_belongs_to_a_customer_is_shown_to_nobody_else(world: &World) {
 both_engines!(
     Setup::auth_required();
     scenario_27_checkout_wants_the_own_session_or_a_key,
+    by_a_checkout_nobody_learns_who_is_there_or_pays,
     a_vendors_backend_may_check_out_for_any_customer,
     what_belongs_to_a_customer_is_shown_to_nobody_else,
 );

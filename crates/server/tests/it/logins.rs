@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, form};
+use crate::logs;
 use crate::world::World;
 
 async fn log_in(world: &World, email: &str, password: &str) -> Answer {
@@ -53,6 +54,20 @@ async fn each_login_costs_one_hash_whether_or_not_there_is_an_account(world: &Wo
         assert_eq!(hashes(world, forgot).await, (0, 202), "{email}");
     }
     world.worked_off().await;
+}
+
+/// Who looks into the log learns whose account was tried, and no address.
+async fn the_log_says_whose_account_was_opened_or_tried(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let told = |entry| logs::told(entry, &ada.customer_id);
+    assert_eq!((told("a customer logged in"), told("a login was refused")), (0, 0));
+    log_in(world, "ada@example.com", "not the password").await.refused(401, "invalid_credentials");
+    log_in(world, "nobody@example.com", "not the password").await.refused(401, "invalid_credentials");
+    log_in_on_the_page(world, "ada@example.com", "not the password").await;
+    assert_eq!((told("a customer logged in"), told("a login was refused")), (0, 2));
+    let answer = log_in(world, &ada.email, &ada.password).await.accepted();
+    world.http.tap().guard_token(answer["token"].as_str().expect("a token"), &ada.email);
+    assert_eq!((told("a customer logged in"), told("a login was refused")), (1, 2));
 }
 
 async fn signing_up_costs_one_hash_whether_or_not_the_address_is_taken(world: &World) {
@@ -169,6 +184,7 @@ async fn links_lead_to_the_configured_address_whatever_a_request_calls_the_serve
 
 both_engines!(
     each_login_costs_one_hash_whether_or_not_there_is_an_account,
+    the_log_says_whose_account_was_opened_or_tried,
     signing_up_costs_one_hash_whether_or_not_the_address_is_taken,
     a_weaker_hash_is_renewed_by_the_next_login,
     a_flood_of_logins_is_told_to_come_back_and_events_are_taken_meanwhile,

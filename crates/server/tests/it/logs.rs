@@ -49,7 +49,10 @@ pub fn leaks(text: &str) -> Vec<String> {
     text.lines().filter_map(found).collect()
 }
 
-/// Keeps what was found, and the lines that tell of a refused key; all others are gone.
+/// What is told of who comes in and who does not.
+const ENTRIES: [&str; 3] = ["an API key was refused", "a login was refused", "a customer logged in"];
+
+/// Keeps what was found, and the lines about who comes in; all others are gone.
 #[derive(Clone, Default)]
 struct Search(Arc<Mutex<Kept>>);
 
@@ -57,7 +60,7 @@ struct Search(Arc<Mutex<Kept>>);
 struct Kept {
     lines: usize,
     leaks: Vec<String>,
-    refused_keys: Vec<String>,
+    entries: Vec<String>,
 }
 
 impl Write for Search {
@@ -67,8 +70,8 @@ impl Write for Search {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.lines += 1;
         kept.leaks.extend(found);
-        if line.contains("an API key was refused") {
-            kept.refused_keys.push(line.into_owned());
+        if ENTRIES.iter().any(|entry| line.contains(entry)) {
+            kept.entries.push(line.into_owned());
         }
         Ok(bytes.len())
     }
@@ -111,10 +114,10 @@ pub fn assert_clean() {
     assert!(kept.leaks.is_empty(), "{:#?}", kept.leaks);
 }
 
-/// How many lines say that this key was refused.
-pub fn refusals_of(key_id: &str) -> usize {
+/// How many lines say this, which is one of [`ENTRIES`], of this key or customer.
+pub fn told(entry: &str, id: &str) -> usize {
     let kept = search().0.lock().unwrap_or_else(PoisonError::into_inner);
-    kept.refused_keys.iter().filter(|line| line.contains(key_id)).count()
+    kept.entries.iter().filter(|line| line.contains(entry) && line.contains(id)).count()
 }
 
 #[test]

@@ -207,3 +207,25 @@ async fn no_statement_looks_through_a_table_that_grows() {
     }
     assert!(slow.is_empty(), "{}", slow.join("\n"));
 }
+
+/// Whether a statement takes something out of the audit log, or changes what stands there.
+fn rewrites_the_audit_log(sql: &str) -> bool {
+    let sql = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    let replaces = sql.contains("insert into audit_log") && sql.contains("on conflict");
+    replaces || sql.contains("update audit_log") || sql.contains("delete from audit_log")
+}
+
+#[test]
+fn what_was_audited_stays_as_it_was() {
+    let about: Vec<Statement> = all_statements().into_iter().filter(|each| each.sql.contains("audit_log")).collect();
+    assert!(about.len() >= 3, "{about:#?}");
+    for Statement { place, sql } in &about {
+        assert!(!rewrites_the_audit_log(sql), "{place}: {sql}");
+    }
+    for sql in ["update audit_log set reason = $1", "delete from audit_log where id < $1"] {
+        assert!(rewrites_the_audit_log(sql), "{sql}");
+    }
+    for sql in ["insert into audit_log (at) values ($1)", "select id from audit_log where customer_id = $1"] {
+        assert!(!rewrites_the_audit_log(sql), "{sql}");
+    }
+}
