@@ -76,10 +76,16 @@ async fn scenario_56_an_old_update_after_the_end_does_not_bring_it_back(world: &
     world.settled().await;
     let ended = world.stored(&ada).await;
     assert_eq!(ended.status, "canceled");
-    for kind in ["customer.subscription.updated", "customer.subscription.created", "invoice.paid"] {
-        world.deliver(&world.event(kind, created.clone())).await.accepted();
-        world.worked_off().await;
-        assert_eq!(world.stored(&ada).await, ended);
+    let kinds = ["customer.subscription.updated", "customer.subscription.created", "invoice.paid"];
+    let at_once = kinds.map(|kind| world.event(kind, created.clone()));
+    let days_late = kinds.map(|kind| world.event(kind, created.clone()));
+    for (days, events) in [(0, at_once), (3, days_late)] {
+        world.sandbox().advance(days * 86_400).await;
+        for event in events {
+            world.deliver(&event).await.accepted();
+            world.worked_off().await;
+            assert_eq!(world.stored(&ada).await, ended, "{days} days late");
+        }
     }
 }
 
