@@ -59,7 +59,10 @@ fn the_bodies_of_all_calls_are_fuzzed_and_have_an_input_that_is_kept() {
             let name = body.and_then(|body| body["$ref"].as_str()?.rsplit('/').next());
             described.extend(name.map(str::to_owned));
             // An event of the provider is whatever is signed, and has a target of its own.
-            assert!(body.is_none() || name.is_some() || path == "/api/webhooks/stripe", "{path}: a body without a name");
+            assert!(
+                body.is_none() || name.is_some() || path == "/api/webhooks/stripe",
+                "{path}: a body without a name"
+            );
         }
     }
     let fuzzed: BTreeSet<String> = targets::bodies().into_iter().map(str::to_owned).collect();

@@ -506,3 +506,15 @@ fn every_crate_forbids_unsafe_code() {
         }
     }
 }
+
+#[test]
+fn everything_comes_from_the_registry() {
+    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let text = std::fs::read_to_string(root().join(lock)).expect("a lock file");
+        let sources: Vec<&str> = text.lines().filter(|line| line.starts_with("source = ")).collect();
+        assert!(sources.len() > 100, "{lock} names {} sources", sources.len());
+        for source in sources {
+            assert_eq!(source, "source = \"registry+https://github.com/rust-lang/crates.io-index\"", "{lock}");
+        }
+    }
+}
