@@ -73,6 +73,25 @@ fn the_bodies_of_all_calls_are_fuzzed_and_have_an_input_that_is_kept() {
     assert!(without.is_empty(), "no input is kept of {without:?}");
 }
 
+/// The target reads each body a second time, and panics where one is taken that has a field of its own.
+#[test]
+fn no_call_takes_a_field_that_it_does_not_know() {
+    let run = targets::find("json").expect("the target");
+    let mut tried = BTreeSet::new();
+    for file in kept("json") {
+        let text = String::from_utf8_lossy(&std::fs::read(&file).expect("a kept input")).into_owned();
+        let Some((call, body)) = text.split_once('\n') else { continue };
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(body) else { continue };
+        for (name, value) in [("is_admin", serde_json::json!(true)), ("plan_code", serde_json::json!("enterprise"))] {
+            fields.insert(name.to_owned(), value);
+            run(format!("{call}\n{}", serde_json::Value::Object(fields.clone())).as_bytes());
+        }
+        tried.insert(call.to_owned());
+    }
+    let missing: Vec<&str> = targets::calls().into_iter().filter(|call| !tried.contains(*call)).collect();
+    assert!(missing.is_empty(), "not tried: {missing:?}");
+}
+
 fn first_line(file: &std::path::Path) -> String {
     let bytes = std::fs::read(file).expect("a kept input");
     String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned()

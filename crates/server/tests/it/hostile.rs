@@ -160,7 +160,7 @@ async fn json_without_end_or_sense_is_refused_at_once(world: &World) {
     assert_eq!(world.counts().await, before);
 }
 
-/// Whoever asks for a plan, a right or a provider's customer in a field of its own is refused, by every call that takes a body.
+/// Whoever asks for a plan, a right or a provider's customer in a field of its own is refused, as the service answers it; every call with a body is tried in `fuzz_seeds`.
 async fn fields_that_nobody_asked_for_are_refused_everywhere(world: &World) {
     let ada = world.customer("ada@example.com").await;
     let before = world.counts().await;
