@@ -126,6 +126,16 @@ async fn silence_and_a_closed_port_are_an_unknown_outcome_in_bounded_time() {
     assert!(error.is_transient(), "{error}");
 }
 
+/// Whoever is there without TLS hears nothing of what we would have said.
+#[tokio::test]
+async fn where_no_tls_is_spoken_nothing_is_sent_and_it_is_tried_later() {
+    let double = Double::playing(Vec::new()).await;
+    let stripe = Stripe::new(config(&double.base.replace("http:", "https:")), Box::new(|| 0.0)).unwrap();
+    let error = stripe.create_customer(&key(), FROZEN).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    double.played_out(0);
+}
+
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let double = Double::playing([answer(200, &format!("{{\"id\":\"{}\"}}", "x".repeat(200)))]).await;
