@@ -303,3 +303,25 @@ fn says_the_same(told: &Customer, now: &Customer) -> bool {
 const fn already_this_one() -> Refusal {
     Refusal::InvalidField { field: "new_email", reason: "the account has this address already" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_provider_is_told_again_where_address_or_name_has_changed_meanwhile() {
+        let called = |email: &str, company: Option<&str>| Customer {
+            customer_id: CustomerId::from_random([1; 16]),
+            email: email.parse().unwrap(),
+            company_name: company.map(str::to_owned),
+            email_verified_at: None,
+            external_id: None,
+            created_at: Timestamp::from_unix_seconds(1_790_000_000),
+        };
+        let told = called("ada@example.com", Some("Test Corp"));
+        assert!(says_the_same(&told, &told.clone()));
+        assert!(!says_the_same(&told, &called("ada.new@example.com", Some("Test Corp"))));
+        assert!(!says_the_same(&told, &called("ada@example.com", Some("New Corp"))));
+        assert!(!says_the_same(&told, &called("ada@example.com", None)));
+    }
+}

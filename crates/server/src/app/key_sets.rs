@@ -270,6 +270,9 @@ mod tests {
         let listed = to_be_signed(&keys);
         assert_eq!((listed.len(), listed[0].state), (KEYS_MAX, Listed::Active));
         assert_eq!(listed[1].key, key(1, KeyState::Retired).0);
-        assert!(listed[1].expires_at.is_some_and(|end| end > NOW.plus_days(-1).as_unix_seconds()));
+        let ended = NOW.plus_days(-1).as_unix_seconds();
+        assert_eq!(listed[1].expires_at, Some(ended + RETIRED_SLACK_SECONDS), "what it signed until then is good");
+        let all: Vec<_> = (1..=40).map(|seed| (seed, KeyState::Retired)).chain([(41, KeyState::Active)]).collect();
+        assert_eq!(judged(&all, &all), Ok(()), "a set has no room for all of them");
     }
 }

@@ -221,3 +221,21 @@ impl App {
         Ok(!ours.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_goes_on_renewing_a_lease_that_was_dropped() {
+        let renewal = tokio::spawn(std::future::pending());
+        let watched = renewal.abort_handle();
+        drop(Lease { customer_id: CustomerId::from_random([1; 16]), fence: 1, renewal: Some(renewal) });
+        let ended = async {
+            while !watched.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, ended).await.expect("it has ended");
+    }
+}

@@ -176,16 +176,43 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_tokens_left_is_not_forgotten_for_those_who_rest() {
+        let limits = Limits::default();
+        for caller in 0..CALLERS_MAX {
+            assert_eq!(limits.take(&caller.to_string(), RATE, at(0)), Ok(()));
+        }
+        let busy = |now| limits.take("0", RATE, now);
+        assert!(busy(at(0)).is_ok() && busy(at(0)).is_ok() && busy(at(0)).is_err(), "the same caller, and no new one");
+        assert!(busy(at(60)).is_ok() && busy(at(60)).is_ok() && busy(at(60)).is_ok());
+        assert_eq!(limits.take("ada", RATE, at(60)), Ok(()));
+        assert!(busy(at(60)).is_err());
+        assert_eq!(limits.buckets.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_until_its_end_and_never_for_long() {
+        let limits = Limits::default();
+        limits.remember_refused("ada", at(30), at(0));
+        assert_eq!(limits.check_refused("ada", at(20)), Err(Refusal::TooManyRequests { retry_after_seconds: 11 }));
+        assert_eq!(limits.check_refused("ada", at(30)), Ok(()));
+        assert_eq!(
+            limits.check_refused("ada", at(30 - REFUSED_SECONDS_MAX - 1)),
+            Ok(()),
+            "by a clock that was set back"
+        );
+    }
+
+    #[test]
     fn so_many_refusals_are_remembered_and_what_has_passed_makes_room() {
         let limits = Limits::default();
         for bucket in 0..=CALLERS_MAX {
-            limits.remember_refused(&bucket.to_string(), at(10), at(0));
+            limits.remember_refused(&bucket.to_string(), if bucket == 1 { at(40) } else { at(10) }, at(0));
         }
         let is_refused = |bucket: usize, now| limits.check_refused(&bucket.to_string(), now).is_err();
         assert!(is_refused(0, at(9)) && is_refused(CALLERS_MAX - 1, at(9)) && !is_refused(CALLERS_MAX, at(9)));
         limits.remember_refused("ada", at(30), at(10));
-        assert!(limits.check_refused("ada", at(29)).is_err());
-        assert_eq!(limits.refused.lock().unwrap().len(), 1);
+        assert!(limits.check_refused("ada", at(29)).is_err() && is_refused(1, at(39)));
+        assert_eq!(limits.refused.lock().unwrap().len(), 2);
     }
 
     #[test]

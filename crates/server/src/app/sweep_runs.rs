@@ -162,5 +162,26 @@ mod tests {
         ] {
             assert_eq!(believed(done, until), expected, "{done} {until}");
         }
+        let (farthest, _) = believed(4000 * DAY, 0);
+        assert!(
+            (-EVENT_LOG_DAYS * DAY..-28 * DAY).contains(&farthest),
+            "the log of events reaches back to it: {farthest}"
+        );
+    }
+
+    #[test]
+    fn a_run_begins_anew_where_the_provider_refuses_and_goes_on_where_it_was_away() {
+        let (message, request_id) = (|| "no such event".to_owned(), None);
+        let refusals = [
+            ProviderError::Missing { message: message(), request_id: request_id.clone() },
+            ProviderError::Rejected { code: None, message: message(), request_id: request_id.clone() },
+        ];
+        assert!(refusals.iter().all(is_about_the_call));
+        let others = [
+            ProviderError::Unavailable { reason: "it timed out".to_owned(), request_id: request_id.clone() },
+            ProviderError::Unauthorized { message: "expired".to_owned(), request_id },
+            ProviderError::KeyInUse,
+        ];
+        assert!(!others.iter().any(is_about_the_call));
     }
 }

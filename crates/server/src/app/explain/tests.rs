@@ -13,6 +13,7 @@ use counterfoil_core::{
 use super::explain;
 use crate::app::customer_files::{CaseFile, CustomerFile};
 use crate::app::settings::EmailVerification;
+use crate::store::attempts::AttemptLine;
 use crate::store::audit;
 use crate::store::customers::Customer;
 use crate::store::events::EventLine;
@@ -239,6 +240,49 @@ fn events_that_wait_and_that_were_given_up() {
 }
 
 #[test]
+fn what_waits_is_told_and_nobody_has_to_do_anything_about_it() {
+    let mut case = case(subscribed(provided(ACTIVE)), day(10));
+    let error = Some("the provider does not answer".to_owned());
+    case.events.insert(0, EventLine { last_error: error, ..event("evt_late", "invoice.paid", "pending") });
+    case.checkouts = vec![AttemptLine { plan: PlanCode::new("starter"), state: "open".to_owned(), created_at: day(9) }];
+    let mail = |subject: &str, last_error: Option<&str>| MailLine {
+        dedupe_key: String::new(),
+        subject: subject.to_owned(),
+        state: "pending".to_owned(),
+        last_error: last_error.map(str::to_owned),
+        sent_at: None,
+        ..case.mails[0].clone()
+    };
+    let mails = [mail("Your plan has changed", None), mail("Your link", Some("421 come back later"))];
+    case.mails.extend(mails);
+    let told = explain(&case);
+    assert_eq!(told.attention, []);
+    let waiting = told.known.into_iter().find(|known| known.about == "Waiting").unwrap().lines;
+    assert_eq!(
+        waiting,
+        [
+            "The event invoice.paid (evt_late), arrived 2 November 2026, 09:00 UTC, is tried again on 2 November 2026, 09:01 UTC \
+             after 1 tries: the provider does not answer",
+            "“Your plan has changed” is about to be sent.",
+            "“Your link” is tried again on 2 November 2026, 09:00 UTC: 421 come back later",
+            "A checkout of starter is open since 9 November 2026, 09:00 UTC.",
+        ]
+    );
+}
+
+#[test]
+fn a_trial_without_a_license_ends_alone_and_one_that_ends_this_second_is_over() {
+    let mut unverified = case(trial_until(day(15)), day(3));
+    unverified.right = right(unverified.file.subscription.as_ref().unwrap(), Hold::Unverified, &catalog(), day(3));
+    let [end] = explain(&unverified).next.try_into().unwrap();
+    assert_eq!((end.at, end.what.as_str()), (day(15), "the trial ends"));
+    let told = explain(&case(trial_until(day(15)), day(15)));
+    assert!(!told.entitled && told.next.is_empty(), "{:?}", told.next);
+    let words = told.in_words();
+    assert!(words.contains("Our own trial of trial, over since 15 November 2026"), "{words}");
+}
+
+#[test]
 fn what_is_overdue_what_is_not_seen_yet_and_what_has_failed_are_told_apart() {
     let because = |standing, now| explain(&case(subscribed(provided(standing)), now)).because;
     let overdue = || Standing::PastDue { cancel_at: None };
@@ -274,7 +318,7 @@ fn every_sentence_is_one() {
         Standing::Canceled { ended_at: day(3) },
     ];
     for standing in standings {
-        for now in [day(5), day(33), day(60)] {
+        for now in [day(5), day(32), day(33), day(60)] {
             let told = explain(&case(subscribed(provided(standing)), now));
             assert!(told.because.ends_with('.') && told.because.contains("icense"), "{}", told.because);
             assert_eq!(told.entitled, told.because.starts_with("A license"), "{}", told.because);
