@@ -158,6 +158,7 @@ pub async fn check_key(db: &Db, keys: &Keyring, issuer: &str, product: &str, now
 /// A licence for nobody, for this very minute.
 fn sample(issuer: &str, product: &str, now: Timestamp) -> Claims {
     let (customer, now) = (CustomerId::from_random([0; 16]), now.as_unix_seconds());
+    let end = now + 60;
     Claims {
         iss: issuer.to_owned(),
         sub: customer.to_string(),
@@ -165,7 +166,7 @@ fn sample(issuer: &str, product: &str, now: Timestamp) -> Claims {
         aud: product.to_owned(),
         iat: now,
         nbf: now,
-        exp: now + 60,
+        exp: end,
         jti: LicenseId::from_random([0; 16]).to_string(),
         ver: 1,
         plan: "none".to_owned(),
@@ -173,9 +174,9 @@ fn sample(issuer: &str, product: &str, now: Timestamp) -> Claims {
         trial: true,
         features: Vec::new(),
         limits: std::collections::BTreeMap::new(),
-        paid_until: now + 60,
-        grace_until: now + 60,
-        refresh_after: now + 60,
+        paid_until: end,
+        grace_until: end,
+        refresh_after: end,
         status_list: None,
     }
 }
@@ -325,6 +326,18 @@ mod tests {
         db.leave_wal().await;
         let read_only = Db::open_read_only(db.url()).await.unwrap();
         assert_eq!(codes(check_database(&read_only).await), ["database_settings", "database_schema"]);
+    }
+
+    #[test]
+    fn a_provider_that_is_silent_for_five_weeks_is_told_of() {
+        for (heard, code) in [
+            (Some(NOW), "webhooks"),
+            (Some(NOW.plus_days(-SILENT_DAYS_MAX)), "webhooks"),
+            (Some(NOW.plus_days(-SILENT_DAYS_MAX).plus_seconds(-1)), "webhooks_silent"),
+            (None, "webhooks_silent"),
+        ] {
+            assert_eq!(check_heard(heard, NOW).code, code, "{heard:?}");
+        }
     }
 
     #[test]
