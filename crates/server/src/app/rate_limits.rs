@@ -120,8 +120,7 @@ impl App {
         tx.commit().await?;
         self.judge(Limit::LoginNetwork, &wanted[1], by_network, now)?;
         self.judge(Limit::Login, &wanted[0], by_pair, now)?;
-        let tries = (by_pair.full_at - now.as_micros() + wanted[0].cost - 1) / wanted[0].cost;
-        if !by_account.allowed && tries > TRIES_UNDER_ATTACK {
+        if !by_account.allowed && taken_of(&wanted[0], by_pair, now) > TRIES_UNDER_ATTACK {
             return Err(refused(Limit::LoginAccount, wanted[0].cost).into());
         }
         Ok(())
@@ -169,7 +168,7 @@ impl App {
         if taken.allowed {
             return Ok(());
         }
-        let wait = (taken.full_at - (now.as_micros() + wanted.capacity - wanted.cost)).max(0);
+        let wait = wait_micros(wanted, taken, now);
         self.limits.remember_refused(&wanted.bucket, Timestamp::from_micros(now.as_micros() + wait), now);
         Err(refused(limit, wait))
     }
@@ -214,6 +213,16 @@ fn account_key(email: &str) -> String {
     email.parse::<EmailAddress>().map_or_else(|_| String::new(), |email| email.as_str().to_owned())
 }
 
+/// How many tokens of a bucket are not back yet.
+fn taken_of(wanted: &Try, taken: Taken, now: Timestamp) -> i64 {
+    (taken.full_at - now.as_micros() + wanted.cost - 1) / wanted.cost
+}
+
+/// How long it takes until a bucket that is used up has a token again.
+fn wait_micros(wanted: &Try, taken: Taken, now: Timestamp) -> i64 {
+    (taken.full_at - (now.as_micros() + wanted.capacity - wanted.cost)).max(0)
+}
+
 fn refused(limit: Limit, wait_micros: i64) -> Refusal {
     probe!("F81", matches!(limit, Limit::Login | Limit::LoginNetwork | Limit::LoginAccount));
     count(limit);
@@ -245,6 +254,30 @@ mod tests {
         assert_eq!(words("::ffff:203.0.113.9"), "203.0.113.x");
         assert_eq!(words("2001:db8:1:2:3:4:5:6"), "2001:db8:1::/48");
         assert_eq!(Network::unknown().in_words(), "an unknown network");
+    }
+
+    #[test]
+    fn of_a_bucket_it_is_known_how_much_is_taken_and_when_there_is_a_token_again() {
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let cost = 120_000_000;
+        let wanted = Try { bucket: String::new(), cost, capacity: 10 * cost };
+        let taken = |micros| Taken { allowed: true, full_at: now.as_micros() + micros };
+        for (micros, tokens, wait) in [
+            (cost, 1, 0),
+            (3 * cost, 3, 0),
+            (3 * cost - 1, 3, 0),
+            (2 * cost + 1, 3, 0),
+            (2 * cost, 2, 0),
+            (9 * cost, 9, 0),
+            (9 * cost + 5, 10, 5),
+            (10 * cost, 10, cost),
+        ] {
+            assert_eq!(taken_of(&wanted, taken(micros), now), tokens, "{micros}");
+            assert_eq!(wait_micros(&wanted, taken(micros), now), wait, "{micros}");
+        }
+        for (wait, seconds) in [(0, 1), (999_999, 1), (1_000_000, 2), (119_500_000, 120)] {
+            assert_eq!(refused(Limit::Password, wait), Refusal::TooManyRequests { retry_after_seconds: seconds });
+        }
     }
 
     #[test]
