@@ -1,7 +1,7 @@
 //! Use cases against the sandbox as provider, where an order of events or a fault has to be brought about exactly.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use counterfoil_core::return_url::ReturnUrls;
 use counterfoil_core::signing_key::KeyState;
@@ -21,8 +21,13 @@ use super::settings::{
 use super::sync::Begun;
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
+use crate::providers::Made;
 use crate::providers::stripe::{Stripe, StripeConfig};
 use crate::store::inbox::NewEvent;
+
+mod limits;
+mod manual;
+mod queues;
 
 struct World {
     app: App,
@@ -226,6 +231,13 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    /// The same service with another setting.
+    fn with(&self, change: impl FnOnce(&mut Settings)) -> App {
+        let mut settings = (*self.app.settings).clone();
+        change(&mut settings);
+        App { settings: Arc::new(settings), ..self.app.clone() }
+    }
+
     async fn event_row(&self) -> (String, i64) {
         let row = self.app.db.query("select state, attempts from webhook_inbox").one().await.unwrap();
         (row.get("state").unwrap(), row.get("attempts").unwrap())
@@ -393,5 +405,99 @@ async fn a_key_that_is_given_at_a_start_signs_from_then_on_and_alone() {
         let told: Vec<(&str, KeyState)> = known.iter().map(|key| (key.key_id.as_str(), key.state)).collect();
         let (old, new) = (SigningKey::from_seed(&[7; 32]), SigningKey::from_seed(&[8; 32]));
         assert_eq!(told, [(old.key_id(), KeyState::Retired), (new.key_id(), KeyState::Active)]);
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_look_comes_to_its_customer_is_free_for_the_next_one() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        world.checkout(&customer_id, Interval::Month).await.unwrap();
+        let cancels = world.with(|settings| settings.duplicate_policy = DuplicatePolicy::Cancel);
+        for (app, is_away) in [(&world.app, true), (&world.app, false), (&cancels, true), (&cancels, false)] {
+            let fail = if is_away { 1_000 } else { 0 };
+            world.fault(json!({ "calls": { "fail": fail, "status": 503 } })).await;
+            assert_eq!(app.sync_customer(&customer_id).await.is_err(), is_away);
+            let lease = app.try_lease(&customer_id).await.unwrap().expect("it is free");
+            app.release(lease).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payment_page_that_was_never_heard_of_is_given_up_after_a_day() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        world.checkout(&customer_id, Interval::Month).await.unwrap();
+        let lost = "update checkout_attempts set state = 'opening', external_id = null, created_at = $1";
+        for (hours, state) in [(25, "opening"), (27, "failed")] {
+            let created_at = world.app.now().plus_seconds(-hours * 3_600);
+            world.app.db.query(lost).bind(created_at).execute().await.unwrap();
+            world.app.sync_customer(&customer_id).await.unwrap();
+            let row = world.app.db.query("select state from checkout_attempts").one().await.unwrap();
+            assert_eq!(row.get::<String>("state").unwrap(), state, "after {hours} hours");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_counterpart_that_came_to_be_after_it_was_given_up_is_linked_again() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        let customer = world.app.account(&customer_id).await.unwrap().customer;
+        let ensure = async || world.app.ensure_external_customer(world.app.provider.as_ref(), &customer).await.unwrap();
+        let made = ensure().await;
+        assert!(made.is_new && ensure().await == Made { is_new: false, ..made.clone() });
+        for given_up in [
+            "update billing_links set state = 'retired', external_id = null",
+            "update customers set stripe_customer_id = null",
+        ] {
+            world.app.db.query(given_up).execute().await.unwrap();
+        }
+        assert!(world.app.adopt_external_customer(&customer_id, &made.id).await.unwrap());
+        assert_eq!(world.external_id(&customer_id).await, made.id.as_str());
+        assert_eq!(ensure().await, Made { is_new: false, ..made.clone() });
+        assert!(!world.app.adopt_external_customer(&customer_id, &made.id).await.unwrap(), "it is linked");
+    }
+}
+
+#[tokio::test]
+async fn the_account_is_examined_where_there_is_one_and_it_answers() {
+    let world = world(crate::db::Engine::Sqlite).await;
+    let codes = |report: crate::checks::Report| report.checks.iter().map(|check| check.code).collect::<Vec<_>>();
+    let not_the_sandbox = world.with(|settings| settings.sandbox = false);
+    let well = codes(not_the_sandbox.examine(false).await);
+    world.fault(json!({ "calls": { "fail": 1_000, "status": 503 } })).await;
+    let away = codes(not_the_sandbox.examine(false).await);
+    let end = |codes: &[&str], provider| codes.len() - codes.iter().position(|code| *code == provider).unwrap();
+    assert!(end(&well, "provider") > 2, "{well:?}");
+    assert_eq!(end(&away, "provider_unavailable"), 1, "{away:?}");
+}
+
+#[tokio::test]
+async fn a_status_list_is_looked_at_once_a_minute_by_whatever_the_clock_says() {
+    for engine in engines() {
+        let mut world = world(engine).await;
+        let offset = Arc::new(AtomicI64::new(0));
+        world.app.clock = Clock::with_offset(Arc::clone(&offset));
+        world.customer().await;
+        let etag = async || world.app.status_list(1).await.unwrap().etag.clone();
+        let mark = async |listed: &str| {
+            let sql = format!("update license_statuses set listed = '{listed}'");
+            assert_eq!(world.app.db.query(sql.leak()).execute().await.unwrap(), 1);
+        };
+        let valid = etag().await;
+        mark("suspended").await;
+        assert_eq!(etag().await, valid, "a moment later");
+        offset.store(-3_600, Ordering::Relaxed);
+        let suspended = etag().await;
+        assert_ne!(suspended, valid, "by a clock that was set back");
+        mark("invalid").await;
+        assert_eq!(etag().await, suspended, "a moment later");
+        offset.store(-3_600 + i64::from(status_lists::LIST_FRESH_SECONDS), Ordering::Relaxed);
+        assert_ne!(etag().await, suspended, "a minute later");
     }
 }
