@@ -100,6 +100,10 @@ async fn a_license_signed_with_our_key_that_we_never_issued_is_worth_nothing_her
     let judged = ada.validate(&token).await;
     assert_eq!((&judged["valid"], &judged["code"]), (&json!(false), &json!("unknown_license")));
     ada.refresh(&token).await.refused(401, "license_invalid");
+    let machine = json!({ "token": token, "fingerprint": "4f:1c:33" });
+    for place in ["/api/licenses/activations", "/api/licenses/activations/release"] {
+        world.http.post(place, &machine).await.refused(401, "license_invalid");
+    }
 }
 
 async fn an_old_license_is_exchanged_for_the_newest_even_when_it_has_expired(world: &World) {

@@ -360,6 +360,31 @@ async fn without_an_answer_nothing_is_sold_and_a_payment_is_recorded(world: &Wor
     assert!(!is_payable(world, &open).await);
 }
 
+async fn an_agreement_that_is_to_end_makes_room_from_its_end_on(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    done(world, &ada, &start("professional", Interval::Month, None)).await;
+    let ending = done(world, &ada, &Step::Cancel { now: false }).await;
+    let end = ending.statements[0].account.agreement.cancel_at.expect("a planned end");
+    let from = |starts_at: Timestamp| Step::Start {
+        plan: PlanCode::new("enterprise"),
+        interval: Interval::Year,
+        starts_at: Some(starts_at),
+        payment: None,
+    };
+    refused(world, &ada, &from(end.plus_seconds(-1)), "already_subscribed").await;
+    assert_eq!(done(world, &ada, &from(end)).await.statements.len(), 2);
+}
+
+async fn a_page_that_was_opened_after_the_end_of_an_agreement_stays_open(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    done(world, &ada, &start("professional", Interval::Month, Some("INV-1"))).await;
+    done(world, &ada, &Step::Cancel { now: true }).await;
+    let url = ada.checkout_url("starter").await;
+    assert_eq!(world.app.sweep_manual().await.unwrap(), 1);
+    assert!(is_payable(world, &url).await);
+    world.settled().await;
+}
+
 async fn two_live_ones_at_two_providers_are_flagged(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     // An agreement that is not paid yet keeps nobody from the payment page; then the transfer comes as well.
@@ -519,6 +544,8 @@ both_engines!(
     an_open_payment_page_is_closed_before_a_plan_is_sold_by_invoice,
     who_has_just_paid_by_card_is_sold_nothing_beside_it,
     without_an_answer_nothing_is_sold_and_a_payment_is_recorded,
+    an_agreement_that_is_to_end_makes_room_from_its_end_on,
+    a_page_that_was_opened_after_the_end_of_an_agreement_stays_open,
     two_live_ones_at_two_providers_are_flagged,
     a_customer_deleted_at_stripe_keeps_what_is_paid_by_invoice,
     a_crash_between_the_book_and_the_look_is_made_up_for,

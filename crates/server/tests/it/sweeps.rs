@@ -142,6 +142,8 @@ async fn all_is_right(world: &World, cast: &Cast, place: &str) {
 
 async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world: &World) {
     let cast = a_day_without_webhooks(world).await;
+    let done = "select done_until from sweeps where sweep = 'events'";
+    let begin: Timestamp = world.app.db.query(done).one().await.unwrap().get("done_until").unwrap();
     release(world, Sweep::Events).await;
     world.app.sweep_events().await.unwrap();
     let is_reported = async || audited(world, "webhooks_missed").await.len() == 1;
@@ -154,6 +156,8 @@ async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world:
     assert_eq!(reports.len(), 1, "{reports:?}");
     let missed: u32 = reports[0].split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(missed >= 10, "{reports:?}");
+    let since = begin.plus_seconds(-HOUR).date_time_in_words();
+    assert!(reports[0].contains(&format!("since {since} came by no webhook")), "{reports:?}");
     assert!(audited(world, "sweep_repaired").await.len() >= 7);
     assert_eq!(world.app.sweep_events().await.unwrap(), None, "it is not due again");
     world.sandbox().advance(HOUR + 1).await;
