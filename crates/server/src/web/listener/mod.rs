@@ -197,4 +197,17 @@ mod tests {
         assert_eq!(limits.shortest(), Duration::from_secs(3));
         assert_eq!(Limits { idle: Duration::from_secs(2), ..limits }.shortest(), Duration::from_secs(2));
     }
+
+    #[test]
+    fn a_client_that_hung_up_in_the_queue_is_no_fault_of_the_system() {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, OutOfMemory, PermissionDenied};
+        for kind in [ConnectionAborted, ConnectionRefused, ConnectionReset] {
+            assert!(is_of_the_client(&kind.into()), "{kind}");
+        }
+        for kind in [OutOfMemory, PermissionDenied] {
+            assert!(!is_of_the_client(&kind.into()), "{kind}");
+        }
+        // Too many open files.
+        assert!(!is_of_the_client(&io::Error::from_raw_os_error(24)));
+    }
 }

@@ -104,21 +104,19 @@ impl Registry {
                 () = tokio::time::sleep(self.tick) => {}
             }
             self.ticks.fetch_add(1, Relaxed);
-            self.end(|phase, lasted| self.limits.of(phase).is_some_and(|longest| lasted > longest));
+            self.end(|wait, lasted| self.is_too_long(wait, lasted));
         }
         self.stopping.store(true, Relaxed);
         let started = tokio::time::Instant::now();
         while !self.open().connections.is_empty() {
-            let (has_begun_by_now, is_late) = (started.elapsed() >= STOPPING_HEAD, started.elapsed() >= STOPPING_MAX);
-            self.end(|phase, _lasted| match phase {
-                Wait::For(Phase::Idle) => true,
-                // A request whose head is not there has not begun, but may be on its way on a connection that is new.
-                Wait::For(Phase::Head) => has_begun_by_now,
-                Wait::For(Phase::Body) | Wait::ForReader => is_late,
-                Wait::For(Phase::Answer | Phase::Ended) => false,
-            });
+            self.end(|wait, _lasted| wait.is_over_at_the_end(started.elapsed()));
             tokio::time::sleep(TICK_STOPPING).await;
         }
+    }
+
+    /// A tick may have been all but over when the wait began, so that one more than the limit has to pass.
+    fn is_too_long(&self, wait: Wait, lasted: Duration) -> bool {
+        self.limits.of(wait).is_some_and(|longest| lasted > longest)
     }
 
     /// Ends the connections that have waited too long for something.
@@ -164,6 +162,17 @@ impl Wait {
             Self::For(Phase::Answer | Phase::Idle | Phase::Ended) => None,
         }
     }
+
+    /// Whether nobody goes on waiting, so long after the service was told to stop.
+    fn is_over_at_the_end(self, stopping: Duration) -> bool {
+        match self {
+            Self::For(Phase::Idle) => true,
+            // A request whose head is not there has not begun, but may be on its way on a connection that is new.
+            Self::For(Phase::Head) => stopping >= STOPPING_HEAD,
+            Self::For(Phase::Body) | Self::ForReader => stopping >= STOPPING_MAX,
+            Self::For(Phase::Answer | Phase::Ended) => false,
+        }
+    }
 }
 
 impl Place {
@@ -183,5 +192,99 @@ impl Drop for Place {
                 entry.remove();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Limits of some seconds, so that a tick is a second.
+    fn registry(connections_of_one: usize) -> Arc<Registry> {
+        let (head, body, read, idle) = (8 * SECOND, 16 * SECOND, 24 * SECOND, 32 * SECOND);
+        Arc::new(Registry::new(Limits { head, body, read, idle, connections_of_one, ..Limits::default() }))
+    }
+
+    fn client(last: u8) -> Network {
+        Network::of([203, 0, 113, last].into())
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_makes_room_for_one_more_and_no_two() {
+        let registry = registry(3);
+        let place = |client: Option<Network>| registry.place(client, &registry.watch());
+        let mut held: Vec<Place> = (0..3).map(|_| place(Some(client(1))).unwrap()).collect();
+        assert!(place(Some(client(1))).is_none());
+        assert!(place(Some(client(2))).is_some() && place(None).is_some(), "others have their own");
+        held.pop();
+        held.push(place(Some(client(1))).unwrap());
+        assert!(place(Some(client(1))).is_none(), "those that stayed still count");
+        drop(held);
+        let open = registry.open();
+        assert!(open.connections.is_empty() && open.by_client.is_empty(), "nothing is kept of who is gone");
+    }
+
+    #[test]
+    fn a_wait_is_too_long_once_its_limit_is_over_and_an_answer_may_take_its_time() {
+        let registry = registry(1);
+        for (wait, longest) in [
+            (Wait::For(Phase::Head), 8 * SECOND),
+            (Wait::For(Phase::Body), 16 * SECOND),
+            (Wait::ForReader, 24 * SECOND),
+            (Wait::For(Phase::Idle), 32 * SECOND),
+        ] {
+            assert!(!registry.is_too_long(wait, longest), "{wait:?}");
+            assert!(registry.is_too_long(wait, longest + SECOND), "{wait:?}");
+        }
+        for wait in [Wait::For(Phase::Answer), Wait::For(Phase::Ended)] {
+            assert!(!registry.is_too_long(wait, Duration::MAX), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn at_the_end_idle_ones_go_first_then_heads_then_slow_clients_and_never_what_is_being_answered() {
+        let left = |stopping: Duration| {
+            let phases = [Phase::Idle, Phase::Head, Phase::Body, Phase::Answer, Phase::Ended];
+            let waits = phases.map(Wait::For).into_iter().chain([Wait::ForReader]);
+            waits.filter(|wait| !wait.is_over_at_the_end(stopping)).collect::<Vec<_>>()
+        };
+        let (head, body, answer) = (Wait::For(Phase::Head), Wait::For(Phase::Body), Wait::For(Phase::Answer));
+        let (ended, just) = (Wait::For(Phase::Ended), Duration::from_millis(1));
+        assert_eq!(left(Duration::ZERO), [head, body, answer, ended, Wait::ForReader]);
+        assert_eq!(left(STOPPING_HEAD - just), left(Duration::ZERO));
+        assert_eq!(left(STOPPING_HEAD), [body, answer, ended, Wait::ForReader]);
+        assert_eq!(left(STOPPING_MAX - just), left(STOPPING_HEAD));
+        assert_eq!(left(STOPPING_MAX), [answer, ended]);
+    }
+
+    #[test]
+    fn operators_are_told_what_a_client_did_not_do_and_nothing_where_that_is_no_fault() {
+        let words = [Phase::Head, Phase::Body, Phase::Answer, Phase::Idle, Phase::Ended].map(Wait::For);
+        assert_eq!(words.map(Wait::word), [Some("head"), Some("body"), None, None, None]);
+        assert_eq!(Wait::ForReader.word(), Some("reader"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_too_long_is_ended_and_who_was_quicker_in_the_end_is_not() {
+        let registry = registry(9);
+        let (slow, quick) = (registry.watch(), registry.watch());
+        let places = [&slow, &quick].map(|watch| registry.place(None, watch).unwrap());
+        let tasks = [0, 1].map(|index: usize| {
+            let task = tokio::spawn(std::future::pending::<()>());
+            registry.note(places[index].number(), task.abort_handle());
+            task
+        });
+        registry.ticks.fetch_add(8, Relaxed);
+        registry.end(|wait, lasted| registry.is_too_long(wait, lasted));
+        assert_eq!(slow.phase(), (Phase::Head, 8), "it has its full time");
+        assert!(quick.begin(false));
+        registry.ticks.fetch_add(1, Relaxed);
+        registry.end(|wait, lasted| registry.is_too_long(wait, lasted));
+        assert_eq!((slow.phase().0, quick.phase()), (Phase::Ended, (Phase::Answer, 1)));
+        let [slow, quick] = tasks;
+        assert!(slow.await.unwrap_err().is_cancelled());
+        assert!(!quick.is_finished());
     }
 }

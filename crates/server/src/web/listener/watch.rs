@@ -331,20 +331,21 @@ mod tests {
     async fn who_reads_too_little_keeps_us_waiting_from_the_first_block_and_after_each_piece_anew() {
         let ticks = Arc::new(AtomicU64::new(7));
         let (mut connection, _client) = connection(&ticks).await;
-        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES * 2)));
+        let enough = 16_384;
+        connection.wrote(&Poll::Ready(Ok(enough * 2)));
         assert_eq!(connection.watch.blocked_for(), None, "what goes out at once is no wait");
         connection.wrote(&Poll::Pending);
         ticks.store(10, Relaxed);
         assert_eq!(connection.watch.blocked_for(), Some(3));
         connection.wrote(&Poll::Pending);
-        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES - 1)));
+        connection.wrote(&Poll::Ready(Ok(enough - 1)));
         assert_eq!(connection.watch.blocked_for(), Some(3), "a byte too little is as good as nothing");
         connection.wrote(&Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())));
         assert_eq!(connection.watch.blocked_for(), Some(3));
         connection.wrote(&Poll::Ready(Ok(1)));
         assert_eq!(connection.watch.blocked_for(), Some(0), "the two together are enough");
         ticks.store(15, Relaxed);
-        connection.wrote(&Poll::Ready(Ok(PROGRESS_BYTES - 1)));
+        connection.wrote(&Poll::Ready(Ok(enough - 1)));
         assert_eq!(connection.watch.blocked_for(), Some(5), "what was read before counts no more");
     }
 
