@@ -122,3 +122,24 @@ pub async fn upgrade(
     let started = to_its_end(async move { state.app.start_checkout(&caller, request).await }).await.on(&member.frame)?;
     Ok(Redirect::to(&started.checkout_url).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::subscription::Standing;
+
+    use super::*;
+    use crate::web::portal::testing::{NOW, account, license, provided, subscribed};
+
+    #[test]
+    fn a_license_is_shown_while_it_works_and_there_is_a_right_to_it() {
+        let paid_until = |end| subscribed(provided(Standing::Active { cancel_at: None }, end));
+        let paid = || account(paid_until(Some(NOW.plus_days(30))), Some(license("professional", false)));
+        assert_eq!(license_in_force(&paid(), NOW).map(version), Some(2));
+        let end = license("professional", false).expires_at;
+        assert!(license_in_force(&paid(), end.plus_seconds(-1)).is_some());
+        assert!(license_in_force(&paid(), end).is_none(), "it works until then and not any longer");
+        let unpaid = account(paid_until(None), Some(license("professional", false)));
+        assert!(license_in_force(&unpaid, NOW).is_none(), "what is written in it does not count alone");
+        assert!(license_in_force(&account(paid_until(Some(end)), None), NOW).is_none());
+    }
+}

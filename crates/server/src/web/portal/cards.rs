@@ -99,6 +99,7 @@ mod tests {
     use counterfoil_core::PlanCode;
 
     use super::*;
+    use crate::web::portal::testing::license;
 
     fn plan(prices: &[(Interval, &str, i64)]) -> Plan {
         let price = |(index, &(interval, currency, amount)): (usize, &(Interval, &str, i64))| Price {
@@ -157,5 +158,17 @@ mod tests {
         let limits: Vec<_> = card.limits.iter().map(|limit| (limit.name.as_str(), limit.value.as_str())).collect();
         assert_eq!(limits, [("Projects", "-1"), ("Seats", "1,200")]);
         assert!(!format!("{card:?}").contains("price_"));
+    }
+
+    #[test]
+    fn only_a_trial_has_days() {
+        let days = |trial_days| plan_card(&Plan { trial_days, ..plan(&[]) }, None).trial_days;
+        assert_eq!((days(0), days(1), days(14)), (None, Some(1), Some(14)));
+    }
+
+    #[test]
+    fn a_card_names_the_version_of_its_license() {
+        let of = |number| version(&License { version: number, ..license("professional", false) });
+        assert_eq!((of(2), of(i64::from(u32::MAX) + 1)), (2, u32::MAX));
     }
 }

@@ -179,3 +179,62 @@ pub async fn portal(State(state): State<WebState>, member: Member) -> Result<Res
 fn back() -> Response {
     Redirect::to("/account").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::ExternalSubscriptionId;
+    use counterfoil_core::facts::Money;
+    use counterfoil_core::subscription::Provided;
+
+    use super::*;
+    use crate::web::portal::testing::{NOW, provided, subscribed};
+
+    /// Whether plan, end and going on are offered: to change, to cancel, to resume.
+    fn offered(provided: Provided) -> Option<(bool, bool, bool)> {
+        running(&subscribed(provided)).map(|running| (running.can_change, running.can_cancel, running.can_resume))
+    }
+
+    #[test]
+    fn what_is_offered_for_a_plan_follows_from_its_standing() {
+        let (end, ends) = (Some(NOW.plus_days(30)), Some(NOW.plus_days(5)));
+        for (standing, expected) in [
+            (Standing::Active { cancel_at: None }, Some((true, true, false))),
+            (Standing::Trialing { cancel_at: None }, Some((true, true, false))),
+            (Standing::Active { cancel_at: ends }, Some((false, false, true))),
+            (Standing::Trialing { cancel_at: ends }, Some((false, false, true))),
+            (Standing::PastDue { cancel_at: None }, Some((false, true, false))),
+            (Standing::PastDue { cancel_at: ends }, Some((false, false, true))),
+            (Standing::Paused, Some((false, false, true))),
+            (Standing::Unpaid, Some((false, true, false))),
+            (Standing::Incomplete, None),
+            (Standing::IncompleteExpired, None),
+            (Standing::Canceled { ended_at: NOW }, None),
+        ] {
+            assert_eq!(offered(provided(standing, end)), expected, "{standing:?}");
+        }
+        let trial = Subscription::trial(PlanCode::new("trial"), NOW.plus_days(3));
+        assert_eq!(running(&trial), None);
+        let paid = running(&subscribed(provided(Standing::Active { cancel_at: None }, end))).unwrap();
+        assert_eq!((paid.interval.as_deref(), paid.change_planned), (Some("month"), false));
+    }
+
+    #[test]
+    fn no_change_is_offered_while_a_payment_is_on_its_way_nor_to_whoever_pays_by_invoice() {
+        let active = |paid_until| provided(Standing::Active { cancel_at: None }, paid_until);
+        let can_change = |provided| offered(provided).unwrap().0;
+        assert!(!can_change(active(Some(NOW))), "the period has moved, and its money has not come");
+        assert!(can_change(Provided { period_ends_at: None, ..active(None) }), "there is no period to pay");
+        for (money, expected) in [
+            (Money::Held, false),
+            (Money::Disputed, false),
+            (Money::PartlyRefunded, false),
+            (Money::Refunded, true),
+            (Money::DisputeLost, true),
+        ] {
+            assert_eq!(can_change(Provided { money, ..active(Some(NOW)) }), expected, "{money:?}");
+        }
+        let end = Some(NOW.plus_days(30));
+        let by_invoice = ExternalSubscriptionId::new(format!("{}sub_1", counterfoil_core::manual::ID_PREFIX));
+        assert_eq!(offered(Provided { id: by_invoice, ..active(end) }), Some((false, true, false)));
+    }
+}

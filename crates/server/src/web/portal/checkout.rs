@@ -156,76 +156,17 @@ fn next_try(attempt_id: &AttemptId, query: &ReturnQuery) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
-    use counterfoil_core::entitlement::entitlement;
-    use counterfoil_core::subscription::{Provided, Standing, State, Subscription};
-    use counterfoil_core::{Catalog, ExternalSubscriptionId, LicenseId, Plan};
+    use counterfoil_core::subscription::{Standing, Subscription};
 
     use super::*;
-    use crate::store::customers::Customer;
-
-    const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
-
-    fn catalog() -> Catalog {
-        let plan = |code: &str, trial_days| Plan {
-            code: PlanCode::new(code),
-            name: code.to_owned(),
-            description: String::new(),
-            features: Vec::new(),
-            limits: Default::default(),
-            trial_days,
-            grace_days: 7,
-            prices: Vec::new(),
-        };
-        Catalog::new(vec![plan("trial", 14), plan("starter", 0), plan("professional", 0)]).unwrap()
-    }
+    use crate::web::portal::testing::{NOW, account, license, provided, subscribed};
 
     fn paid_until(end: Option<Timestamp>) -> Subscription {
-        let provided = Provided {
-            id: ExternalSubscriptionId::new("x"),
-            standing: Standing::Active { cancel_at: None },
-            interval: None,
-            period_ends_at: end,
-            paid_until: end,
-            money: counterfoil_core::facts::Money::Kept,
-            trial_ended_at: None,
-        };
-        Subscription { plan: PlanCode::new("professional"), state: State::Provided(provided), attention: None }
-    }
-
-    fn license(plan: &str, trial: bool) -> License {
-        License {
-            license_id: LicenseId::from_random([1; 16]),
-            customer_id: CustomerId::from_random([2; 16]),
-            version: 2,
-            token: String::new(),
-            plan: PlanCode::new(plan),
-            status: "active".to_owned(),
-            trial,
-            issued_at: NOW,
-            expires_at: NOW.plus_days(37),
-            refresh_after: NOW.plus_days(7),
-            paid_until: NOW.plus_days(30),
-            reason: "subscribed".to_owned(),
-            facts_digest: String::new(),
-            terms_digest: String::new(),
-            caused_by: "look".to_owned(),
-            cause_detail: None,
-            revoked_at: None,
-            revoked_because: None,
-        }
+        subscribed(provided(Standing::Active { cancel_at: None }, end))
     }
 
     fn has_bought_license(subscription: Subscription, license: Option<License>) -> bool {
-        let customer = Customer {
-            customer_id: CustomerId::from_random([2; 16]),
-            email: "ada@example.com".parse().unwrap(),
-            email_verified_at: None,
-            company_name: None,
-            external_id: None,
-            created_at: NOW,
-        };
-        let right = entitlement(&subscription, &catalog(), NOW);
-        bought_license(&Account { customer, subscription, right, license }, NOW).is_some()
+        bought_license(&account(subscription, license), NOW).is_some()
     }
 
     #[test]
@@ -236,16 +177,9 @@ mod tests {
         assert!(!has_bought_license(paid_until(end), Some(license("trial", true))), "the trial's license");
         assert!(!has_bought_license(paid_until(end), Some(license("starter", false))), "an earlier plan's license");
         assert!(!has_bought_license(paid_until(None), Some(license("professional", false))), "not paid");
-        let carried = Subscription {
-            state: State::Provided(Provided {
-                standing: Standing::Trialing { cancel_at: None },
-                ..match paid_until(end).state {
-                    State::Provided(provided) => provided,
-                    State::Trial { .. } => unreachable!("it is provided"),
-                }
-            }),
-            ..paid_until(end)
-        };
+        let over = License { expires_at: NOW, ..license("professional", false) };
+        assert!(!has_bought_license(paid_until(end), Some(over)), "it is over from its last moment on");
+        let carried = subscribed(provided(Standing::Trialing { cancel_at: None }, end));
         assert!(
             has_bought_license(carried.clone(), Some(license("professional", true))),
             "a trial that was taken along"

@@ -180,6 +180,12 @@ mod tests {
     }
 
     #[test]
+    fn a_login_leads_on_to_a_page_of_ours_alone() {
+        assert_eq!(only_own("/account/license".to_owned()).as_deref(), Some("/account/license"));
+        assert_eq!(only_own("//evil.example".to_owned()), None);
+    }
+
+    #[test]
     fn an_error_stands_beside_its_own_field_only() {
         let taken = refused(&Refusal::EmailTaken);
         assert!(taken.email_error.is_some() && taken.password_error.is_none() && taken.company_name_error.is_none());

@@ -96,3 +96,26 @@ fn said(state: &WebState) -> Result<Response, PageProblem> {
     let ended = [(header::SET_COOKIE, caller::ended_cookie(state.options.https))];
     Ok((ended, show(&view, &frame)?).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_of_leaving_is_told_and_a_wrong_password_beside_its_field() {
+        let told = |code| refused(&Problem::new(StatusCode::CONFLICT, code, "It is wrong."));
+        for (code, begin, is_of_the_password) in [
+            ("wrong_password", "One entry needs another look.", true),
+            ("subscription_running", "A subscription is running. Tick the box", false),
+            ("payment_pending", "A payment is still being confirmed.", false),
+        ] {
+            let form = told(code).unwrap();
+            let problem = form.problem.as_ref().unwrap();
+            assert!(problem.code == code && problem.text.starts_with(begin), "{problem:?}");
+            assert_eq!(form.error("current_password"), is_of_the_password.then_some("It is wrong."), "{code}");
+        }
+        assert!(told("database_unavailable").is_none(), "no entry mends that");
+    }
+}

@@ -74,3 +74,48 @@ pub async fn release(
     }
     Ok(to_license().await.into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::Timestamp;
+
+    use super::*;
+
+    fn card(count: usize, limit: Option<i64>) -> Option<MachinesCard> {
+        let activation = |index: usize| Activation {
+            activation_id: ActivationId::from_random([7; 16]),
+            name: (index > 0).then(|| format!("Machine {index}")),
+            activated_at: Timestamp::from_unix_seconds(1_790_000_000),
+        };
+        machines_card(&Machines { activations: (0..count).map(activation).collect(), limit })
+    }
+
+    #[test]
+    fn the_sentence_says_how_many_places_there_are() {
+        let sentence = |count, limit| card(count, limit).map(|card| card.sentence);
+        let free = "Release one that you do not use any more, and its place is free.";
+        assert_eq!(sentence(0, None), None, "nobody counts them, and there is none");
+        assert_eq!(sentence(1, None).as_deref(), Some("1 machine in use."));
+        assert_eq!(sentence(0, Some(2)), Some(format!("0 of 2 machines in use. {free}")));
+        assert_eq!(sentence(2, Some(2)), Some(format!("2 of 2 machines in use. {free}")));
+        assert_eq!(
+            sentence(3, Some(2)).as_deref(),
+            Some(
+                "3 machines in use, and your plan has 2. They go on working; another one can be added once there are fewer."
+            )
+        );
+    }
+
+    #[test]
+    fn a_hundred_are_shown_and_the_rest_is_counted() {
+        let shown = |count| {
+            let card = card(count, None).unwrap();
+            (card.machines.len(), card.more)
+        };
+        assert_eq!(shown(SHOWN_MAX), (100, None));
+        assert_eq!(shown(SHOWN_MAX + 1), (100, Some("1 older machine not shown.".to_owned())));
+        assert_eq!(shown(SHOWN_MAX + 3), (100, Some("3 older machines not shown.".to_owned())));
+        let names: Vec<String> = card(2, None).unwrap().machines.into_iter().map(|machine| machine.name).collect();
+        assert_eq!(names, ["Unnamed machine", "Machine 1"]);
+    }
+}

@@ -94,5 +94,6 @@ mod tests {
         for part in ["cf_link=cfl_x; Path=/password/reset; ", "; HttpOnly", "; SameSite=Lax", "; Secure"] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
+        assert!(text.contains("; Max-Age=86400;"), "it stays for a day: {text}");
     }
 }

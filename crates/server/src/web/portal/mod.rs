@@ -26,6 +26,9 @@ mod trouble;
 mod verify;
 mod wording;
 
+#[cfg(test)]
+mod testing;
+
 use axum::Router;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};

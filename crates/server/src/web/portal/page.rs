@@ -152,4 +152,16 @@ mod tests {
             "/login?next=/checkout/return%3Fattempt%3Datt_1%26try%3D2"
         );
     }
+
+    #[test]
+    fn a_page_is_come_back_to_and_a_form_is_not_sent_again() {
+        let back = |method, uri: &str| {
+            let request = axum::http::Request::builder().method(method).uri(uri).body(()).unwrap();
+            way_back(&request.into_parts().0)
+        };
+        assert_eq!(back(Method::GET, "/checkout/return?attempt=att_1"), "/checkout/return?attempt=att_1");
+        assert_eq!(back(Method::HEAD, "/account/license"), "/account/license");
+        assert_eq!(back(Method::GET, "//evil.example"), "/account");
+        assert_eq!(back(Method::POST, "/account/cancel"), "/account");
+    }
 }

@@ -191,3 +191,22 @@ pub async fn resend_verification(
         Err(error) => Err(PageProblem::new(error, member.frame)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_just_done_is_told_and_what_nobody_did_is_not() {
+        for (word, title, tone) in [
+            ("password", "Your password is changed", Tone::Good),
+            ("sessions", "You are logged in here only", Tone::Good),
+            ("email", "Look into the mailbox of the new address", Tone::Calm),
+            ("verify", "Look into your mailbox", Tone::Calm),
+        ] {
+            let notice = done_notice(word).unwrap();
+            assert_eq!((notice.title.as_str(), notice.tone), (title, tone), "{word}");
+        }
+        assert!(done_notice("your account is closed").is_none(), "anybody can write a word into a link");
+    }
+}

@@ -135,10 +135,58 @@ mod tests {
             (page(Refusal::TooManyRequests { retry_after_seconds: 30 }), 429, "too_many_requests"),
             (page(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "x")), 503, "stopping"),
         ];
-        assert!(pages[5].0.sentence.contains("30 seconds"), "{}", pages[5].0.sentence);
+        assert_eq!(pages[5].0.sentence, "There were too many tries in a short time. Wait 30 seconds and try again.");
         for (view, status, code) in pages {
             assert_eq!((view.status, view.code.as_str(), view.request_id.as_str()), (status, code, "request-1"));
         }
+    }
+
+    #[test]
+    fn each_status_has_its_own_title_and_each_code_that_says_more_another_one() {
+        let title =
+            |status, code| page(Problem::new(StatusCode::from_u16(status).unwrap(), code, "For programs.")).title;
+        for (status, expected) in [
+            (403, "This request was refused"),
+            (404, "Page not found"),
+            (429, "Too many tries"),
+            (500, "Something went wrong"),
+            (502, "Something went wrong"),
+            (503, "Not available right now"),
+        ] {
+            assert_eq!(title(status, "x"), expected, "{status}");
+        }
+        for (code, expected) in [
+            ("already_subscribed", "You have a plan already"),
+            ("payment_pending", "Your payment is being confirmed"),
+            ("plan_unknown", "This plan is not for sale"),
+            ("plan_not_for_sale", "This plan is not for sale"),
+            ("interval_unavailable", "This plan is not for sale"),
+            ("no_license", "There is no licence yet"),
+            ("email_not_verified", "Confirm your address first"),
+            ("license_revoked", "Your licence was revoked"),
+            ("price_missing_at_provider", "The payment page could not be opened"),
+            ("payment_provider_refused", "The payment page could not be opened"),
+            ("return_url_not_allowed", "The payment page could not be opened"),
+            ("payment_provider_unavailable", "The payment page cannot be reached"),
+            ("payment_provider_refuses_key", "The payment page cannot be reached"),
+            ("link_invalid", "This link does not work any more"),
+            ("method_not_allowed", "This page cannot be opened like that"),
+        ] {
+            for status in [404, 409, 503] {
+                let view = page(Problem::new(StatusCode::from_u16(status).unwrap(), code, "For programs."));
+                assert_eq!(view.title, expected, "{code} {status}");
+                assert!(!view.sentence.contains("For programs"), "{code}: {}", view.sentence);
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_signed_in_is_led_back_to_the_account_and_others_to_the_front_page() {
+        let home = page(Problem::internal());
+        assert_eq!((home.action.href.as_str(), home.frame.signed_in), ("/", false));
+        let frame = Frame { signed_in: true, ..Frame::new("Ledgerline") };
+        let own = problem_view(&Problem::internal(), frame, String::new());
+        assert_eq!(own.action.href, "/account");
     }
 
     #[test]

@@ -10,6 +10,7 @@ const CUSTOMER: &str = "cust_0f5b6c1d9e8a47b3a2c4d5e6f7081920";
 
 mod mailbox;
 
+pub(super) use license::with_history;
 use mailbox::{license_mail_body, mail, mails};
 
 fn frame(signed_in: bool) -> Frame {
@@ -54,7 +55,7 @@ fn plan(code: &str, description: &str, monthly: i64, features: &[&str]) -> PlanC
     }
 }
 
-fn plans() -> Vec<PlanCard> {
+pub(super) fn plans() -> Vec<PlanCard> {
     let mut trial = plan("trial", "Everything you need to decide.", 0, &["core"]);
     trial.prices.clear();
     trial.trial_days = Some(14);
@@ -235,7 +236,7 @@ pub(super) fn waiting(slow: bool) -> CheckoutWaitingView {
     }
 }
 
-fn failed(outcome: NotPaid) -> CheckoutFailedView {
+pub(super) fn failed(outcome: NotPaid) -> CheckoutFailedView {
     CheckoutFailedView { frame: frame(true), outcome, plan_name: "Professional".into() }
 }
 

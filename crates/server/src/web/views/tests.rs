@@ -1,12 +1,13 @@
 //! Renders every page into `target/page-previews`, for people and browsers to look at, and checks what must hold for each of
 //! them: no inline code, one heading, everything escaped, no provider's id.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use askama::Template;
 
-use super::Tone;
-use super::samples::{account, active_account, pages, signup_with_errors, waiting};
+use super::samples::{account, active_account, failed, pages, plans, signup_with_errors, waiting, with_history};
+use super::{AccountView, FormState, NotPaid, PlanCard, PriceTag, Running, Tone};
 
 /// Whether the text holds `cus_` and the like, followed by at least eight letters or digits.
 fn has_provider_id(text: &str) -> bool {
@@ -105,7 +106,76 @@ fn the_style_sheet_fetches_nothing() {
 #[test]
 fn every_tone_has_a_class_of_its_own_in_the_style_sheet() {
     let css = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/style.css"));
-    for tone in [Tone::Good, Tone::Calm, Tone::Warn, Tone::Alarm] {
-        assert!(css.contains(&format!(".{}", tone.class())), "{}", tone.class());
+    let classes = [Tone::Good, Tone::Calm, Tone::Warn, Tone::Alarm].map(Tone::class);
+    for class in classes {
+        assert!(class.starts_with("tone-") && css.contains(&format!(".{class}")), "{class}");
     }
+    assert_eq!(BTreeSet::from(classes).len(), classes.len());
+}
+
+#[test]
+fn a_price_says_how_often_it_is_paid() {
+    let adverb = |interval: &str| PriceTag { interval: interval.into(), amount: String::new(), remark: None }.adverb();
+    assert_eq!(["month", "year", "week"].map(adverb), ["monthly", "yearly", "per week"]);
+}
+
+#[test]
+fn the_plan_that_runs_is_offered_again_only_to_take_a_planned_change_back() {
+    let offered = |change_planned| {
+        let running = Running {
+            interval: Some("month".into()),
+            can_change: true,
+            change_planned,
+            can_cancel: true,
+            can_resume: false,
+        };
+        let plans = plans().into_iter().filter(|plan| !plan.prices.is_empty()).take(2);
+        let plans = plans.map(|plan| PlanCard { current: plan.code == "starter", ..plan }).collect();
+        let view = AccountView { plans, running: Some(running), ..active_account() };
+        let html = view.render().expect("renders");
+        let buttons = html.split("<button class=\"button wide buy\" id=\"change-").skip(1);
+        buttons
+            .map(|text| (text.split('"').next().unwrap().to_owned(), text.contains("Stay with it")))
+            .collect::<Vec<_>>()
+    };
+    let change = |id: &str| (id.to_owned(), false);
+    let others = ["starter-year", "professional-month", "professional-year"].map(change);
+    assert_eq!(offered(false), others);
+    assert_eq!(offered(true), [&[("starter-month".to_owned(), true)], &others[..]].concat());
+}
+
+#[test]
+fn a_checkout_without_payment_says_how_it_ended() {
+    for (outcome, title, sentence, stamp) in [
+        (NotPaid::Canceled, "You left before paying", "Nothing was charged", "Not paid"),
+        (NotPaid::Expired, "This payment page has closed", "It was open for too long", "Expired"),
+        (NotPaid::Failed, "The payment did not go through", "Your bank or card refused the payment", "Declined"),
+    ] {
+        let html = failed(outcome).render().expect("renders");
+        assert!(html.contains(&format!("<h1>{title}</h1>")) && html.contains(sentence), "{html}");
+        assert!(html.contains(&format!("\">{stamp}</p>")), "{html}");
+    }
+}
+
+#[test]
+fn the_newest_versions_are_in_sight_and_the_older_ones_folded_away() {
+    let shown = |versions| {
+        let html = with_history(versions).render().expect("renders");
+        let history = html.split("id=\"history-title\"").nth(1).expect("a history").to_owned();
+        let (recent, older) = history.split_once("<details>").unwrap_or((&history, ""));
+        let summary = older.split("</summary>").next().unwrap_or_default().trim().replace("<summary>", "");
+        (recent.matches("class=\"serial\"").count(), older.matches("class=\"serial\"").count(), summary)
+    };
+    assert_eq!(shown(2), (2, 0, String::new()));
+    assert_eq!(shown(5), (5, 0, String::new()));
+    assert_eq!(shown(6), (5, 1, "1 older version".to_owned()));
+    assert_eq!(shown(40), (5, 35, "35 older versions".to_owned()));
+}
+
+#[test]
+fn an_error_is_told_beside_its_own_field_alone() {
+    let error = Some(("new_password".to_owned(), "Use at least 8 characters.".to_owned()));
+    let form = FormState { problem: None, error };
+    assert_eq!(form.error("new_password"), Some("Use at least 8 characters."));
+    assert_eq!((form.error("current_password"), FormState::default().error("new_password")), (None, None));
 }

@@ -90,6 +90,7 @@ mod tests {
         assert_eq!(money(125_000, "chf"), "CHF\u{a0}1,250.00");
         assert_eq!(money(980, "JPY"), "¥980");
         assert_eq!(money(-5, "usd"), "-$0.05");
+        assert_eq!(money(0, "gbp"), "£0.00", "nothing is no debt");
         assert_eq!(money(i64::MIN, "usd"), "-$92,233,720,368,547,758.08");
     }
 

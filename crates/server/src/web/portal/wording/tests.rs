@@ -88,6 +88,8 @@ fn an_active_plan_says_until_when_it_is_paid() {
     assert_eq!(words_of(&provided(active, Some(days(30)))), said("Active", paid, Tone::Good));
     let renewing = "Paid until 20 September 2026. The renewal is being confirmed.";
     assert_eq!(words_of(&provided(active, Some(days(-1)))), said("Active", renewing, Tone::Warn));
+    let ending = "Paid until 21 September 2026. The renewal is being confirmed.";
+    assert_eq!(words_of(&provided(active, Some(NOW))), said("Active", ending, Tone::Warn), "its last moment is over");
     assert_eq!(words_of(&provided(active, None)).2, Tone::Warn);
 }
 
@@ -105,6 +107,12 @@ fn a_failed_payment_says_how_long_the_license_works() {
     assert_eq!((words.stamp.as_str(), words.tone), ("Past due", Tone::Alarm));
     assert_eq!(words.sentence, "Your plan was paid until 20 September 2026. The renewal has not been paid yet.");
     assert!(words.notices[0].text.contains("works until 27 September 2026"), "{:?}", words.notices);
+    let early = provided(Standing::PastDue { cancel_at: Some(days(9)) }, Some(days(9)));
+    let paid =
+        "Paid until 30 September 2026. Your newest invoice has not been paid yet. Your plan ends on 30 September 2026.";
+    assert_eq!(words_of(&early), said("Past due", paid, Tone::Alarm));
+    let ending = provided(Standing::PastDue { cancel_at: None }, Some(NOW));
+    assert!(words_of(&ending).1.starts_with("Your plan was paid until 21 September 2026."), "{ending:?}");
     let over = state(&past_due, None, NOW);
     assert!(over.notices[0].text.starts_with("Your licence has ended."), "{:?}", over.notices);
 }
@@ -222,4 +230,5 @@ fn a_trial_at_the_provider_says_what_follows_it() {
     assert!(ends.1.ends_with("It ends then, and nothing is charged."), "{ends:?}");
     let over = words_of(&provided(Standing::Trialing { cancel_at: None }, Some(days(-1))));
     assert!(over.1.contains("Your trial is over") && over.2 == Tone::Warn, "{over:?}");
+    assert_eq!(words_of(&provided(Standing::Trialing { cancel_at: None }, Some(NOW))), over, "its last moment is over");
 }

@@ -45,6 +45,11 @@ fn license() -> LicenseView {
     }
 }
 
+/// The page of a licence that has so many versions.
+pub(in super::super) fn with_history(versions: u32) -> LicenseView {
+    LicenseView { history: history(versions), ..license() }
+}
+
 fn extreme_license() -> LicenseView {
     let card = LicenseCard {
         token: token().repeat(4),
