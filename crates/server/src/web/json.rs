@@ -183,6 +183,47 @@ mod tests {
             let problem = parse::<Outer>(text.as_bytes()).unwrap_err();
             assert_eq!(problem.code, "invalid_request");
             assert!(problem.detail.chars().count() < 300, "{}", problem.detail);
+            assert!(problem.detail.contains('…'), "it says that it is cut: {}", problem.detail);
         }
+        let problem = parse::<Outer>(b"{\"amount\":5}").unwrap_err();
+        assert!(problem.detail.contains("unknown field `amount`, expected `inner`"), "{}", problem.detail);
+    }
+
+    #[test]
+    fn a_list_is_no_object_without_names() {
+        for text in ["[]", "[null]", " \r\n\t[{\"amount\":5}]"] {
+            let problem = parse::<Outer>(text.as_bytes()).unwrap_err();
+            assert!(problem.code == "invalid_request" && problem.detail.contains("a JSON list"), "{}", problem.detail);
+        }
+        assert_eq!(parse::<Outer>(b" \n{}").unwrap(), Outer { inner: None });
+    }
+
+    #[test]
+    fn a_length_announces_too_much_only_above_the_limit() {
+        let announces = |length: &'static str| announces_more(&HeaderValue::from_static(length), 10);
+        assert!(announces("11") && announces("900000"));
+        for length in ["10", "9", "0", "-11", "eleven", ""] {
+            assert!(!announces(length), "{length:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_the_limit_and_what_is_announced_above_it_is_not_waited_for() {
+        let read = async |body: axum::body::Body, length: Option<&str>| {
+            let mut request = Request::new(body);
+            if let Some(length) = length {
+                request.headers_mut().insert(header::CONTENT_LENGTH, length.parse().unwrap());
+            }
+            read_body(request, &(), 10).await.map_err(|problem| (problem.status.as_u16(), problem.code))
+        };
+        assert_eq!(read("ten bytes!".into(), None).await.unwrap(), "ten bytes!");
+        assert_eq!(read("ten bytes!".into(), Some("10")).await.unwrap(), "ten bytes!");
+        let too_large = (413, "body_too_large");
+        assert_eq!(read("eleven bytes".into(), None).await, Err(too_large), "whatever was announced");
+        let endless =
+            || axum::body::Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read(endless(), Some("11")).await, Err(too_large));
+        let broken = futures_util::stream::iter([Ok(Bytes::from_static(b"half")), Err(std::io::Error::other("gone"))]);
+        assert_eq!(read(axum::body::Body::from_stream(broken), None).await, Err((400, "body_broken_off")));
     }
 }

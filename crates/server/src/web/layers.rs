@@ -192,6 +192,8 @@ fn content_security_policy(state: &WebState, is_docs: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt as _;
+
     use super::*;
 
     #[test]
@@ -202,5 +204,34 @@ mod tests {
         }
         assert_eq!(method_label(&Method::from_bytes(b"X-1").unwrap()), "other");
         assert_eq!(method_label(&Method::TRACE), "other");
+    }
+
+    #[tokio::test]
+    async fn only_a_form_with_our_cookie_and_no_word_on_where_it_comes_from_is_refused() {
+        const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+        const COOKIE: (&str, &str) = ("cookie", "cf_session=cfs_1");
+        let routes = Router::new().route("/", axum::routing::any(|| async { "done" }));
+        let routes = routes.layer(middleware::from_fn(refuse_unmarked_form));
+        let is_refused = async |method: &str, headers: &[(&'static str, &'static str)]| {
+            let mut request = axum::http::Request::builder().method(method).uri("/");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let answer = routes.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap();
+            answer.status() == StatusCode::FORBIDDEN
+        };
+        assert!(is_refused("POST", &[FORM, COOKIE]).await);
+        for kind in ["multipart/form-data; boundary=x", "Text/Plain ;charset=utf-8"] {
+            assert!(is_refused("POST", &[("content-type", kind), COOKIE]).await, "{kind}");
+        }
+        for kind in ["application/json", "text/html", ""] {
+            assert!(!is_refused("POST", &[("content-type", kind), COOKIE]).await, "no form can send {kind:?}");
+        }
+        for mark in [("origin", "http://localhost:3100"), ("sec-fetch-site", "same-origin")] {
+            assert!(!is_refused("POST", &[FORM, COOKIE, mark]).await, "{mark:?}");
+        }
+        assert!(!is_refused("POST", &[FORM]).await, "it acts in nobody's name");
+        assert!(!is_refused("POST", &[FORM, COOKIE, ("authorization", "Bearer cfs_1")]).await, "it is a program");
+        assert!(!is_refused("GET", &[FORM, COOKIE]).await, "looking changes nothing");
     }
 }

@@ -340,39 +340,4 @@ impl From<ReceiveError> for Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::db::DbError;
-
-    #[test]
-    fn a_database_that_takes_nothing_says_when_to_come_back_and_one_that_is_wrong_does_not() {
-        let told = |error: DbError| explain(&Failure::from(error));
-        let full = told(DbError::Full { detail: "disk".into() });
-        assert_eq!((full.status, full.code), (StatusCode::SERVICE_UNAVAILABLE, "database_full"));
-        let away = told(DbError::Unavailable { detail: "gone".into() });
-        assert_eq!((away.status, away.code), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
-        assert_eq!(told(DbError::ForeignKey).status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(is_for_the_operator(&Failure::from(DbError::Full { detail: "disk".into() })));
-        assert!(!is_for_the_operator(&Failure::from(DbError::Unavailable { detail: "gone".into() })));
-    }
-
-    #[test]
-    fn a_title_is_the_status_in_words() {
-        assert_eq!(Problem::not_found().title(), "Not Found");
-        let unheard = StatusCode::from_u16(599).unwrap();
-        assert_eq!(Problem::new(unheard, "x", "y").title(), "Problem");
-    }
-
-    #[test]
-    fn only_who_has_to_log_in_is_told_how() {
-        let header = |problem: Problem| {
-            problem
-                .into_response()
-                .headers()
-                .get(header::WWW_AUTHENTICATE)
-                .map(|value| value.to_str().unwrap().to_owned())
-        };
-        assert_eq!(header(Problem::new(StatusCode::UNAUTHORIZED, "x", "")).as_deref(), Some("Bearer"));
-        assert_eq!(header(Problem::new(StatusCode::FORBIDDEN, "x", "")), None);
-    }
-}
+mod tests;

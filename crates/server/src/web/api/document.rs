@@ -137,10 +137,34 @@ mod tests {
                 if status.starts_with(['4', '5']) && path != "/readyz" {
                     assert_eq!(response.content.keys().collect::<Vec<_>>(), [PROBLEM], "{path} {status}");
                     assert!(is_problem(&response.content[PROBLEM]), "{path} {status} has its fields");
+                } else if status.starts_with('2') {
+                    assert!(!response.content.values().any(is_problem), "{path} {status} is no problem");
                 }
             }
             seen += 1;
         }
         assert!(seen > 70, "{seen}");
+    }
+
+    #[test]
+    fn the_document_says_how_a_caller_shows_who_it_is() {
+        let schemes = super::super::openapi().components.expect("components").security_schemes;
+        assert_eq!(schemes.keys().collect::<Vec<_>>(), ["session", "token"]);
+    }
+
+    #[test]
+    fn a_call_tells_of_the_problems_that_its_own_kind_can_have() {
+        let api = super::super::openapi();
+        let statuses = |path: &str| {
+            let item = &api.paths.paths[path];
+            let operation = item.post.as_ref().or(item.get.as_ref()).expect("a call");
+            let common = ["400", "403", "413", "415", "422"].into_iter();
+            common.filter(|status| operation.responses.responses.contains_key(*status)).collect::<Vec<_>>()
+        };
+        assert_eq!(statuses("/api/customers/me"), [""; 0], "nothing is sent, and nothing changes");
+        assert_eq!(statuses("/api/customers/logout"), ["403"], "another site may try to");
+        assert_eq!(statuses("/api/customers/login"), ["400", "403", "413", "415", "422"]);
+        assert_eq!(statuses("/api/licenses"), ["422"], "it has a parameter");
+        assert!(!statuses("/api/webhooks/stripe").contains(&"415"), "its body is not ours");
     }
 }
