@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use axum::routing::get;
 use counterfoil::telemetry;
 use counterfoil::web::{WebOptions, WebState, layers};
@@ -99,7 +99,7 @@ fn what_is_inline_is_found() {
     assert_eq!(inline(fine), Vec::<String>::new());
 }
 
-/// Routes that panic, within everything that surrounds ours.
+/// Routes that panic, and some that answer 503, within everything that surrounds ours.
 fn panicking(world: &World, https: bool) -> Router {
     let options = WebOptions { https, form_targets: Vec::new(), mail_from: String::new() };
     let state = WebState { app: world.app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
@@ -107,6 +107,9 @@ fn panicking(world: &World, https: bool) -> Router {
         panic!("canary: the inside of a mistake, cus_Qa8bC9dE0fG1h2")
     }
     let routes = Router::new().route("/api/broken", get(broken)).route("/broken", get(broken));
+    let bare = get(|| async { StatusCode::SERVICE_UNAVAILABLE });
+    let routes = routes.route("/api/late", bare.clone()).route("/late", bare);
+    let routes = routes.route("/told", get(|| async { (StatusCode::SERVICE_UNAVAILABLE, "told by its handler") }));
     layers::wrap(routes, &state).with_state(state)
 }
 
@@ -126,6 +129,26 @@ async fn a_mistake_of_ours_is_answered_with_an_id_and_nothing_of_the_inside(worl
             assert!(!body.contains(inside), "{path}: {inside}");
         }
     }
+}
+
+/// What takes too long is cut off with a status alone, and is told like anything else that goes wrong.
+async fn what_took_too_long_is_told_in_words(world: &World) {
+    let get = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = panicking(world, false).oneshot(request).await.expect("an answer");
+        let (head, body) = answer.into_parts();
+        let header = |name: &str| head.headers.get(name).map_or("", |value| value.to_str().expect("a text")).to_owned();
+        let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
+        let body = String::from_utf8_lossy(&body).into_owned();
+        (head.status.as_u16(), header("content-type"), header("retry-after"), body)
+    };
+    for (path, kind) in [("/api/late", "application/problem+json"), ("/late", "text/html; charset=utf-8")] {
+        let (status, content_type, retry_after, body) = get(path).await;
+        assert_eq!((status, content_type.as_str(), retry_after.as_str()), (503, kind, "5"), "{path}");
+        assert!(body.contains("timed_out"), "{path}: {body}");
+    }
+    let (status, _, _, body) = get("/told").await;
+    assert_eq!((status, body.as_str()), (503, "told by its handler"), "who has something to say is heard");
 }
 
 async fn under_https_browsers_are_told_to_stay_there(world: &World) {
@@ -183,6 +206,7 @@ async fn methods_that_nobody_needs_are_refused_everywhere(world: &World) {
 both_engines!(
     no_page_has_code_inline_and_each_has_its_policy,
     a_mistake_of_ours_is_answered_with_an_id_and_nothing_of_the_inside,
+    what_took_too_long_is_told_in_words,
     under_https_browsers_are_told_to_stay_there,
     what_is_a_customers_is_kept_by_nobody_and_read_by_no_other_origin,
     methods_that_nobody_needs_are_refused_everywhere,

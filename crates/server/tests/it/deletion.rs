@@ -342,6 +342,9 @@ async fn the_page_explains_asks_and_says_goodbye(world: &World) {
     let gone = send(&ada, &[("current_password", &ada.password), ("end_subscription", "yes")]).await;
     assert!(gone.page().contains("Your account is deleted"));
     gone_everywhere(&ada).await;
+    let bob = world.customer("bob@example.com").await;
+    let wrong = send(&bob, &[("current_password", "wrong wrong")]).await;
+    assert!(wrong.status == 403 && !wrong.body.contains("end_subscription"), "there is none to end: {}", wrong.body);
     world.settled().await;
 }
 

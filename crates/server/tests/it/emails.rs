@@ -210,6 +210,7 @@ async fn from_the_settings_page_to_the_new_address(world: &World) {
         let pairs = [("new_email", email), ("current_password", password)];
         let refused = submit(world, &session, "/account/email", &pairs).await;
         assert!(refused.status == status && refused.body.contains("-error\""), "{}", refused.body);
+        assert!(refused.body.contains(&format!("value=\"{email}\"")), "what was typed is kept: {}", refused.body);
     }
     let pairs = [("new_email", NEW), ("current_password", ada.password.as_str())];
     let asked = submit(world, &session, "/account/email", &pairs).await;
@@ -230,7 +231,8 @@ async fn from_the_settings_page_to_the_new_address(world: &World) {
     let objection = format!("cf_link={}", world.link_token(NEW, "/email/object").await);
     let request = world.http.request(Method::GET, "/email/object").header("cookie", &objection);
     assert!(world.http.send(request).await.page().contains("Stop the change"));
-    assert!(submit(world, &objection, "/email/object", &[]).await.page().contains("The change is stopped"));
+    let stopped = submit(world, &format!("{objection}; {session}"), "/email/object", &[]).await;
+    assert!(stopped.page().contains("The change is stopped") && !stopped.body.contains("id=\"logout\""));
     assert_eq!(ada.me().await.json()["code"], Value::from("not_signed_in"));
 }
 

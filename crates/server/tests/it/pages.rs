@@ -33,9 +33,16 @@ async fn scenario_83_from_page_to_page_nobody_sees_what_is_stripes(world: &World
     let mut ada = world.visitor("ada@example.com");
     let home = world.http.get("/").await;
     assert!(home.page().contains("Professional") && home.page().contains("49"), "plans and prices");
+    assert!(home.body.contains("href=\"/login\"") && !home.body.contains("id=\"logout\""), "a stranger can come in");
+    assert!(home.body.contains("id=\"sandbox-bar\""), "no real money moves here");
     sign_up_on_the_page(world, &mut ada).await;
     let overview = ada.http.get("/account").await;
     assert!(overview.page().contains("Trial") && overview.page().contains("14"), "{}", overview.body);
+    assert!(
+        overview.body.contains("id=\"logout\"") && !overview.body.contains("href=\"/login\""),
+        "and a customer can go"
+    );
+    assert!(overview.body.contains("No. 0001") && !overview.body.contains("manage-billing"), "nothing was paid yet");
     let upgraded = submit(world, &ada, "/account/upgrade", &[("plan", "professional"), ("interval", "month")]).await;
     assert_eq!(upgraded.status, 303, "{}", upgraded.body);
     let back = world.sandbox().pay(upgraded.header("location"), "success").await;
@@ -45,7 +52,9 @@ async fn scenario_83_from_page_to_page_nobody_sees_what_is_stripes(world: &World
     let license = ada.current_license().await.accepted();
     let token = license["token"].as_str().unwrap();
     assert!(ada.http.get(return_page).await.page().contains(token), "the licence is shown");
-    assert!(ada.http.get("/account/license").await.page().contains(token));
+    let page = ada.http.get("/account/license").await;
+    assert!(page.page().contains(token) && page.body.contains("No. 0002"), "{}", page.body);
+    assert_eq!(page.body.matches("· current").count(), 1, "one of its versions counts");
     let download = ada.http.get("/account/license/download").await;
     assert_eq!((download.status, download.body.trim_end()), (200, token));
     assert!(ada.http.get("/account").await.page().contains("Professional"));

@@ -268,12 +268,15 @@ async fn the_portal_leads_back_to_known_places_only(world: &World) {
 
 async fn the_pages_ask_once_and_then_do_it(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
+    let nothing = ada.http.send(ada.http.request(Method::POST, "/account/resume")).await;
+    assert_eq!(nothing.status, 409, "there is no plan to resume: {}", nothing.body);
     ada.subscribe(world, "starter").await;
     let overview = ada.http.get("/account").await;
     for id in ["change-professional-month", "change-starter-year", "id=\"cancel\"", "manage-billing"] {
         assert!(overview.page().contains(id), "{id}");
     }
     assert!(!overview.body.contains("change-starter-month") && !overview.body.contains("buy-"));
+    assert_eq!(overview.body.matches("This is the plan you have.").count(), 1);
     let early = world.app.now().plus_seconds(-HOUR / 2).to_string();
     let question = format!("/account/change?plan=professional&interval=month&prorated_from={early}");
     let asked = ada.http.get(&question).await;

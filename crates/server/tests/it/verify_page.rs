@@ -114,11 +114,16 @@ async fn what_is_no_licence_is_told_beside_the_form(world: &World) {
         let page = verify(world, license, at).await;
         assert!(page.status == 422 && page.body.contains(sentence), "{sentence}: {} {}", page.status, page.body);
         assert!(page.header("content-type").starts_with("text/html") && page.body.contains("verify-form"));
+        assert!(page.body.contains("One entry needs another look"), "announced above the form: {}", page.body);
+        let (license, at) = (page.body.contains("license-error"), page.body.contains("at-error"));
+        assert!(license != at, "beside one field: {}", page.body);
     }
     answered(&verify(world, "abc", "").await, "malformed");
     answered(&verify(world, &"A".repeat(17 * 1024), "").await, "too_large");
     let page = verify(world, &"A".repeat(100 * 1024), "").await;
     assert!(page.status == 413 && page.body.contains("longer than any licence"), "{} {}", page.status, page.body);
+    let other = world.http.post_text("/verify", "application/json", "{}").await;
+    assert!(other.status == 415 && other.body.contains("What was sent is not a form"), "{}", other.body);
     let nasty = verify(world, "<script>alert(1)</script>", "\"><script>alert(1)</script>").await;
     assert!(nasty.status == 422 && !nasty.body.contains("<script>alert"), "{}", nasty.body);
 }
