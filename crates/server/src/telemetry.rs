@@ -15,18 +15,28 @@ const DEFAULT_FILTER: &str = "info,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn
 /// Starts logging to standard error. A second call changes nothing.
 pub fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let json = match format {
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
+    let is_terminal = std::io::stderr().is_terminal();
     // An error means that a subscriber is there already, as in tests that start several servers in one process.
-    let _already_started = if json {
+    let _already_started = if is_json(format, is_terminal) {
         json_lines(filter, std::io::stderr).try_init().map_err(Into::into)
     } else {
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        builder.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).try_init()
+        builder.with_ansi(is_colored(is_terminal, std::env::var_os("NO_COLOR").is_some())).try_init()
     };
+}
+
+/// Where nothing is said: text for a person at a terminal, JSON for whatever collects lines.
+const fn is_json(format: LogFormat, is_terminal: bool) -> bool {
+    match format {
+        LogFormat::Auto => !is_terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    }
+}
+
+/// In a file colors are only signs that nobody can read.
+const fn is_colored(is_terminal: bool, no_color: bool) -> bool {
+    is_terminal && !no_color
 }
 
 /// One JSON object a line, whatever is in what is told.
@@ -115,6 +125,24 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_terminal_gets_text_and_whatever_collects_lines_gets_json_unless_told_otherwise() {
+        for (format, is_terminal, expected) in [
+            (LogFormat::Auto, true, false),
+            (LogFormat::Auto, false, true),
+            (LogFormat::Text, false, false),
+            (LogFormat::Json, true, true),
+        ] {
+            assert_eq!(is_json(format, is_terminal), expected, "{format:?} {is_terminal}");
+        }
+    }
+
+    #[test]
+    fn colors_are_for_a_terminal_that_has_not_asked_for_none() {
+        assert!(is_colored(true, false));
+        assert!(!is_colored(true, true) && !is_colored(false, false) && !is_colored(false, true));
     }
 
     #[test]

@@ -163,8 +163,7 @@ pub(super) fn calls_per_second(values: &Values, problems: &mut Problems) -> Opti
 pub(super) fn smtp(values: &Values, problems: &mut Problems) -> Option<SecretString> {
     let given = values.get(&settings::SMTP_URL)?;
     let is_usable = |_: &Url| AsyncSmtpTransport::<Tokio1Executor>::from_url(&given.text).is_ok();
-    let is_smtp = |url: &Url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host();
-    let url = Url::parse(&given.text).ok().filter(is_smtp).filter(is_usable);
+    let url = Url::parse(&given.text).ok().filter(is_usable);
     match url {
         None => {
             let message = "is no mail server: write smtp://user:password@host:587, or smtps:// for TLS from the start; \

@@ -143,6 +143,8 @@ fn a_complete_live_configuration_is_accepted() {
     let config = live(&[]).unwrap();
     assert!(config.mode.is_live() && config.public_url.is_https());
     assert_eq!(config.mail_from, "Billing <billing@example.com>");
+    let smtp = config.smtp.expect("a mail server");
+    assert_eq!(smtp.expose_secret(), "smtp://user:p%40ss@mail.example.com:587");
     assert!(live(&[("STRIPE_SECRET_KEY", "rk_live_51Habcdef0123456789")]).unwrap().mode.is_live());
 }
 
@@ -283,6 +285,8 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_ALLOWED_RETURN_ORIGINS", "https://ok.example,https://x.example/path", "invalid_origin"),
         ("DATABASE_URL", "mysql://root:hunter2@db/billing", "invalid_database_url"),
         ("SMTP_URL", "mail.example.com:587", "invalid_smtp_url"),
+        ("SMTP_URL", "smtp:mail.example.com", "invalid_smtp_url"),
+        ("SMTP_URL", "https://mail.example.com", "invalid_smtp_url"),
         ("SMTP_URL", "smtp://mail.example.com?tls=perhaps", "invalid_smtp_url"),
         ("SMTP_URL", "smtp://user:%ff@mail.example.com", "invalid_smtp_url"),
         ("COUNTERFOIL_MAIL_FROM", "nobody", "invalid_mail_from"),
@@ -476,6 +480,8 @@ fn checkouts_offer_what_the_vendor_chose() {
         billing_address_required: Some(true),
     };
     assert_eq!(config.checkout, all);
+    let longest = "checkout_trial = \"carry\"\n[[plans]]\ncode = \"trial\"\nname = \"Trial\"\ntrial_days = 730";
+    assert_eq!(from_file(longest).unwrap().checkout_trial, CheckoutTrial::Carry);
     let auto = from_file("billing_address_collection = \"auto\"").unwrap().checkout;
     assert_eq!(auto, CheckoutPage { billing_address_required: Some(false), ..nothing });
     let table = [
@@ -501,16 +507,42 @@ fn status_lists_lie_where_the_vendor_wants_them() {
     let file = "status_list_url = \"https://static.example.com/acme/\"\nstatus_list_ttl_minutes = \"5\"\n\
                 status_list_life_hours = \"24\"";
     assert_eq!(from_file(file).unwrap().status_list, at("https://static.example.com/acme", 300, 24 * 3_600));
+    for local in ["http://localhost:3100/lists", "http://127.0.0.1:3100", "http://[::1]:3100"] {
+        assert_eq!(from_file(&format!("status_list_url = \"{local}\"")).unwrap().status_list.url, local);
+    }
     let table = [
         ("status_list_url = \"static.example.com\"", "invalid_status_list_url"),
         ("status_list_url = \"http://static.example.com\"", "invalid_status_list_url"),
+        ("status_list_url = \"ftp://localhost/lists\"", "invalid_status_list_url"),
         ("status_list_url = \"https://static.example.com/?x=1\"", "invalid_status_list_url"),
+        ("status_list_url = \"https://static.example.com/#lists\"", "invalid_status_list_url"),
+        ("status_list_url = \"https://ada@static.example.com/\"", "invalid_status_list_url"),
+        ("status_list_url = \"https://:secret@static.example.com/\"", "invalid_status_list_url"),
         ("status_list_ttl_minutes = \"0\"", "invalid_number"),
         ("status_list_ttl_minutes = \"an hour\"", "invalid_number"),
-        ("status_list_life_hours = \"1\"", "invalid_status_list_life"),
     ];
     for (file, code) in table {
         assert_eq!(refused(from_file(file)).0, code, "{file}");
+    }
+}
+
+#[test]
+fn a_status_list_outlives_two_askings_of_it() {
+    let lists = |ttl_minutes: i64, life_hours: i64| {
+        let file = format!("status_list_ttl_minutes = \"{ttl_minutes}\"\nstatus_list_life_hours = \"{life_hours}\"");
+        from_file(&file).map(|config| (config.status_list.ttl_seconds, config.status_list.life_seconds))
+    };
+    for (ttl_minutes, life_hours) in [(60, 2), (1_440, 48), (1, 8_784)] {
+        assert_eq!(lists(ttl_minutes, life_hours).unwrap(), (ttl_minutes * 60, life_hours * 3_600));
+    }
+    for (ttl_minutes, life_hours, code) in [
+        (60, 1, "invalid_status_list_life"),
+        (61, 2, "invalid_status_list_life"),
+        (90, 2, "invalid_status_list_life"),
+        (1_441, 96, "invalid_number"),
+        (60, 8_785, "invalid_number"),
+    ] {
+        assert!(lists(ttl_minutes, life_hours).unwrap_err().has(code), "{ttl_minutes} {life_hours}");
     }
 }
 

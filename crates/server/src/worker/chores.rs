@@ -88,3 +88,19 @@ impl Chore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Whoever reads of a round that failed knows which one it was.
+    #[test]
+    fn each_chore_has_a_name_of_its_own() {
+        let chores = [&Chore::EACH_ROUND[..], &Chore::BY_APPOINTMENT].concat();
+        let names: BTreeSet<&str> = chores.iter().map(|chore| chore.name()).collect();
+        assert_eq!(names.len(), chores.len(), "{names:?}");
+        assert!(!names.contains(""));
+    }
+}
