@@ -156,23 +156,28 @@ impl From<MigrateError> for DbError {
     }
 }
 
-/// SQLSTATE codes, by what they mean to a caller: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn from_postgres(error: &PgDatabaseError, kind: &ErrorKind) -> DbError {
-    let code = error.code();
-    let detail = format!("{} (SQLSTATE {code})", error.message());
-    match (kind, code) {
-        (ErrorKind::UniqueViolation, _) => DbError::UniqueViolation { target: postgres_unique_target(error) },
-        (ErrorKind::ForeignKeyViolation, _) => DbError::ForeignKey,
+    match kind {
+        ErrorKind::UniqueViolation => DbError::UniqueViolation { target: postgres_unique_target(error) },
+        ErrorKind::ForeignKeyViolation => DbError::ForeignKey,
+        _ => by_sqlstate(error.code(), error.message()),
+    }
+}
+
+/// SQLSTATE codes, by what they mean to a caller: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn by_sqlstate(code: &str, message: &str) -> DbError {
+    let detail = format!("{message} (SQLSTATE {code})");
+    match code {
         // Serialization failure, deadlock, lock not available in time.
-        (_, "40001" | "40P01" | "55P03") => {
+        "40001" | "40P01" | "55P03" => {
             probe!("F56");
             DbError::Conflict { detail }
         }
-        (_, "53100" | "53200") => DbError::Full { detail },
+        "53100" | "53200" => DbError::Full { detail },
         // A statement timeout, an idle transaction that was ended, and a server that became a read-only replica.
-        (_, "57014" | "25P03" | "25006") => DbError::Unavailable { detail },
+        "57014" | "25P03" | "25006" => DbError::Unavailable { detail },
         // Connection (08), wrong password (28), no such database (3D), resources (53), shutting down or starting up (57P).
-        (_, code) if ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
+        code if ["08", "28", "3D", "53", "57P"].iter().any(|class| code.starts_with(class)) => {
             DbError::Unavailable { detail }
         }
         _ => DbError::Other { detail },
@@ -252,6 +257,23 @@ mod tests {
         );
         assert_eq!(key_columns("Schlüssel »(email)=(a@b (c))« existiert bereits.").as_deref(), Some("email"));
         assert_eq!(key_columns("nothing of use"), None);
+    }
+
+    #[test]
+    fn codes_of_postgres_are_sorted_by_what_a_caller_can_do() {
+        for code in ["40001", "40P01", "55P03"] {
+            assert!(by_sqlstate(code, "x").is_conflict(), "{code}");
+        }
+        for code in ["53100", "53200"] {
+            assert!(by_sqlstate(code, "x").is_full(), "{code}");
+        }
+        for code in ["57014", "25P03", "25006", "08006", "28P01", "3D000", "53300", "57P01", "57P03"] {
+            assert!(by_sqlstate(code, "x").is_unavailable(), "{code}");
+        }
+        for code in ["23514", "25001", "40002", "42601", "57000"] {
+            let told = by_sqlstate(code, "why");
+            assert_eq!(told, DbError::other(format!("why (SQLSTATE {code})")));
+        }
     }
 
     #[test]

@@ -332,9 +332,9 @@ pub(super) fn next(mut lease: Lease) -> Next {
                 state.idle = lease.session.take();
                 return Next::Over;
             }
-            Some(Waiting::Turn(turn)) if turn.is_closed() => {}
             Some(Waiting::Turn(turn)) => {
                 let Some(session) = lease.session.take() else { return Next::Over };
+                // Who has gone away gives it back.
                 match turn.send(Lease::new(&queue, session)) {
                     Ok(()) => return Next::Over,
                     Err(mut refused) => lease.session = refused.session.take(),

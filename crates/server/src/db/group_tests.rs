@@ -1,6 +1,8 @@
 //! Commits that are shared: who hears what, and when.
 
+use std::fs::{File, TryLockError};
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -168,6 +170,89 @@ async fn single_statements_share_a_commit_and_fail_alone() {
     assert_eq!((&told[0], &told[2], &told[4]), (&Ok(1), &Ok(1), &Ok(1)));
     assert_eq!(stored(&db).await, ["a", "b", "c", "first"]);
     assert_eq!(since(&db, before), (1, 4));
+}
+
+/// A statement that waits in the queue, and asks for the number of rows that it changed.
+async fn queue_write(db: &TestDb, place: usize, sql: &'static str) -> JoinHandle<Result<u64, DbError>> {
+    let own = db.db.clone();
+    queue(db, place, async move { own.query(sql).execute().await }).await
+}
+
+const X: &str = "update customers set company_name = company_name || 'x'";
+const Y: &str = "update customers set company_name = company_name || 'y'";
+
+/// What is alike goes to the engine as one text, several times.
+#[tokio::test]
+async fn statements_that_wait_are_each_done_once_and_in_their_order() {
+    for waiting in [&[X][..], &[X, Y], &[X, X, X, X, X, Y, Y, X]] {
+        let db = patient().await;
+        let mut first = db.begin().await.unwrap();
+        insert(&mut first, "first").await.unwrap();
+        first.query("update customers set company_name = ''").execute().await.unwrap();
+        let before = db.commit_counts();
+        let mut tasks = Vec::new();
+        for (place, sql) in waiting.iter().enumerate() {
+            tasks.push(queue_write(&db, place + 1, sql).await);
+        }
+        first.commit().await.unwrap();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Ok(1));
+        }
+        let row = db.query("select company_name as name from customers").one().await.unwrap();
+        let expected: String = waiting.iter().map(|sql| if *sql == X { 'x' } else { 'y' }).collect();
+        assert_eq!(row.get::<String>("name").unwrap(), expected);
+        assert_eq!(since(&db, before), (1, waiting.len() as u64 + 1));
+    }
+}
+
+#[tokio::test]
+async fn statements_that_wait_share_commits_of_sixty_four_as_well() {
+    for (count, commits) in [(63, 1), (64, 2), (65, 2)] {
+        let db = patient().await;
+        let before = db.commit_counts();
+        let mut first = db.begin().await.unwrap();
+        insert(&mut first, "first").await.unwrap();
+        let mut tasks = Vec::new();
+        for place in 1..=count {
+            tasks.push(queue_write(&db, place, X).await);
+        }
+        first.commit().await.unwrap();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Ok(1));
+        }
+        assert_eq!(since(&db, before), (commits, count as u64 + 1));
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_alone_commits_alone_also_where_others_wait() {
+    let db = patient().await;
+    for id in ["first", "second"] {
+        let mut alone = writer(&db).begin_alone().await.unwrap();
+        alone.connection().unwrap();
+        let waiting = queue(&db, 1, inserting(&db, id)).await;
+        alone.commit().await.unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+    assert_eq!(stored(&db).await, ["first", "second"]);
+}
+
+#[tokio::test]
+async fn statements_that_waited_for_one_who_gave_up_share_a_commit() {
+    for count in 1..=3 {
+        let db = patient().await;
+        let before = db.commit_counts();
+        let first = db.begin().await.unwrap();
+        let mut tasks = Vec::new();
+        for place in 1..=count {
+            tasks.push(queue_write(&db, place, X).await);
+        }
+        first.rollback().await.unwrap();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Ok(0));
+        }
+        assert_eq!(since(&db, before), (1, count as u64));
+    }
 }
 
 /// Every way to end but a commit, between two who commit.
@@ -421,4 +506,39 @@ async fn closing_waits_for_those_who_were_there_before() {
     let again = Db::open(db.url()).await.unwrap();
     assert_eq!(stored(&again).await, ["first", "second"]);
     again.close().await;
+}
+
+/// Whether a process beside the server asks for its turn.
+fn is_asked(turns: &File) -> bool {
+    let is_asked = matches!(turns.try_lock_shared(), Err(TryLockError::WouldBlock));
+    turns.unlock().unwrap();
+    is_asked
+}
+
+/// A server that is never idle looks at this before it begins again.
+#[tokio::test]
+async fn a_command_asks_for_its_turn_until_it_has_it() {
+    let db = fresh(Engine::Sqlite).await;
+    let command = Db::open_shared(db.url()).await.unwrap();
+    let turns = File::open(format!("{}.turn", db.url().trim_start_matches("sqlite://"))).unwrap();
+    let (in_tx, alone) = (command.clone(), command.clone());
+    let statement = async move { alone.query(INSERT).bind("alone").bind(NOON).execute().await.map(drop) };
+    let asked: [Pin<Box<dyn Future<Output = Result<(), DbError>> + Send>>; 2] =
+        [Box::pin(inserting(&in_tx, "in_tx")), Box::pin(statement)];
+    for asked in asked {
+        let mut busy = db.begin().await.unwrap();
+        busy.query("update customers set company_name = 'Acme'").execute().await.unwrap();
+        let writing = tokio::spawn(asked);
+        let asks = async {
+            while !is_asked(&turns) {
+                yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(4), asks).await.expect("it asks while it waits");
+        busy.commit().await.unwrap();
+        writing.await.unwrap().unwrap();
+        assert!(!is_asked(&turns), "it has had its turn");
+    }
+    assert_eq!(stored(&db).await, ["alone", "in_tx"]);
+    command.close().await;
 }

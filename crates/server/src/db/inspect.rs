@@ -81,7 +81,8 @@ mod tests {
     async fn an_engine_as_we_set_it_up_is_right_and_a_journal_of_another_kind_is_found() {
         for engine in testing::engines() {
             let db = testing::fresh(engine).await;
-            assert_eq!(db.db.inspect().await.unwrap().wrong, Vec::<String>::new());
+            let facts = db.db.inspect().await.unwrap();
+            assert_eq!((facts.engine, facts.wrong), (engine, Vec::new()));
             if engine == Engine::Sqlite {
                 db.leave_wal().await;
                 let wrong = Db::open_read_only(db.url()).await.unwrap().inspect().await.unwrap().wrong;

@@ -303,7 +303,7 @@ fn sqlite_readers() -> SqlitePoolOptions {
 
 /// Creates folder and file where they are missing, for the owner only: the file holds password hashes and licences.
 fn create_file(path: &Path) -> std::io::Result<PathBuf> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+    if let Some(folder) = path.parent() {
         let mut builder = DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
@@ -337,5 +337,38 @@ fn lock_file(lock: &Path, path: &Path, place: &str) -> Result<File, DbError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DbError::Locked { path: path.display().to_string() }),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_whether_statements_stay_prepared() {
+        let place = "postgres://billing@db/billing";
+        for (query, keeps, names) in [
+            ("", true, false),
+            ("?sslmode=require", true, false),
+            ("?statement-cache-capacity=0", false, true),
+            ("?sslmode=require&statement-cache-capacity=0", false, true),
+            ("?statement-cache-capacity=100", true, true),
+            ("?application_name=statement-cache-capacity", true, false),
+        ] {
+            let url = format!("{place}{query}");
+            assert_eq!((keeps_statements(&url), names_statement_cache(&url)), (keeps, names), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_believed_to_be_there_unless_it_was_idle_for_long_or_when_another_one_broke() {
+        let breaks = Breaks::default();
+        assert!(breaks.trusts(Duration::ZERO) && breaks.trusts(POSTGRES_TRUSTED));
+        assert!(!breaks.trusts(POSTGRES_TRUSTED + Duration::from_nanos(1)));
+        breaks.note();
+        assert!(!breaks.trusts(POSTGRES_TRUSTED), "it was idle then");
+        let noted = Instant::now();
+        while noted.elapsed().is_zero() {}
+        assert!(breaks.trusts(Duration::ZERO), "it was used since");
     }
 }

@@ -331,7 +331,13 @@ async fn a_read_only_handle_reads_beside_the_server_and_writes_nothing() {
 async fn a_url_that_cannot_be_opened_says_why_without_the_password() {
     let missing = Db::open_read_only("sqlite:///nowhere/at/all.db").await.unwrap_err();
     assert!(missing.is_unavailable() && missing.to_string().contains("/nowhere/at/all.db"), "{missing}");
-    for url in ["mysql://root:hunter2@db/billing", "sqlite::memory:", "sqlite://", "postgres://u:hunter2@[::1/x"] {
+    for url in [
+        "mysql://root:hunter2@db/billing",
+        "sqlite::memory:",
+        "sqlite://x.db?mode=memory",
+        "sqlite://",
+        "postgres://u:hunter2@[::1/x",
+    ] {
         let error = Db::open(url).await.unwrap_err();
         assert!(matches!(error, DbError::BadUrl { .. }), "{url}: {error:?}");
         assert!(!format!("{error} {error:?}").contains("hunter2"));
@@ -406,9 +412,12 @@ async fn a_database_of_a_newer_release_is_refused() {
         )
         .await
         .unwrap();
-        let error = db.migrate().await.unwrap_err();
-        assert!(matches!(error, DbError::NewerSchema { database: 9001, binary } if binary < 9001), "{error:?}");
-        assert!(error.to_string().contains("9001"));
+        // What was begun for the first time is over when somebody tries again.
+        for _ in 0..2 {
+            let error = db.migrate().await.unwrap_err();
+            assert!(matches!(error, DbError::NewerSchema { database: 9001, binary } if binary < 9001), "{error:?}");
+            assert!(error.to_string().contains("9001"));
+        }
         assert!(matches!(db.schema_state().await.unwrap(), SchemaState::Newer { database: 9001, .. }));
         assert!(db.require_current_schema().await.is_err());
     }
@@ -599,6 +608,14 @@ async fn nobody_begins_anew_in_a_file_that_has_lost_its_database() {
     let anew = Db::open(db.url()).await.unwrap();
     anew.migrate().await.unwrap();
     anew.close().await;
+}
+
+#[tokio::test]
+async fn that_a_file_is_in_use_is_noted_beside_it_once() {
+    let db = fresh(Engine::Sqlite).await;
+    db.migrate().await.unwrap();
+    let note = std::fs::read_to_string(format!("{}.lock", db.url().trim_start_matches("sqlite://"))).unwrap();
+    assert_eq!(note.lines().count(), 1, "{note}");
 }
 
 /// What a pooler in transaction mode forgets must not be needed: statements that were prepared before.
