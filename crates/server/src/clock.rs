@@ -37,3 +37,19 @@ impl Clock {
         Timestamp::from_micros(micros).plus_seconds(self.offset_seconds.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_moves_the_offset_moves_every_clock_that_has_it() {
+        let offset = Arc::new(AtomicI64::new(0));
+        let clock = Clock::with_offset(Arc::clone(&offset));
+        let (other, ours) = (clock.clone(), Clock::system());
+        let ahead = || [&clock, &other].map(|clock| clock.now().as_unix_seconds() - ours.now().as_unix_seconds());
+        assert!(ahead().iter().all(|seconds| (0..60).contains(seconds)));
+        offset.store(86_400, Ordering::Relaxed);
+        assert!(ahead().iter().all(|seconds| (86_400..86_460).contains(seconds)));
+    }
+}

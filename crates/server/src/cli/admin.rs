@@ -102,3 +102,27 @@ fn in_words(key: &ApiKey) -> String {
 fn words(at: Timestamp) -> String {
     at.date_time_in_words()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_shown_with_its_use_and_its_end() {
+        let made = Timestamp::from_unix_seconds(1_793_534_400);
+        let key = ApiKey {
+            key_id: ApiKeyId::from_random([1; 16]),
+            name: "shop".to_owned(),
+            scope: "read".to_owned(),
+            created_at: made,
+            last_used_at: None,
+            revoked_at: None,
+        };
+        let begin = format!("{}  read      shop, made {}", key.key_id, made.date_time_in_words());
+        assert_eq!(in_words(&key), format!("{begin}, never used"));
+        let (used, ended) = (made.plus_days(1), made.plus_days(2));
+        let key = ApiKey { last_used_at: Some(used), revoked_at: Some(ended), ..key };
+        let (used, ended) = (used.date_time_in_words(), ended.date_time_in_words());
+        assert_eq!(in_words(&key), format!("{begin}, last used {used}, revoked {ended}"));
+    }
+}

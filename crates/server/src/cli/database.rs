@@ -33,3 +33,13 @@ async fn require_schema(db: &Db) -> anyhow::Result<()> {
 pub fn migrations(count: usize) -> String {
     if count == 1 { "1 migration".to_owned() } else { format!("{count} migrations") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_migration_is_not_several() {
+        assert_eq!([0, 1, 2].map(migrations), ["0 migrations", "1 migration", "2 migrations"]);
+    }
+}

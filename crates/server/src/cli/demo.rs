@@ -216,3 +216,17 @@ async fn stored(service: &Service, customer_id: &str) -> anyhow::Result<Vec<(&'s
         ("outbox, mails", number("mails")?),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_long_is_cut_wherever_it_stands() {
+        let (kept, long) = ("a".repeat(90), "b".repeat(91));
+        let cut = format!("{}…", "b".repeat(60));
+        let answer = json!({ "token": long, "list": [kept, long], "number": 1, "none": null });
+        let expected = json!({ "token": cut, "list": [kept, cut], "number": 1, "none": null });
+        assert_eq!(shortened(&answer), expected);
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use counterfoil_core::Timestamp;
+use reqwest::StatusCode;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
@@ -253,14 +254,34 @@ async fn check_public_url(config: &Config) -> Check {
         );
     }
     let asked = async { reqwest::Client::builder().timeout(WAIT).build()?.get(format!("{base}/livez")).send().await };
+    judge_public_url(base, asked.await.ok().map(|answer| answer.status()))
+}
+
+/// What the answer means; none where nobody answers. A program that is not ours knows nothing of our health.
+fn judge_public_url(base: &str, answer: Option<StatusCode>) -> Check {
     let advice =
         "See DNS, the certificate, and that the proxy leads to COUNTERFOIL_LISTEN. Webhooks take the same way.";
-    match asked.await {
-        Ok(answer) if answer.status().is_success() => Check::ok("public_url", format!("{base} leads here")),
-        Ok(answer) => {
-            let status = answer.status().as_u16();
-            Check::problem("public_url_wrong", format!("{base}/livez answers {status}"), advice)
+    match answer {
+        Some(status) if status.is_success() => Check::ok("public_url", format!("{base} leads here")),
+        Some(status) => Check::problem("public_url_wrong", format!("{base}/livez answers {}", status.as_u16()), advice),
+        None => Check::problem("public_url_unreachable", format!("{base} does not answer"), advice),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_program_at_the_public_address_is_told_from_ours() {
+        let base = "https://billing.example.com";
+        let judged = |status: u16| judge_public_url(base, Some(StatusCode::from_u16(status).unwrap()));
+        assert_eq!(judged(200), Check::ok("public_url", "https://billing.example.com leads here"));
+        for status in [304, 403, 404, 502] {
+            let told = judged(status);
+            assert_eq!((told.level, told.code), (Level::Problem, "public_url_wrong"), "{status}");
+            assert!(told.message.ends_with(&format!("/livez answers {status}")), "{}", told.message);
         }
-        Err(_broken) => Check::problem("public_url_unreachable", format!("{base} does not answer"), advice),
+        assert_eq!(judge_public_url(base, None).code, "public_url_unreachable");
     }
 }

@@ -150,3 +150,83 @@ fn to_json(event: &StoredEvent) -> Value {
         "processed_at": event.processed_at,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::{CustomerId, Timestamp};
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_unix_seconds(1_793_534_400);
+
+    fn event(state: EventState) -> StoredEvent {
+        StoredEvent {
+            number: 7,
+            event_id: "evt_1".to_owned(),
+            event_type: "invoice.paid".to_owned(),
+            source: "webhook".to_owned(),
+            state,
+            ignored_because: None,
+            customer_id: None,
+            external_customer: None,
+            attempts: 2,
+            failure: None,
+            last_error: None,
+            received_at: NOON,
+            run_at: NOON.plus_days(1),
+            processed_at: None,
+        }
+    }
+
+    /// What stands beside this name.
+    fn told(event: &StoredEvent, name: &str) -> String {
+        let words = in_words(event);
+        let line = words.lines().find_map(|line| line.trim_start().strip_prefix(name));
+        line.unwrap_or_else(|| panic!("{name} is not in: {words}")).trim().to_owned()
+    }
+
+    #[test]
+    fn a_page_says_where_the_next_one_begins_and_an_empty_one_that_it_is_empty() {
+        assert_eq!(rest(&[1], Some(7)).as_deref(), Some("more: --before 7"));
+        assert_eq!(rest(&[1], None), None);
+        assert_eq!(rest::<i64>(&[], None).as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn a_line_says_whose_an_event_is_and_why_nothing_came_of_it() {
+        let (at, nobodys) = (NOON.date_time_in_words(), event(EventState::Pending));
+        let kind = format!("{:<32}", "invoice.paid");
+        assert_eq!(in_a_line(&nobodys), format!("{at}  pending    {kind}  evt_1  -"));
+        let whose = CustomerId::from_random([1; 16]);
+        let dead = StoredEvent {
+            customer_id: Some(whose.clone()),
+            ignored_because: Some("other_mode".to_owned()),
+            last_error: Some("no answer".to_owned()),
+            ..event(EventState::Dead)
+        };
+        assert_eq!(in_a_line(&dead), format!("{at}  dead       {kind}  evt_1  {whose}  no answer"));
+        let ignored = StoredEvent { last_error: None, ..dead };
+        assert!(in_a_line(&ignored).ends_with("other_mode"));
+    }
+
+    #[test]
+    fn only_an_event_that_waits_has_a_next_try() {
+        for state in EventState::ALL {
+            let next = match state {
+                EventState::Pending => NOON.plus_days(1).date_time_in_words(),
+                EventState::Processed | EventState::Ignored | EventState::Dead => "-".to_owned(),
+            };
+            assert_eq!(told(&event(state), "next try"), next);
+            assert_eq!(told(&event(state), "state"), state.word());
+        }
+        let failed = StoredEvent {
+            last_error: Some("no answer".to_owned()),
+            failure: Some("transient".to_owned()),
+            ..event(EventState::Pending)
+        };
+        assert_eq!(
+            (told(&failed, "last error").as_str(), told(&failed, "done").as_str()),
+            ("no answer (transient)", "-")
+        );
+    }
+}

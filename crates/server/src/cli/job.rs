@@ -85,3 +85,34 @@ fn to_json(job: &Job) -> Value {
         "created_at": job.created_at, "run_at": job.run_at, "done_at": job.done_at,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_owed_and_why_it_is_not_done() {
+        let made = Timestamp::from_unix_seconds(1_793_534_400);
+        let mut job = Job {
+            number: 7,
+            job_id: EffectId::from_random([1; 16]),
+            kind: "mail".to_owned(),
+            purpose: "license:cust_1:2".to_owned(),
+            state: JobState::Dead,
+            customer_id: None,
+            attempts: 9,
+            failure: None,
+            last_error: Some("mailbox full".to_owned()),
+            created_at: made,
+            run_at: made.plus_days(1),
+            done_at: None,
+        };
+        let whole =
+            format!("{}  dead       mail  {}  license:cust_1:2  mailbox full", made.date_time_in_words(), job.job_id);
+        assert_eq!(in_a_line(&job), whole);
+        job.last_error = None;
+        assert_eq!(in_a_line(&job), whole.trim_end_matches("  mailbox full"));
+    }
+}

@@ -254,3 +254,31 @@ async fn reissue(app: &App, by: &By) -> anyhow::Result<(usize, Vec<String>)> {
     progress.end();
     Ok((issued, failures))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_told_with_the_day_of_what_it_is_now() {
+        let day = |days: i64| Timestamp::from_unix_seconds(1_793_534_400).plus_days(days);
+        let key = |state| StoredKey {
+            key_id: "abc".to_owned(),
+            public_key: String::new(),
+            state,
+            private_key: None,
+            created_at: day(0),
+            activated_at: Some(day(1)),
+            retired_at: Some(day(2)),
+            compromised_at: Some(day(3)),
+        };
+        for (state, told, days) in [
+            (KeyState::Pending, "abc  pending      published", 0),
+            (KeyState::Active, "abc  active       signs since", 1),
+            (KeyState::Retired, "abc  retired      retired", 2),
+            (KeyState::Compromised, "abc  compromised  given up", 3),
+        ] {
+            assert_eq!(in_words(&key(state)), format!("{told} {}", day(days).date_time_in_words()));
+        }
+    }
+}

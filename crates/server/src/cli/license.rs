@@ -278,3 +278,27 @@ fn describe(claims: &Claims) -> String {
         ("works until", time(claims.exp)),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_told_in_the_largest_unit_that_it_fills() {
+        for (seconds, words) in [
+            (59, "0 minutes"),
+            (3_599, "59 minutes"),
+            (3_600, "1 hours"),
+            (86_399, "23 hours"),
+            (86_400, "1 days"),
+            (30 * 86_400, "30 days"),
+        ] {
+            assert_eq!(duration(seconds), words, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_day_is_meant_from_its_beginning() {
+        assert_eq!(parse_date("2026-12-31").unwrap().to_string(), "2026-12-31T00:00:00.000000Z");
+    }
+}

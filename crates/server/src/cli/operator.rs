@@ -91,3 +91,47 @@ pub async fn running_sandbox(config: &Config) -> anyhow::Result<Option<(SandboxA
     let secret = service::read_sandbox_secret(config)?.context("the sandbox of another data directory runs there")?;
     Ok(Some((SandboxAccess { address, webhook_secret: secret.into() }, offset)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A sandbox that answers each question with this.
+    fn sandbox(answer: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // Whoever hangs up has heard enough.
+                let _ = stream.read(&mut [0; 4096]);
+                let length = answer.len();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(format!("{head}{answer}").as_bytes());
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_command_lives_in_the_time_of_the_sandbox_that_runs() {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().to_str().unwrap();
+        std::fs::write(folder.path().join("sandbox-webhook-secret"), "whsec_x").unwrap();
+        let days_ahead = async |address: &str| {
+            let settings = [("COUNTERFOIL_SANDBOX_LISTEN", address), ("COUNTERFOIL_DATA_DIR", data_dir)];
+            let config = Config::parse(None, &settings.into_iter().collect()).unwrap();
+            let ahead = clock_of(&config).await.now().as_unix_seconds() - Clock::system().now().as_unix_seconds();
+            (running_sandbox(&config).await.map(|running| running.map(|(_, offset)| offset)), (ahead + 60) / 86_400)
+        };
+        let (running, ahead) = days_ahead(&sandbox("{\"offset_seconds\": 864000}")).await;
+        assert_eq!((running.unwrap(), ahead), (Some(864_000), 10));
+        // Somebody else answers there.
+        let (running, ahead) = days_ahead(&sandbox("{\"hello\": 1}")).await;
+        assert!(running.unwrap_err().to_string().contains("does not answer"));
+        assert_eq!(ahead, 0);
+    }
+}

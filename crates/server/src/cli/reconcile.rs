@@ -108,3 +108,56 @@ fn to_json(each: &Difference) -> Value {
         "stripe_customer_id": each.external_customer.as_ref().map(|id| id.as_str()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::{CustomerId, ExternalCustomerId};
+
+    use super::*;
+    use crate::app::reconcile::Field;
+
+    fn difference(number: u8, fixed: bool) -> Difference {
+        let field = Field { name: "status", book: "active".to_owned(), provider: "past_due".to_owned() };
+        Difference {
+            customer_id: CustomerId::from_random([number; 16]),
+            external_customer: (number == 1).then(|| ExternalCustomerId::new("cus_1")),
+            fields: vec![field],
+            fixed,
+        }
+    }
+
+    #[test]
+    fn the_last_line_counts_what_was_brought_in_line_and_what_still_differs() {
+        let summed = |fixed: &[bool]| {
+            let found: Vec<_> = (1..).zip(fixed).map(|(number, fixed)| difference(number, *fixed)).collect();
+            let left = fixed.iter().filter(|fixed| !**fixed).count();
+            in_words(&found, left).lines().last().unwrap().to_owned()
+        };
+        assert_eq!(summed(&[]), "the book and the payment provider say the same");
+        assert_eq!(summed(&[true, true]), "2 brought in line");
+        assert_eq!(summed(&[false, false, false]), "3 differ; `--fix --reason TEXT` brings them in line");
+        assert_eq!(summed(&[true, false, true]), "2 brought in line, 1 still differ");
+    }
+
+    #[test]
+    fn each_difference_names_the_customer_and_both_sides() {
+        let found = [difference(1, false), difference(2, true)];
+        let words = in_words(&found, 1);
+        let lines: Vec<&str> = words.lines().collect();
+        assert_eq!(lines[0], format!("{} (cus_1)", found[0].customer_id));
+        assert!(lines[1].contains("status") && lines[1].contains("book: active"), "{words}");
+        assert!(lines[1].ends_with("provider: past_due"), "{words}");
+        assert_eq!(lines[2], format!("{}: brought in line", found[1].customer_id));
+    }
+
+    #[test]
+    fn a_program_is_told_the_same() {
+        let each = difference(1, true);
+        let fields = [json!({ "field": "status", "book": "active", "provider": "past_due" })];
+        let expected = json!({
+            "customer_id": each.customer_id, "fixed": true, "fields": fields, "stripe_customer_id": "cus_1",
+        });
+        assert_eq!(to_json(&each), expected);
+        assert_eq!(to_json(&difference(2, false))["stripe_customer_id"], Value::Null);
+    }
+}

@@ -374,3 +374,6 @@ fn limits(config: &Config) -> Limits {
         ..Limits::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

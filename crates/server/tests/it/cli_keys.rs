@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use counterfoil::clock::Clock;
+use counterfoil_core::Timestamp;
 use serde_json::json;
 
-use crate::cli::Beside;
+use crate::cli::{Beside, error_of};
 use crate::processes::{engines, text};
 
 #[tokio::test]
@@ -54,6 +56,8 @@ async fn a_root_signs_offline_and_the_server_serves_what_it_signed() {
         let private = std::fs::read_to_string(folder.join("root.pem")).expect("a file");
         assert_eq!(std::fs::metadata(folder.join("root.pem")).expect("a file").permissions().mode() & 0o777, 0o600);
         beside.run(&["keys", "root", "init", "--out", "root.pem"]).refused(1, &["never overwritten"]);
+        let nowhere = beside.run(&["keys", "root", "init", "--out", "nowhere/root.pem", "--json"]);
+        assert_eq!(error_of(&nowhere)["code"], "root_file");
         assert_eq!(std::fs::read_to_string(folder.join("root.pem")).expect("a file"), private);
 
         let listed = beside.run(&["keys", "list", "--json"]).succeeded();
@@ -62,7 +66,11 @@ async fn a_root_signs_offline_and_the_server_serves_what_it_signed() {
         beside.run(&sign).refused(2, &["--valid-days"]);
         // Neither a database nor a setting is there on that machine.
         let offline = beside.run_in_environment(&[], &[&sign[..], &["--valid-days", "400", "--json"]].concat());
-        assert_eq!(offline.json()["root"], root.as_str());
+        let signed = offline.json();
+        assert_eq!(signed["root"], root.as_str());
+        let (now, until): (_, Timestamp) =
+            (Clock::system().now(), text(&signed, "expires_at").parse().expect("a time"));
+        assert!(until > now.plus_days(399) && until < now.plus_days(401), "{signed}");
         let install = ["keys", "root", "install", "keys.jwt", "--reason", "the first set"];
         beside.run(&install).refused(1, &["--root cfroot1:"]);
         let installed = [&install[..], &["--root", &root]].concat();

@@ -17,6 +17,9 @@ async fn an_operator_ends_all_sessions_of_a_customer() {
         assert_eq!(told, json!({ "customer_id": ada.id, "ended": 1 }));
         let words = beside.run(&["customer", "end-sessions", &ada.id, "--reason", "again"]).succeeded();
         assert!(words.contains("was logged in nowhere"), "{words}");
+        let bob = beside.world.api(0).sign_up().await;
+        let words = beside.run(&["customer", "end-sessions", &bob.id, "--reason", "he asked"]).succeeded();
+        assert_eq!(words, format!("the one session of {} has ended\n", bob.id));
         let line = &beside.run(&["customer", "show", &ada.id, "--json"]).json()["history"][0];
         assert_eq!((&line["action"], &line["reason"]), (&json!("sessions_ended"), &json!("again")));
     }

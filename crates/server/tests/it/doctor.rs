@@ -78,6 +78,11 @@ async fn an_installation_that_is_well_is_told_so() {
             assert!(well.contains(&code.to_owned()), "`{code}` is not in {well:?}");
         }
         let words = beside.run(&["doctor"]).succeeded();
+        let version = match engine {
+            Engine::Sqlite => "answers, sqlite 3.",
+            Engine::Postgres => "answers, postgres 1",
+        };
+        assert!(words.contains(version), "{words}");
         assert!(
             words.contains("ok       the configuration is one, for test mode")
                 && words.ends_with("0 problems, 2 warnings.\n")
@@ -113,7 +118,11 @@ async fn faults_in_the_data_are_found() {
 fn before_the_first_start_there_is_no_key_and_nobody_is_alarmed() {
     let folder = tempfile::tempdir().expect("a folder");
     run_in(folder.path(), &[], &["migrate"]).succeeded();
-    let told = run_in(folder.path(), &[], &["doctor", "--json", "--offline"]).json();
+    let quiet = run_in(folder.path(), &[], &["doctor", "--json", "--offline"]);
+    assert_eq!(quiet.err, "");
+    let loud = run_in(folder.path(), &[("RUST_LOG", "trace")], &["doctor", "--json", "--offline"]);
+    assert!(loud.err.contains("\"level\":\"DEBUG\""), "whoever asks for the log has it: {}", loud.err);
+    let told = quiet.json();
     let warnings = ailments(&told, "warning");
     assert!(warnings.contains(&"license_key_missing".to_owned()), "{told}");
     assert_eq!(ailments(&told, "problem"), Vec::<String>::new(), "{told}");

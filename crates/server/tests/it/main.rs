@@ -58,6 +58,7 @@ mod cli_keys;
 mod cli_license;
 mod cli_manual;
 mod cli_queues;
+mod cli_serve;
 mod cli_sessions;
 mod cli_stripe;
 mod cli_verification;

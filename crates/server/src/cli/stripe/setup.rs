@@ -262,3 +262,83 @@ impl Outcome<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use counterfoil_core::{Interval, PlanCode};
+
+    use super::*;
+    use crate::providers::stripe::setup::Verdict;
+
+    /// What is told where all of this is there already, with these settings.
+    fn told(settings: &[(&str, &str)], kept: &[(Subject, &str)], written: Option<usize>, why: &str) -> String {
+        let config = Config::parse(None, &settings.iter().copied().collect()).unwrap();
+        let step = |(subject, id): &(Subject, &str)| Step {
+            subject: subject.clone(),
+            id: Some((*id).to_owned()),
+            verdict: Verdict::Keep,
+            why: why.to_owned(),
+        };
+        let steps: Vec<Step> = kept.iter().map(step).collect();
+        let done = Done { ids: [].into(), webhook_secret: None };
+        Outcome { config: &config, steps: &steps, done: Some(done), secret_file: None, written }.in_words()
+    }
+
+    #[test]
+    fn only_ids_that_the_catalogue_lacks_are_to_be_put_into_it() {
+        let monthly = Subject::Price {
+            plan: PlanCode::new("professional"),
+            interval: Interval::Month,
+            currency: "usd".to_owned(),
+        };
+        let (there, other) = ([(monthly.clone(), "price_pro_monthly")], [(monthly.clone(), "price_other")]);
+        let advice = "Put these ids into the catalogue";
+        let words = told(&[], &other, None, "");
+        let line = format!("  stripe_price = \"price_other\"    # {monthly}, now \"price_pro_monthly\"");
+        assert!(words.contains(advice) && words.lines().any(|found| found == line), "{words}");
+        for written in [None, Some(0)] {
+            let words = told(&[], &there, written, "");
+            assert!(!words.contains(advice) && !words.contains("are written"), "{words}");
+        }
+        let words = told(&[], &other, Some(1), "");
+        assert!(words.contains("1 ids of prices are written") && !words.contains(advice), "{words}");
+    }
+
+    #[test]
+    fn a_portal_is_to_be_named_where_the_settings_name_another_one() {
+        let named = |settings: &[(&str, &str)]| {
+            let words = told(settings, &[(Subject::Portal, "bpc_1Mine")], None, "");
+            words.contains("  stripe_portal_configuration = \"bpc_1Mine\"")
+        };
+        assert!(named(&[]) && named(&[("STRIPE_PORTAL_CONFIGURATION", "bpc_1Other")]));
+        assert!(!named(&[("STRIPE_PORTAL_CONFIGURATION", "bpc_1Mine")]));
+    }
+
+    #[test]
+    fn a_reason_stands_under_its_step_where_there_is_one() {
+        let step = |why: &str| told(&[], &[(Subject::Endpoint, "we_1")], None, why);
+        assert_eq!(step("").lines().nth(1), Some(""));
+        assert_eq!(step("its version is another").lines().nth(1), Some("        its version is another"));
+    }
+
+    const FILE: &str = "[[plans]]\ncode = \"a\"\nprices = [ { stripe_price = \"old\" } ]\n";
+
+    fn price(old: &str, new: &str) -> (Subject, String, String) {
+        (Subject::Portal, old.to_owned(), new.to_owned())
+    }
+
+    #[test]
+    fn a_file_that_has_the_ids_already_is_not_written() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), FILE).unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        file.as_file().set_modified(long_ago).unwrap();
+        let written_at = || file.as_file().metadata().unwrap().modified().unwrap();
+        assert_eq!(write_ids(file.path(), &[price("old", "old")]).unwrap(), 0);
+        assert_eq!(written_at(), long_ago, "whoever watches the file sees no change");
+        assert_eq!(write_ids(file.path(), &[price("old", "price_1")]).unwrap(), 1);
+        assert!(written_at() > long_ago && std::fs::read_to_string(file.path()).unwrap().contains("price_1"));
+    }
+}
