@@ -233,3 +233,16 @@ pub async fn list_about(tx: &mut Tx, customer_id: &CustomerId, limit: i64) -> Re
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_asked_for_by_the_word_that_is_stored() {
+        let words = ["pending", "processed", "ignored", "dead"];
+        assert_eq!(EventState::ALL.map(EventState::word), words);
+        assert_eq!(words.map(EventState::parse), EventState::ALL.map(Some));
+        assert_eq!(EventState::parse("lost"), None);
+    }
+}

@@ -145,3 +145,16 @@ pub async fn discard(tx: &mut Tx, job_id: &EffectId) -> Result<bool, DbError> {
         .await?;
     Ok(changed == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_asked_for_by_the_word_that_is_stored() {
+        let words = ["pending", "sent", "dead", "discarded"];
+        assert_eq!(JobState::ALL.map(JobState::word), words);
+        assert_eq!(words.map(JobState::parse), JobState::ALL.map(Some));
+        assert_eq!(JobState::parse("lost"), None);
+    }
+}

@@ -11,7 +11,7 @@ use counterfoil::store::instance::Instance;
 use counterfoil::store::outbox::NewMail;
 use counterfoil::store::signing_keys::StoredKey;
 use counterfoil::store::{
-    api_keys, attempts, audit, customers, holds, inbox, instance, leases, licenses, links, outbox, sessions,
+    api_keys, attempts, customers, holds, inbox, instance, leases, licenses, links, outbox, sessions,
 };
 use counterfoil::store::{signing_keys, subscriptions, trials};
 use counterfoil_core::checkout::{OpenAttempt, Wish};
@@ -65,6 +65,10 @@ macro_rules! committed {
         result
     }};
 }
+
+mod accounts;
+mod lists;
+mod queues;
 
 fn id(number: u8) -> CustomerId {
     CustomerId::from_random([number; 16])
@@ -632,10 +636,12 @@ async fn sessions_and_keys_open_doors_until_they_end(db: &TestDb) {
     assert!(!committed!(db, |tx| signing_keys::retire(tx, "b", KeyState::Pending, later(1))), "it is in another state");
     assert!(committed!(db, |tx| signing_keys::retire(tx, "b", KeyState::Active, later(1))));
     assert!(committed!(db, |tx| signing_keys::activate(tx, "a", later(1))));
+    assert!(!committed!(db, |tx| signing_keys::activate(tx, "a", later(2))), "it signs already");
     let retired = committed!(db, |tx| signing_keys::find(tx, "b")).unwrap();
     assert_eq!((retired.state, retired.private_key, retired.retired_at), (KeyState::Retired, None, Some(later(1))));
     assert_eq!(committed!(db, |tx| signing_keys::find_active(tx)).unwrap().private_key, Some(vec![1, 2, 3]));
     assert!(committed!(db, |tx| signing_keys::compromise(tx, "b", KeyState::Retired, later(2))));
+    assert!(!committed!(db, |tx| signing_keys::compromise(tx, "b", KeyState::Retired, later(3))), "it is given up");
     assert_eq!(committed!(db, |tx| signing_keys::list(tx)), ["x-a"]);
     assert_eq!(committed!(db, |tx| signing_keys::list_trusted(tx)), ["a"]);
 }
@@ -662,21 +668,6 @@ async fn of_replicas_that_start_together_one_names_the_installation(db: &TestDb)
     assert_eq!(found.len(), 1);
 }
 
-async fn the_audit_log_keeps_the_order(db: &TestDb) {
-    let ada = customer(db, 1).await;
-    for number in 0..5 {
-        let told = format!("line {number}");
-        committed!(db, |tx| audit::insert(tx, audit::Actor::Sync, "looked", Some(&ada), &told, NOW));
-    }
-    committed!(db, |tx| audit::insert(tx, audit::Actor::Provider, "started", None, "", NOW));
-    committed!(db, |tx| audit::insert_by(tx, ("operator:cli", "asked"), "helped", Some(&ada), "line 5", NOW));
-    let lines = committed!(db, |tx| audit::list(tx, &ada, 3));
-    assert_eq!(lines.iter().map(|line| line.detail.as_str()).collect::<Vec<_>>(), ["line 5", "line 4", "line 3"]);
-    assert_eq!((lines[1].actor.as_str(), lines[1].action.as_str(), lines[1].at), ("sync", "looked", NOW));
-    assert_eq!((lines[0].actor.as_str(), lines[0].reason.as_deref()), ("operator:cli", Some("asked")));
-    assert_eq!(lines[1].reason, None);
-}
-
 on_both_databases!(
     customers_are_found_by_what_names_them_until_they_are_deleted,
     a_lease_has_one_holder_and_a_stale_fence_writes_nothing,
@@ -694,5 +685,4 @@ on_both_databases!(
     subscriptions_come_back_as_they_were_stored,
     sessions_and_keys_open_doors_until_they_end,
     of_replicas_that_start_together_one_names_the_installation,
-    the_audit_log_keeps_the_order,
 );
