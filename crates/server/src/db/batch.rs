@@ -152,6 +152,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::open::Pools;
+    use crate::db::{Engine, testing};
 
     #[test]
     fn each_copy_counts_its_placeholders_on() {
@@ -159,5 +161,32 @@ mod tests {
         let text = texts.copies("insert into t values ($2, $1, $10)", 10, 2);
         assert_eq!(&*text, "insert into t values ($2, $1, $10);insert into t values ($12, $11, $20)");
         assert_eq!(moved("select '$', $1", 3), "select '$', $4");
+    }
+
+    /// A call for each would cost more than what they do.
+    #[tokio::test]
+    async fn statements_that_wait_and_are_alike_go_as_one_text() {
+        const SQL: &str = "update customers set company_name = $1";
+        let db = testing::fresh(Engine::Sqlite).await;
+        let Pools::Sqlite(pools) = &db.inner.pools else { panic!("a test of SQLite") };
+        let writer = pools.writer.as_ref().unwrap();
+        let first = db.begin().await.unwrap();
+        let mut tasks = Vec::new();
+        for place in 1..=5 {
+            let own = db.db.clone();
+            tasks.push(tokio::spawn(async move { own.query(SQL).bind("Acme").execute().await }));
+            while writer.waiting() < place {
+                tokio::task::yield_now().await;
+            }
+        }
+        first.commit().await.unwrap();
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Ok(0));
+        }
+        let mut lease = writer.begin().await.unwrap();
+        let queue = Arc::clone(&lease.queue);
+        let (_connection, texts) = lease.session().unwrap().enter_group(&queue).await.unwrap();
+        // The last one is a text of its own already.
+        assert_eq!(texts.0.keys().collect::<Vec<_>>(), [&(SQL, 4)]);
     }
 }

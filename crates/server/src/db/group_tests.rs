@@ -508,6 +508,8 @@ async fn closing_waits_for_those_who_were_there_before() {
     again.close().await;
 }
 
+type Writing = Pin<Box<dyn Future<Output = Result<(), DbError>> + Send>>;
+
 /// Whether a process beside the server asks for its turn.
 fn is_asked(turns: &File) -> bool {
     let is_asked = matches!(turns.try_lock_shared(), Err(TryLockError::WouldBlock));
@@ -523,8 +525,7 @@ async fn a_command_asks_for_its_turn_until_it_has_it() {
     let turns = File::open(format!("{}.turn", db.url().trim_start_matches("sqlite://"))).unwrap();
     let (in_tx, alone) = (command.clone(), command.clone());
     let statement = async move { alone.query(INSERT).bind("alone").bind(NOON).execute().await.map(drop) };
-    let asked: [Pin<Box<dyn Future<Output = Result<(), DbError>> + Send>>; 2] =
-        [Box::pin(inserting(&in_tx, "in_tx")), Box::pin(statement)];
+    let asked: [Writing; 2] = [Box::pin(inserting(&in_tx, "in_tx")), Box::pin(statement)];
     for asked in asked {
         let mut busy = db.begin().await.unwrap();
         busy.query("update customers set company_name = 'Acme'").execute().await.unwrap();

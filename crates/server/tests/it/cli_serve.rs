@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::cli::run_in;
 use crate::processes::{command, free_port};
 
 /// Where the service and its sandbox are.
@@ -58,6 +59,7 @@ fn a_service_that_is_ready_says_where_everything_is() {
     assert!(told.contains("  Database   SQLite file ") && told.contains("counterfoil.db"), "{told}");
     let migrated = "schema was brought up to date";
     assert!(log.contains(migrated), "{log}");
+    assert!(!log.contains("SMTP_URL"), "the sandbox has a mailbox: {log}");
 
     let (told, log) = serve(folder.path(), &ports, &["--json", "--roles", "worker"], "ready");
     let ready: Value = serde_json::from_str(&told).expect("one line of JSON");
@@ -68,4 +70,10 @@ fn a_service_that_is_ready_says_where_everything_is() {
     });
     assert_eq!(ready, expected);
     assert!(!log.contains(migrated), "there was nothing to migrate: {log}");
+
+    // Without the key it would take money and give nothing for it.
+    std::fs::remove_file(folder.path().join("data/license-key.pem")).expect("the key was there");
+    let (listen, beside) = (format!("127.0.0.1:{}", ports.service), format!("127.0.0.1:{}", ports.sandbox));
+    let addresses = [("COUNTERFOIL_LISTEN", listen.as_str()), ("COUNTERFOIL_SANDBOX_LISTEN", &beside)];
+    run_in(folder.path(), &addresses, &["serve", "--json"]).refused(1, &["license_key_unusable"]);
 }

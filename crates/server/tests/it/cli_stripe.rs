@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use counterfoil::db::Engine;
 use counterfoil::db::testing::{self, TestDb};
+use counterfoil::db::{Db, Engine};
 use serde_json::{Value, json};
 
 use crate::cli::{Answer, error_of};
@@ -119,6 +119,15 @@ impl Account {
             ("STRIPE_WEBHOOK_SECRET", text(&told, "webhook_secret").to_owned()),
             ("STRIPE_PORTAL_CONFIGURATION", text(&told, "stripe_portal_configuration").to_owned()),
         ];
+        told
+    }
+
+    /// What the audit log says of set-ups.
+    async fn noted(&self) -> Vec<String> {
+        let db = Db::open_read_only(&self.database_url).await.expect("the database");
+        let rows = db.query("select detail from audit_log where action = 'stripe_set_up' order by id").all().await;
+        let told = rows.expect("rows").iter().map(|row| row.get("detail").expect("a text")).collect();
+        db.close().await;
         told
     }
 
@@ -240,6 +249,9 @@ async fn an_empty_account_is_set_up_once_and_then_left_alone() {
         }));
         let words = account.run(&["stripe", "setup"]).succeeded();
         assert!(words.contains("Nothing to change"), "{words}");
+        let noted = account.noted().await;
+        assert_eq!(noted.len(), 1, "only what was changed: {noted:?}");
+        assert_eq!(noted[0].matches("create ").count(), 7, "{noted:?}");
     }
 }
 
