@@ -89,6 +89,7 @@ impl App {
         let mut tx = self.db.begin_read().await?;
         store::customers::find(&mut tx, &customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
         tx.rollback().await?;
+        self.limit_provider_for(caller, &customer_id).await?;
         let lease = self.lease(&customer_id).await?;
         let result = self.checkout_under(&lease, &request).await;
         self.release(lease).await;

@@ -136,6 +136,13 @@ impl App {
         self.clock.now()
     }
 
+    /// The same for those who answer requests: however many wait for the provider, workers get through to it.
+    #[must_use]
+    pub fn for_requests(&self) -> Self {
+        let provider = self.provider.for_requests().unwrap_or_else(|| Arc::clone(&self.provider));
+        Self { provider, ..self.clone() }
+    }
+
     /// Every provider at which a customer can have a counterpart.
     #[must_use]
     pub fn providers(&self) -> [&dyn PaymentProvider; 2] {

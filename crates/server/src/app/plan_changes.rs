@@ -2,7 +2,8 @@
 //!
 //! Everything happens under the customer's lease and begins with a look, so a decision is never about yesterday's state. The
 //! provider is asked to change, and what came of it is only ever learned by the look that follows. Repeating a request does no
-//! harm: what is so already is not asked for again. A step's idempotency key carries the lease's fencing number, because what
+//! harm: what is so already is not asked for again. How often a customer may ask is limited: the way to the provider is narrow,
+//! and who only looks holds no lease. A step's idempotency key carries the lease's fencing number, because what
 //! was done, taken back and is done again would otherwise be answered from the provider's memory.
 
 use counterfoil_core::plan_change::{Decision, PlannedChange, Present, Target, changeable, decide, is_period_paid};
@@ -88,6 +89,7 @@ impl App {
     pub async fn preview_change(&self, customer_id: &CustomerId, wish: &ChangeWish) -> Result<Preview, Error> {
         let subscription = self.book(customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
+        self.limit_provider(customer_id).await?;
         let terms = self.keeper(id.as_str()).read_terms(id).await?;
         let ready = Ready { standing, terms, subscription };
         let decision = self.decide_change(&ready, wish)?;
@@ -127,6 +129,7 @@ impl App {
     /// Refusals, [`Refusal::PaymentDeclined`] among them, after which nothing was changed; failures, after which the same
     /// request may be repeated.
     pub async fn change_plan(&self, customer_id: &CustomerId, wish: &ChangeWish) -> Result<Shown, Error> {
+        self.limit_provider(customer_id).await?;
         let lease = self.lease(customer_id).await?;
         let result = self.change_under(&lease, wish).await;
         self.release(lease).await;
@@ -158,6 +161,7 @@ impl App {
     /// # Errors
     /// [`Refusal::NoSubscription`], [`Refusal::ChangeNotPossible`] where there is no period to wait for; failures.
     pub async fn cancel_subscription(&self, customer_id: &CustomerId) -> Result<Shown, Error> {
+        self.limit_provider(customer_id).await?;
         let lease = self.lease(customer_id).await?;
         let result = self.cancel_under(&lease).await;
         self.release(lease).await;
@@ -179,6 +183,7 @@ impl App {
     /// # Errors
     /// [`Refusal::NothingToResume`], [`Refusal::NoSubscription`], [`Refusal::PaymentDeclined`]; failures.
     pub async fn resume_subscription(&self, customer_id: &CustomerId) -> Result<Shown, Error> {
+        self.limit_provider(customer_id).await?;
         let lease = self.lease(customer_id).await?;
         let result = self.resume_under(&lease).await;
         self.release(lease).await;
@@ -218,6 +223,7 @@ impl App {
             return Err(ProviderError::NotOffered { what: "page for cards and invoices" }.into());
         }
         let external = customer.external_id.ok_or(Refusal::NoBilling)?;
+        self.limit_provider(customer_id).await?;
         match self.provider.open_portal(&external, &back).await {
             Err(ProviderError::CustomerMissing) => Err(Refusal::NoBilling.into()),
             opened => Ok(opened?),

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use counterfoil_core::{CustomerId, EmailAddress, Refusal, Timestamp, probe};
 
+use super::sessions::Caller;
 use super::settings::{Limit, Rate};
 use super::{App, Error, secrets};
 use crate::store;
@@ -150,6 +151,27 @@ impl App {
     /// [`Refusal::TooManyRequests`]; failures of the database.
     pub async fn limit_password(&self, customer_id: &CustomerId) -> Result<(), Error> {
         self.limit(Limit::Password, customer_id.as_str()).await
+    }
+
+    /// What only the provider can answer: a checkout, a change, a preview, the provider's own pages. Its places are few.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database.
+    pub async fn limit_provider(&self, customer_id: &CustomerId) -> Result<(), Error> {
+        self.limit(Limit::Provider, customer_id.as_str()).await
+    }
+
+    /// The same where somebody else may ask for the customer: that is counted apart, and keeps the customer from nothing.
+    ///
+    /// # Errors
+    /// As [`App::limit_provider`].
+    pub async fn limit_provider_for(&self, caller: &Caller, customer_id: &CustomerId) -> Result<(), Error> {
+        let by = match caller {
+            Caller::Customer(own) if own == customer_id => return self.limit_provider(customer_id).await,
+            Caller::Customer(_) | Caller::Anonymous => "anybody",
+            Caller::Backend { .. } => "backend",
+        };
+        self.limit(Limit::Provider, &format!("{by} {}", customer_id.as_str())).await
     }
 
     async fn limit(&self, limit: Limit, whom: &str) -> Result<(), Error> {

@@ -125,7 +125,8 @@ impl Service {
         }
         let options =
             WebOptions { https: config.public_url.is_https(), form_targets, mail_from: config.mail_from.clone() };
-        let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
+        let (app_of_web, metrics) = (app.for_requests(), telemetry::start_metrics());
+        let state = WebState { app: app_of_web, metrics, options: Arc::new(options) };
         let upkeep = sum_metrics_up(state.metrics.clone());
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep));
         // Without the web role only the operator's routes would make sense; health checks need them, so all stay.

@@ -23,13 +23,15 @@ pub enum Limit {
     MailNetwork,
     /// Passwords asked again of somebody who is logged in.
     Password,
+    /// What one customer asks for that only the payment provider can answer.
+    Provider,
     /// Licences shown by one customer's products.
     License,
 }
 
 impl Limit {
     /// All of them, in the order of [`RateLimits`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Login,
         Self::LoginNetwork,
         Self::LoginAccount,
@@ -37,6 +39,7 @@ impl Limit {
         Self::MailAddress,
         Self::MailNetwork,
         Self::Password,
+        Self::Provider,
         Self::License,
     ];
 
@@ -51,6 +54,7 @@ impl Limit {
             Self::MailAddress => "mail_address",
             Self::MailNetwork => "mail_network",
             Self::Password => "password",
+            Self::Provider => "provider",
             Self::License => "license",
         }
     }
@@ -63,6 +67,7 @@ impl Limit {
             Self::SignUpNetwork => (30, 60),
             Self::MailAddress => (5, 10),
             Self::MailNetwork => (50, 100),
+            Self::Provider => (30, 120),
             Self::License => (1_000, 36_000),
         };
         Rate { burst, per_hour }

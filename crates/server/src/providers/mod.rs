@@ -7,6 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use counterfoil_core::facts::{Facts, SessionStatus};
 use counterfoil_core::link::Candidate;
@@ -160,6 +161,12 @@ pub struct Made {
 pub trait PaymentProvider: Send + Sync {
     /// The name under which links and inbox rows are stored: `stripe`, `manual`.
     fn name(&self) -> &'static str;
+
+    /// The same provider for those who answer requests, where that is another one: so that all of them together leave room for
+    /// the workers' calls.
+    fn for_requests(&self) -> Option<Arc<dyn PaymentProvider>> {
+        None
+    }
 
     /// Whether real money moves.
     fn livemode(&self) -> bool;

@@ -131,6 +131,29 @@ async fn an_event_that_comes_during_a_look_is_not_finished_by_it(world: &World) 
     assert_eq!(world.app.queues().await.unwrap().0.pending, 1, "{:?}", world.inbox().await);
 }
 
+/// However many requests wait for a slow provider, what was paid is looked at meanwhile.
+async fn a_worker_gets_through_while_requests_crowd_the_way_to_the_provider(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    world.settled().await;
+    let slow = json!({ "slow": { "times": 100, "millis": 5_000, "path": "/v1/billing_portal/sessions" } });
+    world.sandbox().faults(slow).await;
+    let mut asking = JoinSet::new();
+    for _ in 0..100 {
+        let http = ada.http.clone();
+        asking.spawn(async move { http.post("/api/subscriptions/portal", &json!({})).await.status });
+    }
+    let left = async || world.sandbox().get("/_sandbox/faults").await["slow"]["times"].as_u64().expect("a number");
+    world.until("requests have their places", async || left().await <= 52).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(left().await, 52, "no more than 48");
+    let look = tokio::time::timeout(Duration::from_millis(1_500), world.app.sync_customer(&id_of(&ada))).await;
+    look.expect("a worker does not wait").expect("a look");
+    assert!(asking.try_join_next().is_none(), "all of them still wait");
+    asking.shutdown().await;
+    world.sandbox().clear_faults().await;
+}
+
 /// The commit itself may fail. Until it has not, nobody is told that the event is safe.
 async fn what_could_not_be_committed_is_not_acknowledged(world: &World) {
     world.allow_unsettled();
@@ -181,6 +204,7 @@ both_engines!(
     no_session_of_the_old_password_outlives_its_change,
     who_has_lost_the_lease_writes_nothing,
     a_customer_that_could_not_be_read_is_not_taken_for_deleted,
+    a_worker_gets_through_while_requests_crowd_the_way_to_the_provider,
 );
 
 /// Two transactions that lock in opposite order: the database ends one of them, and the login that it hits is done again.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use counterfoil::app::rate_limits::Network;
+use counterfoil::app::sessions::Caller;
 use counterfoil::app::{App, Error};
 use counterfoil::db::Engine;
 use counterfoil_core::Refusal;
@@ -10,7 +11,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::client::Answer;
-use crate::world::{Setup, World, tell};
+use crate::world::{Setup, World, id_of, tell};
 
 const ON: &[(&str, &str)] = &[("COUNTERFOIL_RATE_LIMITS", "on")];
 const BEHIND_A_PROXY: &[(&str, &str)] =
@@ -201,8 +202,90 @@ async fn links_that_are_asked_for_again_are_limited_by_address_and_network(world
     answer.refused(429, "too_many_requests");
 }
 
+/// Whether an attempt went ahead, or was told to wait.
+fn went_ahead<T>(result: Result<T, Error>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(Error::Refused(Refusal::TooManyRequests { retry_after_seconds })) => {
+            assert!(retry_after_seconds > 0);
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn calls_to_the_provider_are_few_for_each_customer_on_all_replicas(world: &World) {
+    let (mut ada, mut ben) = (world.customer("ada@example.com").await, world.customer("ben@example.com").await);
+    ada.subscribe(world, "starter").await;
+    ben.subscribe(world, "starter").await;
+    let (id, other) = (id_of(&ada), replica(world));
+    let mut opened = 0;
+    for _ in 0..20 {
+        for app in [&world.app, &other] {
+            opened += usize::from(went_ahead(app.open_portal(&id, None).await));
+        }
+    }
+    // A checkout was the first of the thirty, and one comes back in half a minute.
+    assert!((29..=32).contains(&opened), "{opened} of 40 calls went ahead");
+    world.settled().await;
+    world.sandbox().reset_calls().await;
+    let preview = json!({ "plan": "professional", "preview": true });
+    for (path, body) in [
+        ("portal", json!({})),
+        ("change", preview.clone()),
+        ("change", json!({ "plan": "professional" })),
+        ("cancel", json!(null)),
+        ("resume", json!(null)),
+        ("checkout", ada.wish("starter")),
+    ] {
+        let refused = ada.http.post(&format!("/api/subscriptions/{path}"), &body).await;
+        assert!(
+            refused.header("retry-after").parse::<u32>().is_ok_and(|seconds| (1..=31).contains(&seconds)),
+            "{path}"
+        );
+        refused.refused(429, "too_many_requests");
+    }
+    let page = ada.http.send(ada.http.request(Method::GET, "/account/change?plan=professional")).await;
+    assert_eq!(page.status, 429, "the page counts with the API");
+    let calls = world.sandbox().calls().await;
+    assert!(!calls.keys().any(|call| call.starts_with("POST")), "the provider notices nothing: {calls:?}");
+    ben.http.post("/api/subscriptions/portal", &json!({})).await.accepted();
+    ben.http.post("/api/subscriptions/change", &preview).await.accepted();
+}
+
+async fn who_asks_for_a_customer_uses_up_nothing_of_the_customers_own(world: &World) {
+    let ada = id_of(&world.customer("ada@example.com").await);
+    let ben = id_of(&world.customer("ben@example.com").await);
+    for caller in [Caller::Anonymous, Caller::Customer(ben)] {
+        for _ in 0..40 {
+            let _counted = went_ahead(world.app.limit_provider_for(&caller, &ada).await);
+        }
+        assert!(!went_ahead(world.app.limit_provider_for(&caller, &ada).await));
+    }
+    assert!(went_ahead(world.app.limit_provider_for(&Caller::Customer(ada.clone()), &ada).await));
+}
+
+async fn who_comes_back_from_paying_too_often_is_shown_what_is_known(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    ada.checkout_url("starter").await;
+    let sql = "select attempt_id from checkout_attempts";
+    let attempt: String = world.app.db.query(sql).one().await.unwrap().get("attempt_id").unwrap();
+    let path = format!("/checkout/return?attempt={attempt}");
+    for _ in 0..32 {
+        assert_eq!(ada.http.send(ada.http.request(Method::GET, &path)).await.status, 200);
+    }
+    world.sandbox().reset_calls().await;
+    let page = ada.http.send(ada.http.request(Method::GET, &path)).await;
+    assert_eq!(page.status, 200, "{}", page.body);
+    let calls = world.sandbox().calls().await;
+    assert!(!calls.keys().any(|call| call.contains("checkout")), "the provider is not asked any more: {calls:?}");
+}
+
 both_engines!(
     Setup::configured(super::ON);
+    calls_to_the_provider_are_few_for_each_customer_on_all_replicas,
+    who_asks_for_a_customer_uses_up_nothing_of_the_customers_own,
+    who_comes_back_from_paying_too_often_is_shown_what_is_known,
     a_guesser_is_stopped_on_all_replicas_and_the_owner_is_not,
     many_networks_at_one_account_are_slowed_and_lock_nobody_out,
     an_invented_address_is_no_way_around,

@@ -7,6 +7,7 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_core::{IdempotencyKey, Timestamp, probe};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use super::config::{ApiBase, Jitter, Limits, StripeConfig, StripeConfigError, authorization};
 use super::error::{Answer, redact, unreadable};
 use super::form::Form;
-use super::gate::Gate;
+use super::gate::{Gate, Side};
 use super::retry::{self, Outcome, Verdict};
 use crate::providers::ProviderError;
 
@@ -47,13 +48,15 @@ pub(super) struct Success {
     pub(super) date: Option<Timestamp>,
 }
 
-/// The HTTP client.
+/// The HTTP client. Its clones share connections and places.
+#[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
     base: ApiBase,
     limits: Limits,
-    gate: Gate,
-    jitter: Jitter,
+    gate: Arc<Gate>,
+    side: Side,
+    jitter: Arc<Jitter>,
 }
 
 impl fmt::Debug for Client {
@@ -81,8 +84,13 @@ impl Client {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let limits = config.limits.clone();
         let http = build_http(&base, headers, &limits)?;
-        let gate = Gate::new(limits.in_flight_max, limits.calls_per_second, limits.queue_timeout);
-        Ok(Self { http, base, limits, gate, jitter })
+        let gate = Arc::new(Gate::new(limits.in_flight_max, limits.calls_per_second, limits.queue_timeout));
+        Ok(Self { http, base, limits, gate, side: Side::Workers, jitter: Arc::new(jitter) })
+    }
+
+    /// The same for those who answer requests.
+    pub(super) fn for_requests(&self) -> Self {
+        Self { side: Side::Requests, ..self.clone() }
     }
 
     /// Whether nobody can be reached at this address by the Stripe that we call: an address of this machine, and a Stripe that
@@ -141,7 +149,7 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call<'_>, remaining: Duration, number: u32) -> Outcome {
-        let Some(_permit) = self.gate.enter(remaining).await else {
+        let Some(_permit) = self.gate.enter(self.side, remaining).await else {
             probe!("F45");
             return Outcome::Refused("too many calls are under way".to_owned());
         };

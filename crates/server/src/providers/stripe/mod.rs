@@ -27,6 +27,8 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use counterfoil_core::facts::Facts;
 use counterfoil_core::link::Candidate;
 use counterfoil_core::{
@@ -49,7 +51,7 @@ pub use self::config::{API_BASE, BillingAddress, CheckoutOptions, Jitter, Limits
 const NOT_EXPIRABLE: &str = "Only Checkout Sessions with a status in";
 
 /// The provider. Its `Debug` shows neither the key nor the webhook secrets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stripe {
     client: Client,
     webhook_secrets: Vec<SecretString>,
@@ -98,6 +100,10 @@ impl Stripe {
 impl PaymentProvider for Stripe {
     fn name(&self) -> &'static str {
         "stripe"
+    }
+
+    fn for_requests(&self) -> Option<Arc<dyn PaymentProvider>> {
+        Some(Arc::new(Self { client: self.client.for_requests(), ..self.clone() }))
     }
 
     fn livemode(&self) -> bool {

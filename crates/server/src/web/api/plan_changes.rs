@@ -102,6 +102,7 @@ fn body(shown: Shown) -> Json<SubscriptionBody> {
         (status = 409, body = ProblemBody, description = "`no_subscription`, `same_plan`, `change_not_possible`, `currency_locked`"),
         (status = 422, body = ProblemBody,
          description = "`plan_unknown`, `plan_not_for_sale`, `interval_unavailable`, `invalid_field`, `invalid_request`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
         (status = 503, body = ProblemBody, description = "`payment_provider_unavailable`, `customer_busy`, with Retry-After"),
     )
 )]
@@ -127,6 +128,7 @@ pub async fn change(
         (status = 200, body = SubscriptionBody),
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
         (status = 409, body = ProblemBody, description = "`no_subscription`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
         (status = 503, body = ProblemBody, description = "`payment_provider_unavailable`, `customer_busy`, with Retry-After"),
     )
 )]
@@ -145,6 +147,7 @@ pub async fn cancel(
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
         (status = 402, body = ProblemBody, description = "`payment_declined`"),
         (status = 409, body = ProblemBody, description = "`no_subscription`, `nothing_to_resume`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
         (status = 503, body = ProblemBody, description = "`payment_provider_unavailable`, `customer_busy`, with Retry-After"),
     )
 )]
@@ -164,6 +167,7 @@ pub async fn resume(
         (status = 401, body = ProblemBody, description = "`not_signed_in`"),
         (status = 409, body = ProblemBody, description = "`no_billing`"),
         (status = 422, body = ProblemBody, description = "`return_url_not_allowed`, `invalid_request`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
         (status = 503, body = ProblemBody, description = "`payment_provider_unavailable`, with Retry-After"),
     )
 )]

@@ -126,6 +126,7 @@ pub struct CheckoutStartedBody {
         (status = 409, body = ProblemBody, description = "`already_subscribed`, `payment_pending`, `currency_locked`"),
         (status = 422, body = ProblemBody,
          description = "`plan_unknown`, `plan_not_for_sale`, `interval_unavailable`, `currency_unavailable`, `return_url_not_allowed`, `invalid_request`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
         (status = 502, body = ProblemBody, description = "`price_missing_at_provider`, `payment_provider_refused`"),
         (status = 503, body = ProblemBody,
          description = "`payment_provider_unavailable`, `payment_provider_refuses_key`, `customer_busy`, with Retry-After"),

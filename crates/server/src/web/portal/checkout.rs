@@ -101,8 +101,13 @@ async fn read(app: &App, customer_id: &CustomerId, attempt_id: &AttemptId) -> Re
 }
 
 /// Looks at the provider and says whether that went well. The look runs to its end even where the browser goes away: half
-/// of it would leave the customer's lease to run out.
+/// of it would leave the customer's lease to run out. Who comes too often is shown what is known: somebody who has just paid
+/// is not to read about limits, and the event brings the licence as well.
 async fn look(app: &App, customer_id: &CustomerId) -> bool {
+    if let Err(error) = app.limit_provider(customer_id).await {
+        tracing::debug!(%customer_id, %error, "no look after a checkout");
+        return false;
+    }
     let (app, id) = (app.clone(), customer_id.clone());
     let looking = tokio::spawn(tasks::own(async move { app.sync_customer(&id).await }.in_current_span()));
     match tokio::time::timeout(LOOK_MAX, looking).await {
