@@ -27,6 +27,9 @@ use crate::store::customers::Customer;
 use crate::store::inbox::Claimed;
 use crate::store::outbox::{Effect, Kind, NewEffect};
 
+/// An account younger than this, whose address nobody has verified, may be one that somebody made to send mails to a stranger.
+const STRANGER_DAYS: i64 = 1;
+
 /// Why the licences of a deleted account are revoked.
 const BECAUSE: &str = "customer_deleted";
 
@@ -45,6 +48,13 @@ impl Running {
     pub const fn of(end_subscription: bool) -> Self {
         if end_subscription { Self::End } else { Self::Refuse }
     }
+}
+
+/// Whether the address is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    Mail,
+    Silent,
 }
 
 /// Whose decision it was.
@@ -102,10 +112,26 @@ impl App {
     }
 
     async fn delete_under(&self, lease: &Lease, decided: &Decided<'_>, running: Running) -> Result<Timestamp, Error> {
-        self.load_customer(&lease.customer_id).await?;
+        let customer = self.load_customer(&lease.customer_id).await?;
         self.refuse_if_just_paid(lease).await?;
         self.end_subscriptions(lease, running).await?;
-        self.erase(lease, decided).await
+        let farewell = self.farewell(&customer, decided).await?;
+        self.erase(lease, decided, farewell).await
+    }
+
+    /// Whoever signs strangers up and deletes the accounts again sends them no more mails than with new accounts alone.
+    async fn farewell(&self, customer: &Customer, decided: &Decided<'_>) -> Result<Farewell, Error> {
+        let is_settled = customer.email_verified_at.is_some()
+            || customer.created_at.plus_days(STRANGER_DAYS) <= self.now()
+            || matches!(decided, Decided::ByOperator(_));
+        if is_settled {
+            return Ok(Farewell::Mail);
+        }
+        match self.limit_mail_to(&customer.email).await {
+            Ok(()) => Ok(Farewell::Mail),
+            Err(Error::Refused(Refusal::TooManyRequests { .. })) => Ok(Farewell::Silent),
+            Err(error) => Err(error),
+        }
     }
 
     /// Nobody pays for an account that is gone. Where somebody just has, the account stays: whoever wanted it deleted may not know.
@@ -200,7 +226,7 @@ impl App {
     }
 
     /// The one transaction. Who it was is read in it, once nobody can change it any more.
-    async fn erase(&self, lease: &Lease, decided: &Decided<'_>) -> Result<Timestamp, Error> {
+    async fn erase(&self, lease: &Lease, decided: &Decided<'_>, farewell: Farewell) -> Result<Timestamp, Error> {
         let (id, now) = (&lease.customer_id, self.now());
         let mut tx = self.db.begin().await?;
         lease.keep(&mut tx, now).await?;
@@ -232,7 +258,9 @@ impl App {
         store::outbox::erase(&mut tx, id).await?;
         store::events::erase_bodies(&mut tx, id).await?;
         store::links::erase(&mut tx, id).await?;
-        self.owe_goodbye(&mut tx, &customer, now).await?;
+        if farewell == Farewell::Mail {
+            self.owe_goodbye(&mut tx, &customer, now).await?;
+        }
         if self.settings.on_delete == OnDelete::Delete {
             self.owe_deletion(&mut tx, id, now).await?;
         }

@@ -51,6 +51,7 @@ impl App {
     ) -> Result<(), Error> {
         let new_email: EmailAddress = new_email.parse().map_err(Refusal::InvalidEmail)?;
         self.check_password(customer_id, password).await?;
+        self.limit_mail_to(&new_email).await?;
         let now = self.now();
         let mut tx = self.db.begin().await?;
         let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;

@@ -127,12 +127,23 @@ impl App {
         Ok(())
     }
 
-    /// A new account.
+    /// A new account, which sends a mail to somebody who may know nothing of it. Whether there is one with the address already
+    /// makes no difference.
     ///
     /// # Errors
     /// [`Refusal::TooManyRequests`]; failures of the database.
-    pub async fn limit_sign_up(&self, network: &Network) -> Result<(), Error> {
-        self.limit(Limit::SignUpNetwork, &network.0).await
+    pub async fn limit_sign_up(&self, network: &Network, email: &EmailAddress) -> Result<(), Error> {
+        self.limit(Limit::SignUpNetwork, &network.0).await?;
+        self.limit_mail_to(email).await
+    }
+
+    /// A mail to an address that no account is known to be entitled to: from everywhere together, and however the person's
+    /// address is written. It stands before no login and before no forgotten password, so it keeps nobody out.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database.
+    pub(super) async fn limit_mail_to(&self, email: &EmailAddress) -> Result<(), Error> {
+        self.limit(Limit::MailPerson, &email.person_key()).await
     }
 
     /// A mail that somebody asks for to an address, whether or not there is an account with it.

@@ -21,6 +21,8 @@ pub enum Limit {
     MailAddress,
     /// Mails that are asked for from one network.
     MailNetwork,
+    /// Mails to one person's addresses that nobody's account is known to have asked for.
+    MailPerson,
     /// Passwords asked again of somebody who is logged in.
     Password,
     /// What one customer asks for that only the payment provider can answer.
@@ -31,13 +33,14 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, in the order of [`RateLimits`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Login,
         Self::LoginNetwork,
         Self::LoginAccount,
         Self::SignUpNetwork,
         Self::MailAddress,
         Self::MailNetwork,
+        Self::MailPerson,
         Self::Password,
         Self::Provider,
         Self::License,
@@ -53,6 +56,7 @@ impl Limit {
             Self::SignUpNetwork => "signup_network",
             Self::MailAddress => "mail_address",
             Self::MailNetwork => "mail_network",
+            Self::MailPerson => "mail_person",
             Self::Password => "password",
             Self::Provider => "provider",
             Self::License => "license",
@@ -65,7 +69,7 @@ impl Limit {
             Self::LoginNetwork => (200, 600),
             Self::LoginAccount => (1_000, 3_000),
             Self::SignUpNetwork => (30, 60),
-            Self::MailAddress => (5, 10),
+            Self::MailAddress | Self::MailPerson => (5, 10),
             Self::MailNetwork => (50, 100),
             Self::Provider => (30, 120),
             Self::License => (1_000, 36_000),

@@ -190,6 +190,78 @@ async fn events_of_the_provider_are_not_limited(world: &World) {
     assert_eq!(world.app.db.query(sql).one().await.unwrap().get::<i64>("n").unwrap(), 0);
 }
 
+/// How many mails there are or were, whatever became of their texts.
+async fn all_mails(world: &World) -> i64 {
+    let sql = "select cast(count(*) as bigint) as n from outbox where kind = 'mail'";
+    world.app.db.query(sql).one().await.unwrap().get("n").unwrap()
+}
+
+async fn sign_up_from(world: &World, network: &str, email: &str) -> Answer {
+    let request = world.http.request(Method::POST, "/api/customers/signup").header("x-forwarded-for", network);
+    world.http.send(request.json(&json!({ "email": email, "password": "a fine password 3" }))).await
+}
+
+async fn nobody_is_sent_mails_by_many_networks_and_in_many_spellings(world: &World) {
+    let mut refused = 0;
+    for number in 0..20 {
+        let email = format!("a.d{}a+{number}@gmail.com", if number % 2 == 0 { "." } else { "" });
+        let answer = sign_up_from(world, &format!("198.51.100.{number}"), &email).await;
+        assert!(matches!(answer.status, 201 | 429), "{}", answer.body);
+        refused += usize::from(answer.status == 429);
+    }
+    assert_eq!((refused, all_mails(world).await), (15, 5));
+    // The answer does not say whether there is an account: neither before the limit nor beyond it.
+    sign_up_from(world, "203.0.113.1", "a.d.a+0@gmail.com").await.refused(429, "too_many_requests");
+    // A change of address is no way around.
+    let mut eve = world.visitor("eve@example.com");
+    eve.sign_up().await.accepted();
+    let wish = json!({ "new_email": "ada@gmail.com", "current_password": eve.password });
+    eve.http.post("/api/customers/email", &wish).await.refused(429, "too_many_requests");
+    let wish = json!({ "new_email": "zoe@gmail.com", "current_password": eve.password });
+    assert_eq!(eve.http.post("/api/customers/email", &wish).await.status, 202, "others notice nothing");
+    // And the owner of one of the accounts logs in, and gets a new password.
+    let owner = world.http.request(Method::POST, "/api/customers/login").header("x-forwarded-for", "203.0.113.2");
+    let owner = owner.json(&json!({ "email": "a.d.a+0@gmail.com", "password": "a fine password 3" }));
+    world.http.send(owner).await.accepted();
+    let before = all_mails(world).await;
+    let forgot = world.http.request(Method::POST, "/api/customers/password/forgot");
+    let forgot = forgot.header("x-forwarded-for", "203.0.113.2").json(&json!({ "email": "a.d.a+0@gmail.com" }));
+    assert_eq!(world.http.send(forgot).await.status, 202);
+    assert_eq!(all_mails(world).await, before + 1);
+}
+
+async fn signing_a_stranger_up_and_going_again_sends_few_mails(world: &World) {
+    let mut refused = 0;
+    for number in 0..30 {
+        let mut account = world.visitor("victim@example.com");
+        let network = format!("198.51.100.{number}");
+        let answer = sign_up_from(world, &network, "victim@example.com").await;
+        if answer.status == 429 {
+            refused += 1;
+            continue;
+        }
+        account.password = "a fine password 3".to_owned();
+        account.log_in().await.accepted();
+        let gone = json!({ "current_password": account.password });
+        assert_eq!(account.http.post("/api/customers/me/delete", &gone).await.status, 204);
+    }
+    assert_eq!((refused, all_mails(world).await), (27, 5), "three accounts, and two of them said goodbye");
+    // Who has been here for long is told, whatever strangers have used up.
+    let mut owner = world.visitor("victim@example.com");
+    owner.password = "a fine password 3".to_owned();
+    world.sandbox().advance(HOUR).await;
+    sign_up_from(world, "203.0.113.1", "victim@example.com").await.accepted();
+    world.sandbox().advance(25 * HOUR).await;
+    for number in 0..6 {
+        sign_up_from(world, &format!("203.0.113.{number}"), "victim@example.com").await;
+    }
+    owner.log_in().await.accepted();
+    let before = all_mails(world).await;
+    let gone = json!({ "current_password": owner.password });
+    assert_eq!(owner.http.post("/api/customers/me/delete", &gone).await.status, 204);
+    assert_eq!(all_mails(world).await, before + 1);
+}
+
 async fn links_that_are_asked_for_again_are_limited_by_address_and_network(world: &World) {
     let ada = world.customer("ada@example.com").await;
     for _ in 0..5 {
@@ -293,6 +365,11 @@ both_engines!(
     a_busy_customer_is_counted_in_the_shared_store,
     without_the_database_nobody_is_let_in,
     events_of_the_provider_are_not_limited,
+);
+both_engines!(
+    Setup::configured(super::BEHIND_A_PROXY);
+    nobody_is_sent_mails_by_many_networks_and_in_many_spellings,
+    signing_a_stranger_up_and_going_again_sends_few_mails,
 );
 both_engines!(
     Setup::configured(super::VERIFIED);

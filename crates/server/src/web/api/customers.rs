@@ -137,7 +137,7 @@ pub async fn sign_up(
     JsonBody(request): JsonBody<SignUpRequest>,
 ) -> Result<Response, Problem> {
     let wish = SignUp::parse(&request.email, request.password, request.company_name)?;
-    state.app.limit_sign_up(&network).await?;
+    state.app.limit_sign_up(&network, &wish.email).await?;
     let (account, session) = state.app.sign_up(wish, &arrival).await?;
     let body = SignUpBody {
         customer: (&account.customer).into(),

@@ -76,7 +76,7 @@ pub async fn sign_up(
     let SignUpForm { email, password, company_name } = form;
     let result = match SignUp::parse(&email, password, Some(company_name.clone())) {
         Ok(wish) => {
-            state.app.limit_sign_up(&network).await.on(&visitor.frame)?;
+            state.app.limit_sign_up(&network, &wish.email).await.on(&visitor.frame)?;
             state.app.sign_up(wish, &arrival).await
         }
         Err(refusal) => Err(refusal.into()),
