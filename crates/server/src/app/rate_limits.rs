@@ -19,6 +19,9 @@ const HOUR_MICROS: i64 = 3_600_000_000;
 /// Of an IPv6 network so much is kept: what a provider gives to a site.
 const SITE_BITS: u32 = 48;
 
+/// How many times as much as one subscriber's network all those of an IPv6 site may together.
+const SITE_TIMES: u32 = 4;
+
 /// Tries that a network has at an account that is under attack from everywhere.
 const TRIES_UNDER_ATTACK: i64 = 3;
 
@@ -46,20 +49,20 @@ impl Network {
     /// As its owner is told and as it may be kept: without the end of the address, which is nobody's business later on.
     #[must_use]
     pub fn in_words(&self) -> String {
-        let v6 = || self.0.strip_suffix("/64").and_then(|prefix| prefix.parse::<Ipv6Addr>().ok());
         match self.0.parse::<Ipv4Addr>() {
             Ok(address) => {
                 let [a, b, c, _] = address.octets();
                 format!("{a}.{b}.{c}.x")
             }
-            Err(_) => v6().map_or_else(
-                || "an unknown network".to_owned(),
-                |prefix| {
-                    let site = Ipv6Addr::from_bits(prefix.to_bits() & !((1 << (128 - SITE_BITS)) - 1));
-                    format!("{site}/{SITE_BITS}")
-                },
-            ),
+            Err(_) => self.site().unwrap_or_else(|| "an unknown network".to_owned()),
         }
+    }
+
+    /// The IPv6 site that it is a part of: whoever has one has 65,536 networks.
+    fn site(&self) -> Option<String> {
+        let prefix: Ipv6Addr = self.0.strip_suffix("/64")?.parse().ok()?;
+        let site = Ipv6Addr::from_bits(prefix.to_bits() & !((1 << (128 - SITE_BITS)) - 1));
+        Some(format!("{site}/{SITE_BITS}"))
     }
 
     /// That of requests which came over no network that we know of. They share one.
@@ -73,6 +76,12 @@ fn cost(rate: Rate) -> i64 {
     (HOUR_MICROS / i64::from(rate.per_hour)).max(1)
 }
 
+/// What a site may, where a network may so much.
+fn of_site(rate: Rate) -> Rate {
+    let times = |number: u32| number.saturating_mul(SITE_TIMES);
+    Rate { burst: times(rate.burst), per_hour: times(rate.per_hour) }
+}
+
 /// A limit that is lifted is one that nobody reaches.
 fn lifted() -> Rate {
     Rate { burst: 1_000_000_000, per_hour: 1_000_000_000 }
@@ -81,6 +90,12 @@ fn lifted() -> Rate {
 impl App {
     fn try_of(&self, limit: Limit, whom: &str) -> Option<Try> {
         self.settings.rate_limits.of(limit).map(|rate| self.try_at(limit, rate, whom))
+    }
+
+    /// The bucket of the site that a network belongs to, where it is one of IPv6.
+    fn try_of_site(&self, limit: Limit, network: &Network) -> Option<Try> {
+        let rate = self.settings.rate_limits.of(limit)?;
+        network.site().map(|site| self.try_at(limit, of_site(rate), &site))
     }
 
     /// Neither address nor network is written down: a digest tells them apart.
@@ -110,15 +125,22 @@ impl App {
             (Limit::LoginAccount, account.clone()),
         ]
         .map(|(limit, whom)| self.try_at(limit, limits.of(limit).unwrap_or_else(lifted), &whom));
-        let now = self.now();
-        for wanted in [&pair, &net] {
+        let (now, site) = (self.now(), self.try_of_site(Limit::LoginNetwork, network));
+        for wanted in [&pair, &net].into_iter().chain(&site) {
             self.limits.check_refused(&wanted.bucket, now)?;
         }
         let wanted = [pair, net, account];
         let mut tx = self.db.begin().await?;
         let [by_pair, by_network, by_account] =
             store::rate_limits::take_three(&mut tx, &wanted, now.as_micros()).await?;
+        let by_site = match &site {
+            Some(site) => Some(store::rate_limits::take(&mut tx, site, now.as_micros()).await?),
+            None => None,
+        };
         tx.commit().await?;
+        if let Some((site, taken)) = site.as_ref().zip(by_site) {
+            self.judge(Limit::LoginNetwork, site, taken, now)?;
+        }
         self.judge(Limit::LoginNetwork, &wanted[1], by_network, now)?;
         self.judge(Limit::Login, &wanted[0], by_pair, now)?;
         if !by_account.allowed && taken_of(&wanted[0], by_pair, now) > TRIES_UNDER_ATTACK {
@@ -133,7 +155,7 @@ impl App {
     /// # Errors
     /// [`Refusal::TooManyRequests`]; failures of the database.
     pub async fn limit_sign_up(&self, network: &Network, email: &EmailAddress) -> Result<(), Error> {
-        self.limit(Limit::SignUpNetwork, &network.0).await?;
+        self.limit_network(Limit::SignUpNetwork, network).await?;
         self.limit_mail_to(email).await
     }
 
@@ -151,7 +173,7 @@ impl App {
     /// # Errors
     /// [`Refusal::TooManyRequests`]; failures of the database.
     pub async fn limit_mail(&self, network: &Network, address: &str) -> Result<(), Error> {
-        self.limit(Limit::MailNetwork, &network.0).await?;
+        self.limit_network(Limit::MailNetwork, network).await?;
         // Else a stranger could keep an owner from the mail that opens the account again.
         self.limit(Limit::MailAddress, &format!("{} {}", account_key(address), network.0)).await
     }
@@ -185,8 +207,22 @@ impl App {
         self.limit(Limit::Provider, &format!("{by} {}", customer_id.as_str())).await
     }
 
+    async fn limit_network(&self, limit: Limit, network: &Network) -> Result<(), Error> {
+        self.limit(limit, &network.0).await?;
+        match self.try_of_site(limit, network) {
+            Some(site) => self.take(limit, site).await,
+            None => Ok(()),
+        }
+    }
+
     async fn limit(&self, limit: Limit, whom: &str) -> Result<(), Error> {
-        let Some(wanted) = self.try_of(limit, whom) else { return Ok(()) };
+        match self.try_of(limit, whom) {
+            Some(wanted) => self.take(limit, wanted).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take(&self, limit: Limit, wanted: Try) -> Result<(), Error> {
         let now = self.now();
         self.limits.check_refused(&wanted.bucket, now)?;
         let mut tx = self.db.begin().await?;
