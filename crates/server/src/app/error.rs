@@ -34,6 +34,9 @@ pub enum Failure {
     /// Too many password hashes wait already.
     #[error("too many password checks at once")]
     HasherBusy,
+    /// As many exports as may be are under way.
+    #[error("too many exports at once")]
+    ExportsBusy,
     /// A stored error of the provider has to be waited out.
     #[error("the provider answers with a stored error until {until}")]
     ProviderKeyPoisoned {
@@ -82,6 +85,7 @@ impl Failure {
             Self::CustomerBusy
             | Self::CounterpartInTheMaking
             | Self::HasherBusy
+            | Self::ExportsBusy
             | Self::ProviderKeyPoisoned { .. }
             | Self::SigningKey(_)
             | Self::Stopping

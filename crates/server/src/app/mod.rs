@@ -110,6 +110,8 @@ pub struct App {
     pub status_lists: Arc<status_lists::StatusLists>,
     /// Who asks how often.
     pub limits: Arc<limits::Limits>,
+    /// How many exports may be under way.
+    pub exports: Arc<export::Places>,
 }
 
 /// Wakes the workers of this process at once; other replicas find the rows by polling.

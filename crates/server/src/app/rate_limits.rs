@@ -186,6 +186,14 @@ impl App {
         self.limit(Limit::Password, customer_id.as_str()).await
     }
 
+    /// Everything that we hold of a customer, read at once.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRequests`]; failures of the database.
+    pub async fn limit_export(&self, customer_id: &CustomerId) -> Result<(), Error> {
+        self.limit(Limit::Export, customer_id.as_str()).await
+    }
+
     /// What only the provider can answer: a checkout, a change, a preview, the provider's own pages. Its places are few.
     ///
     /// # Errors

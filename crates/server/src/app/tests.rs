@@ -100,6 +100,7 @@ async fn world(engine: crate::db::Engine) -> World {
         read_keys: Arc::default(),
         status_lists: Arc::default(),
         limits: Arc::default(),
+        exports: Arc::default(),
     };
     start::ready_keys(&app.db, &app.keys, &app.entropy, app.now()).await.unwrap();
     World { app, stripe, _db: db }

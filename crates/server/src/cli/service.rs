@@ -212,6 +212,7 @@ pub async fn assemble(config: &Config, db: Db, clock: Clock, sandbox: Option<&Sa
         read_keys: Arc::default(),
         status_lists: Arc::default(),
         limits: Arc::default(),
+        exports: Arc::default(),
     })
 }
 

@@ -27,13 +27,15 @@ pub enum Limit {
     Password,
     /// What one customer asks for that only the payment provider can answer.
     Provider,
+    /// Exports of one customer's account.
+    Export,
     /// Licences shown by one customer's products.
     License,
 }
 
 impl Limit {
     /// All of them, in the order of [`RateLimits`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Login,
         Self::LoginNetwork,
         Self::LoginAccount,
@@ -43,6 +45,7 @@ impl Limit {
         Self::MailPerson,
         Self::Password,
         Self::Provider,
+        Self::Export,
         Self::License,
     ];
 
@@ -59,13 +62,14 @@ impl Limit {
             Self::MailPerson => "mail_person",
             Self::Password => "password",
             Self::Provider => "provider",
+            Self::Export => "export",
             Self::License => "license",
         }
     }
 
     const fn default_rate(self) -> Rate {
         let (burst, per_hour) = match self {
-            Self::Login | Self::Password => (10, 30),
+            Self::Login | Self::Password | Self::Export => (10, 30),
             Self::LoginNetwork => (200, 600),
             Self::LoginAccount => (1_000, 3_000),
             Self::SignUpNetwork => (30, 60),

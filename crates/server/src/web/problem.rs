@@ -244,6 +244,12 @@ fn explain(failure: &Failure) -> Problem {
         Failure::HasherBusy => {
             Problem::retry(UNAVAILABLE, "busy", "Too many people are logging in right now. Try again in a moment.", 2)
         }
+        Failure::ExportsBusy => Problem::retry(
+            UNAVAILABLE,
+            "busy",
+            "Others are being handed their data right now. Try again in a moment.",
+            2,
+        ),
         Failure::SigningKey(_) => Problem::retry(
             UNAVAILABLE,
             "signing_key_unavailable",

@@ -154,6 +154,19 @@ async fn a_worker_gets_through_while_requests_crowd_the_way_to_the_provider(worl
     world.sandbox().clear_faults().await;
 }
 
+/// An export reads for long. However many people want theirs, the readers of the database are there for licences.
+async fn a_third_export_at_once_is_refused_and_licences_are_refreshed(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let two = (world.app.exports.take().expect("a place"), world.app.exports.take().expect("a second one"));
+    let refused = ada.http.get("/api/customers/me/export").await;
+    assert_eq!(refused.header("retry-after"), "2");
+    refused.refused(503, "busy");
+    assert!(matches!(world.app.export_for_operators(&id_of(&ada)).await, Err(Error::Failed(Failure::ExportsBusy))));
+    ada.refresh(&ada.license).await.accepted();
+    drop(two);
+    ada.http.get("/api/customers/me/export").await.accepted();
+}
+
 /// The commit itself may fail. Until it has not, nobody is told that the event is safe.
 async fn what_could_not_be_committed_is_not_acknowledged(world: &World) {
     world.allow_unsettled();
@@ -204,6 +217,7 @@ both_engines!(
     no_session_of_the_old_password_outlives_its_change,
     who_has_lost_the_lease_writes_nothing,
     a_customer_that_could_not_be_read_is_not_taken_for_deleted,
+    a_third_export_at_once_is_refused_and_licences_are_refreshed,
     a_worker_gets_through_while_requests_crowd_the_way_to_the_provider,
 );
 

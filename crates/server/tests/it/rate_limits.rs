@@ -268,6 +268,8 @@ async fn signing_a_stranger_up_and_going_again_sends_few_mails(world: &World) {
             refused += 1;
             continue;
         }
+        // A mail that still waits when its account goes is not sent.
+        world.worked_off().await;
         account.password = "a fine password 3".to_owned();
         account.log_in().await.accepted();
         let gone = json!({ "current_password": account.password });
@@ -312,6 +314,18 @@ fn went_ahead<T>(result: Result<T, Error>) -> bool {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+async fn a_customer_takes_few_exports_along(world: &World) {
+    let (ada, ben) = (world.customer("ada@example.com").await, world.customer("ben@example.com").await);
+    for _ in 0..10 {
+        ada.http.get("/api/customers/me/export").await.accepted();
+    }
+    ada.http.get("/api/customers/me/export").await.refused(429, "too_many_requests");
+    let page = ada.http.send(ada.http.request(Method::GET, "/account/export")).await;
+    assert_eq!(page.status, 429, "the page counts with the API");
+    ben.http.get("/api/customers/me/export").await.accepted();
+    world.app.export_for_operators(&id_of(&ada)).await.expect("operators are not counted");
 }
 
 async fn calls_to_the_provider_are_few_for_each_customer_on_all_replicas(world: &World) {
@@ -383,6 +397,7 @@ async fn who_comes_back_from_paying_too_often_is_shown_what_is_known(world: &Wor
 
 both_engines!(
     Setup::configured(super::ON);
+    a_customer_takes_few_exports_along,
     calls_to_the_provider_are_few_for_each_customer_on_all_replicas,
     who_asks_for_a_customer_uses_up_nothing_of_the_customers_own,
     who_comes_back_from_paying_too_often_is_shown_what_is_known,

@@ -1,15 +1,17 @@
 //! The export: everything that we hold of a customer, as one document in a documented shape.
 //!
 //! Nothing in it opens anything: no hash, no token of a session, no text of a mail with a link. The customer's own export has no id
-//! of a provider's (invariant 1) and names operators as the vendor; the one for operators has both.
+//! of a provider's (invariant 1) and names operators as the vendor; the one for operators has both. It reads for long, so there are
+//! few at once: the database's readers are there for licences first.
 
 mod document;
 
 use counterfoil_core::manual::ID_PREFIX;
 use counterfoil_core::{CustomerId, Refusal, Timestamp};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::customers::find_subscription;
-use super::{App, Error};
+use super::{App, Error, Failure};
 use crate::providers::manual::Statement;
 use crate::store;
 use crate::store::activations::Activation;
@@ -26,6 +28,9 @@ pub use document::{
 /// The longest list in the document: far more than any customer has.
 const ROWS_MAX: i64 = 10_000;
 
+/// Exports of a process at once. SQLite has four readers.
+const AT_ONCE_MAX: usize = 2;
+
 /// What ids of a provider begin with, before the underscore.
 const PREFIXES: [&str; 18] = [
     "cus", "sub", "si", "cs", "pi", "pm", "seti", "in", "price", "prod", "evt", "ch", "py", "re", "dp", "ii", "il",
@@ -35,12 +40,34 @@ const PREFIXES: [&str; 18] = [
 /// The shortest random part of such an id.
 const RANDOM_CHARS_MIN: usize = 8;
 
+/// The places for exports.
+#[derive(Debug)]
+pub struct Places(Semaphore);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_ONCE_MAX))
+    }
+}
+
+impl Places {
+    /// A place, until it is dropped.
+    ///
+    /// # Errors
+    /// [`Failure::ExportsBusy`] where all are taken.
+    pub fn take(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        self.0.try_acquire().map_err(|_| Failure::ExportsBusy)
+    }
+}
+
 impl App {
     /// Everything that we hold of a customer, for the customer.
     ///
     /// # Errors
-    /// [`Refusal::CustomerUnknown`]; [`Refusal::CustomerDeleted`], after which nothing of the person is left to hand out; failures.
+    /// [`Refusal::CustomerUnknown`]; [`Refusal::CustomerDeleted`], after which nothing of the person is left to hand out;
+    /// [`Refusal::TooManyRequests`]; failures.
     pub async fn export_customer(&self, customer_id: &CustomerId) -> Result<Export, Error> {
+        self.limit_export(customer_id).await?;
         let OperatorExport { mut export, provider: _ } = self.export_for_operators(customer_id).await?;
         for line in &mut export.history {
             line.actor = public_actor(&line.actor).to_owned();
@@ -50,11 +77,12 @@ impl App {
         Ok(export)
     }
 
-    /// The same for operators, who may see more.
+    /// The same for operators, who may see more and are not counted.
     ///
     /// # Errors
-    /// As [`App::export_customer`].
+    /// As [`App::export_customer`], and [`Failure::ExportsBusy`].
     pub async fn export_for_operators(&self, customer_id: &CustomerId) -> Result<OperatorExport, Error> {
+        let _place = self.exports.take()?;
         // The manual provider's book is an outside world: it is asked before the transaction, not in it.
         self.find_customer_or_tombstone(customer_id).await?.ok_or(Refusal::CustomerDeleted)?;
         let invoices = self.manual_file(customer_id).await?.statements;

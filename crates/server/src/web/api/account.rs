@@ -27,7 +27,12 @@ pub struct DeleteAccountRequest {
 /// Everything that is kept of the customer of the session, as one document.
 #[utoipa::path(
     get, path = "/api/customers/me/export", tag = "customers", security(("token" = []), ("session" = [])),
-    responses((status = 200, body = Export), (status = 401, body = ProblemBody, description = "`not_signed_in`"))
+    responses(
+        (status = 200, body = Export),
+        (status = 401, body = ProblemBody, description = "`not_signed_in`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`, with Retry-After"),
+        (status = 503, body = ProblemBody, description = "`busy`, with Retry-After"),
+    )
 )]
 pub async fn export(State(state): State<WebState>, SignedIn(customer_id): SignedIn) -> Result<Json<Export>, Problem> {
     Ok(Json(state.app.export_customer(&customer_id).await?))

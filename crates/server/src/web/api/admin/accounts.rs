@@ -44,6 +44,7 @@ pub struct CustomerDeletedBody {
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
         (status = 410, body = ProblemBody, content_type = "application/problem+json", description = "`customer_deleted`"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "`busy`, with Retry-After"),
     )
 )]
 pub async fn export(
