@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use counterfoil_license::SigningKey;
+use secrecy::zeroize::Zeroizing;
 
 use super::KeyError;
 
@@ -133,8 +134,9 @@ pub fn remove(data_dir: &Path, key_id: &str) -> Result<(), KeyError> {
     Ok(())
 }
 
+/// The text is wiped once the key is read from it.
 fn load(path: &Path) -> Result<Option<SigningKey>, KeyError> {
-    match std::fs::read_to_string(path) {
+    match std::fs::read_to_string(path).map(Zeroizing::new) {
         Ok(pem) => from_pem(&pem, &path.display().to_string()).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
