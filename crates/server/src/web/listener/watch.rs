@@ -285,6 +285,10 @@ impl Drop for Leaving {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     #[test]
@@ -347,6 +351,16 @@ mod tests {
         ticks.store(15, Relaxed);
         connection.wrote(&Poll::Ready(Ok(enough - 1)));
         assert_eq!(connection.watch.blocked_for(), Some(5), "what was read before counts no more");
+    }
+
+    #[tokio::test]
+    async fn who_has_read_everything_is_told_that_there_is_no_more() {
+        let (mut connection, mut client) = connection(&Arc::default()).await;
+        assert!(connection.is_write_vectored(), "head and body go out together");
+        std::future::poll_fn(|cx| Pin::new(&mut connection).poll_shutdown(cx)).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(30), client.read(&mut [0; 1])).await;
+        assert_eq!(read.expect("the end, though nobody let go of the connection").unwrap(), 0);
+        drop(connection);
     }
 
     #[tokio::test]
