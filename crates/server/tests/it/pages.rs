@@ -1,8 +1,17 @@
 //! The way through the pages, as a browser without scripts goes it. What they look like is the browser test's; here it is what
 //! they do, and that the tap finds nothing on any of them.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use counterfoil::app::App;
+use counterfoil::app::settings::Settings;
+use counterfoil::telemetry;
+use counterfoil::web::{self, WebOptions, WebState};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::actors::Visitor;
 use crate::client::{Answer, form};
@@ -124,9 +133,29 @@ async fn a_sign_up_that_is_refused_says_so_beside_the_field_and_keeps_what_was_t
     assert_eq!(world.counts().await.first(), Some(&0), "nobody is there");
 }
 
+async fn where_real_money_moves_nobody_reads_the_mails_of_others(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    world.worked_off().await;
+    let mail = format!("/sandbox/mailbox/{}", world.mails().await[0].effect_id);
+    assert!(ada.http.get(&mail).await.page().contains("ada@example.com"), "in the sandbox they are shown");
+    let settings = Settings { sandbox: false, ..(*world.app.settings).clone() };
+    let app = App { settings: Arc::new(settings), ..world.app.clone() };
+    let options = WebOptions { https: true, form_targets: Vec::new(), mail_from: String::new() };
+    let service = web::router(WebState { app, metrics: telemetry::start_metrics(), options: Arc::new(options) });
+    for (path, status) in [("/", 200), ("/sandbox/mailbox", 404), (mail.as_str(), 404)] {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = service.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+        let body = String::from_utf8_lossy(&body);
+        assert!(!body.contains("ada@example.com") && !body.contains("sandbox-bar"), "{path}: {body}");
+    }
+}
+
 both_engines!(
     scenario_83_from_page_to_page_nobody_sees_what_is_stripes,
     pages_send_strangers_to_the_login_and_back,
     what_people_type_is_shown_as_text,
     a_sign_up_that_is_refused_says_so_beside_the_field_and_keeps_what_was_typed,
+    where_real_money_moves_nobody_reads_the_mails_of_others,
 );

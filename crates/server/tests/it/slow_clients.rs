@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::ConnectInfo;
-use axum::routing::{get, post};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{ConnectInfo, Request};
+use axum::routing::{any, get, post};
 use counterfoil::config::{Config, Environment};
 use counterfoil::web::listener::{Limits, bind, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -46,6 +46,12 @@ fn lenient() -> Limits {
     Limits { head: PATIENCE, body: PATIENCE, read: PATIENCE, idle: PATIENCE, ..Limits::default() }
 }
 
+/// What a handler knows of a body before it reads it.
+async fn length(request: Request) -> String {
+    let body = request.body();
+    format!("{:?} {}", body.size_hint().exact(), if body.is_end_stream() { "empty" } else { "to come" })
+}
+
 impl Server {
     async fn start(limits: Limits) -> Self {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -61,6 +67,7 @@ impl Server {
             .route("/ping", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }))
             .route("/echo", post(|body: Bytes| async move { body }))
             .route("/large", get(|| async { Bytes::from(vec![b'x'; LARGE_BYTES]) }))
+            .route("/length", any(length))
             .route("/held", get(held));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         serve(listener, router, limits, &tasks, &stop);
@@ -191,6 +198,21 @@ async fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
     assert!(answer.ends_with("\r\n\r\nbody"), "{answer}");
     tokio::time::sleep(SHORT * 2).await;
     assert!(ask(&mut stream, PING).await.is_some(), "the body's limit ended with the body");
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_handler_knows_how_long_a_body_is_before_it_reads_it() {
+    let server = Server::start(lenient()).await;
+    for (rest, known) in [
+        ("\r\n", "Some(0) empty"),
+        ("content-length: 5\r\n\r\nwhole", "Some(5) to come"),
+        ("transfer-encoding: chunked\r\n\r\n", "None to come"),
+    ] {
+        let request = format!("POST /length HTTP/1.1\r\nhost: x\r\n{rest}");
+        let answer = ask(&mut server.connect().await, request.as_bytes()).await.expect("an answer");
+        assert!(answer.ends_with(&format!("\r\n\r\n{known}")), "{rest:?}: {answer}");
+    }
     server.stopped().await;
 }
 

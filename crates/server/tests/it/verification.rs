@@ -51,6 +51,7 @@ fn with_verification(world: &World, email_verification: EmailVerification) -> Ap
 
 async fn signing_up_gives_the_licence_once_the_address_is_verified(world: &World) {
     assert!(world.http.get("/signup").await.page().contains("Licence once your address is confirmed"));
+    assert!(world.http.get("/").await.page().contains("comes as soon as you have confirmed the address"));
     let mut ada = world.visitor("ada@example.com");
     let answer = ada.sign_up().await.accepted();
     assert_eq!((&answer["license"], &answer["subscription"]["status"]), (&Value::Null, &json!("trialing")));
@@ -86,6 +87,7 @@ async fn signing_up_gives_the_licence_once_the_address_is_verified(world: &World
 
 async fn without_the_setting_nothing_is_asked_for(world: &World) {
     assert!(world.http.get("/signup").await.page().contains("Licence at once"));
+    assert!(world.http.get("/").await.page().contains("Your trial licence is ready at once"));
     let mut ada = world.visitor("ada@example.com");
     let answer = ada.sign_up().await.accepted();
     assert_eq!(answer["license"]["version"], 1);
