@@ -5,7 +5,7 @@ use counterfoil::app::manual::{ManualFile, Step};
 use counterfoil::app::operators::By;
 use counterfoil::app::sync::Synced;
 use counterfoil::providers::PaymentProvider as _;
-use counterfoil::providers::manual::{NewPayment, NewRefund, Sale};
+use counterfoil::providers::manual::{Manual, NewPayment, NewRefund, Sale};
 use counterfoil::store;
 use counterfoil_core::{ExternalCustomerId, IdempotencyKey, Interval, PlanCode, Refusal, Timestamp};
 use serde_json::{Value, json};
@@ -226,6 +226,27 @@ async fn the_operator_changes_the_plan_now_or_with_the_period(world: &World) {
     let ending = ada.subscription().await;
     assert_eq!((&ending["plan"], &ending["interval"]), (&json!("starter"), &json!("year")));
     versions_have_no_gap(world, &ada).await;
+}
+
+async fn a_change_at_once_is_of_the_interval_as_well_and_takes_the_place_of_a_planned_one(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let change = |plan: &str, at_period_end| Step::Change {
+        plan: PlanCode::new(plan),
+        interval: Some(Interval::Year),
+        at_period_end,
+    };
+    done(world, &ada, &start("professional", Interval::Month, Some("INV-1"))).await;
+    done(world, &ada, &change("starter", true)).await;
+    let changed = done(world, &ada, &change("enterprise", false)).await;
+    assert_eq!(changed.shown.planned, None);
+    let shown = ada.subscription().await;
+    assert_eq!((&shown["plan"], &shown["interval"]), (&json!("enterprise"), &json!("year")));
+    let end = world.stored(&ada).await.paid_until.unwrap();
+    done(world, &ada, &Step::Pay(payment("INV-2"))).await;
+    assert!(world.stored(&ada).await.paid_until.unwrap().seconds_since(end) > 360 * DAY, "the next period is a year");
+    let counterpart = counterpart(world, &ada).await;
+    let facts = world.app.manual.fetch_facts(&counterpart, &[]).await.unwrap();
+    assert!(facts.planned_prices.is_empty(), "{facts:?}");
 }
 
 async fn the_customer_ends_and_resumes_and_asks_the_vendor_for_the_rest(world: &World) {
@@ -459,6 +480,13 @@ async fn counterpart(world: &World, visitor: &Visitor) -> ExternalCustomerId {
     world.app.ensure_external_customer(world.app.manual.as_ref(), &customer).await.unwrap().id
 }
 
+async fn the_book_is_kept_in_the_mode_of_the_installation(world: &World) {
+    for livemode in [false, true] {
+        let app = &world.app;
+        assert_eq!(Manual::new(app.db.clone(), app.clock.clone(), app.entropy, livemode).livemode(), livemode);
+    }
+}
+
 async fn a_crash_between_the_book_and_the_look_is_made_up_for(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     let external = counterpart(world, &ada).await;
@@ -476,9 +504,14 @@ async fn a_crash_between_the_book_and_the_look_is_made_up_for(world: &World) {
     assert_eq!(ada.subscription().await["status"], "active");
     assert_eq!(newest(&ada).await, (2, "professional".to_owned(), "subscribed".to_owned()));
     assert_eq!(world.app.sweep_manual().await.unwrap(), 0);
+    // Where a call changes nothing, nothing is written and there is nothing to look at.
+    let (key, running) =
+        (IdempotencyKey::from_stored("k".to_owned()), world.app.manual.read_terms(&sold).await.unwrap());
+    world.app.manual.resume(&key, &running, false).await.unwrap();
+    assert_eq!(world.app.sweep_manual().await.unwrap(), 0);
     // Before the sweep came, a checkout would have looked as well.
     world.app.manual.record_payment(&sold, &payment("INV-2")).await.unwrap();
-    world.app.manual.cancel_now(&counterfoil_core::IdempotencyKey::from_stored("k".to_owned()), &sold).await.unwrap();
+    world.app.manual.cancel_now(&key, &sold).await.unwrap();
     assert_eq!(world.app.sweep_manual().await.unwrap(), 1);
     assert_eq!(ada.subscription().await["status"], "canceled");
     let again = world.app.manual.sell(&external, &Sale { payment: Some(payment("INV-3")), ..sale }).await.unwrap();
@@ -505,6 +538,9 @@ async fn while_stripe_is_unreachable_invoices_go_on(world: &World) {
     assert!(!file.looked);
     refused(world, &eve, &Step::Pay(payment("INV-2")), "already_recorded").await;
     assert_eq!(newest(&eve).await.0, 3);
+    // The sweep finds that it is still so, and leaves her alone for a while.
+    assert!(world.app.sweep_manual().await.unwrap() > 0);
+    assert_eq!(world.app.sweep_manual().await.unwrap(), 0);
     world.sandbox().clear_faults().await;
     pass(world, world.app.now().plus_seconds(300)).await;
     assert_eq!(newest(&eve).await, (4, "professional".to_owned(), "renewed".to_owned()));
@@ -539,6 +575,7 @@ both_engines!(
     a_reference_is_recorded_once,
     money_that_goes_back_takes_its_period_along,
     the_operator_changes_the_plan_now_or_with_the_period,
+    a_change_at_once_is_of_the_interval_as_well_and_takes_the_place_of_a_planned_one,
     the_customer_ends_and_resumes_and_asks_the_vendor_for_the_rest,
     from_the_card_to_the_invoice_and_back_it_is_one_customer,
     an_open_payment_page_is_closed_before_a_plan_is_sold_by_invoice,
@@ -548,6 +585,7 @@ both_engines!(
     a_page_that_was_opened_after_the_end_of_an_agreement_stays_open,
     two_live_ones_at_two_providers_are_flagged,
     a_customer_deleted_at_stripe_keeps_what_is_paid_by_invoice,
+    the_book_is_kept_in_the_mode_of_the_installation,
     a_crash_between_the_book_and_the_look_is_made_up_for,
     while_stripe_is_unreachable_invoices_go_on,
     what_operators_do_is_in_the_audit_log_with_their_reason,

@@ -164,6 +164,8 @@ async fn what_is_paid_runs_to_the_end_of_its_period(side: &impl Side) {
     let terms = terms(side, &id).await;
     assert_eq!((&terms.subscription, terms.items, terms.quantity), (&id, 1, 1));
     assert_eq!((&terms.price, Some(terms.period_ends_at)), (&running.prices[0], running.period_ends_at));
+    let days = terms.period_ends_at.seconds_since(terms.period_starts_at) / 86_400;
+    assert!((27..=31).contains(&days), "a month: {terms:?}");
     assert!(!terms.trialing && !terms.cancels_at_period_end && terms.schedule.is_none(), "{terms:?}");
 }
 
@@ -282,6 +284,20 @@ async fn a_plan_changes_now_or_with_the_period_or_not_at_all(side: &impl Side) {
     assert!(after.paid_until > before.paid_until);
 }
 
+async fn an_end_takes_the_place_of_what_was_planned(side: &impl Side) {
+    let (person, id) = subscriber(side).await;
+    let end = look(side, &person).await.0.period_ends_at;
+    let later = Change::AtPeriodEnd { price: side.price("starter"), interval: Interval::Month };
+    side.provider().change_plan(&key("later"), &terms(side, &id).await, &later).await.unwrap();
+    side.provider().cancel(&key("cancel"), &terms(side, &id).await).await.unwrap();
+    let (ending, planned) = look(side, &person).await;
+    assert_eq!((ending.cancel_at, planned), (end, None));
+    side.provider().resume(&key("resume"), &terms(side, &id).await, false).await.unwrap();
+    let (resumed, planned) = look(side, &person).await;
+    assert_eq!((resumed.cancel_at, planned), (None, None), "who goes on goes on with the present plan");
+    assert_eq!(resumed.prices, [side.price("professional")]);
+}
+
 async fn a_customer_is_deleted_on_our_word_and_once_more_is_as_good(side: &impl Side) {
     let (provider, (person, _id)) = (side.provider(), subscriber(side).await);
     for turn in ["delete", "delete", "delete again"] {
@@ -353,6 +369,7 @@ async fn a_payment_page_is_one_a_key_or_is_not_offered<S: Side>(side: &S) {
     });
     if !S::OFFERS.contains(&Offer::Checkout) {
         let session = ExternalSessionId::new("cs_nothing");
+        assert_eq!(frozen, "", "there is nothing to send");
         not_offered(provider.create_checkout(&key("page"), &frozen).await);
         not_offered(provider.retrieve_checkout(&session).await);
         not_offered(provider.expire_checkout(&key("close"), &session).await);
@@ -462,7 +479,7 @@ async fn what_else_is_not_offered_has_one_answer<S: Side>(side: &S) {
         assert!(provider.verify_webhook(signatures, b"{}", now).is_err());
     }
     assert_eq!(look(side, &person).await.0.prices, [side.price("professional")], "a preview changes nothing");
-    assert!(!provider.livemode() && !provider.name().is_empty());
+    assert_eq!((provider.name(), provider.livemode()), (S::NAME, false));
     provider.account_id().await.unwrap();
 }
 
@@ -480,6 +497,7 @@ at_each_provider!(
     money_that_went_back_pays_for_nothing,
     a_renewal_that_went_back_leaves_the_month_before,
     a_plan_changes_now_or_with_the_period_or_not_at_all,
+    an_end_takes_the_place_of_what_was_planned,
     a_customer_is_deleted_on_our_word_and_once_more_is_as_good,
     a_customer_who_is_deleted_is_a_fact,
     what_nobody_knows_is_told_so,

@@ -39,6 +39,9 @@ pub struct Person {
 }
 
 pub trait Side {
+    /// Under which our book keeps what is there.
+    const NAME: &'static str;
+
     const OFFERS: &'static [Offer];
 
     fn world(&self) -> &World;
@@ -106,6 +109,8 @@ impl Card<'_> {
 }
 
 impl Side for Card<'_> {
+    const NAME: &'static str = "stripe";
+
     const OFFERS: &'static [Offer] = &[
         Offer::Checkout,
         Offer::Portal,
@@ -200,6 +205,8 @@ impl Invoice<'_> {
 }
 
 impl Side for Invoice<'_> {
+    const NAME: &'static str = "manual";
+
     const OFFERS: &'static [Offer] = &[];
 
     fn world(&self) -> &World {

@@ -232,7 +232,7 @@ impl Manual {
         self.alter(id, |account, now| {
             refuse_ended(account, now)?;
             let cancel_at = account.agreement.cancel_at.or_else(|| Some(account.month(account.running_months(now))));
-            Ok(Some(Agreement { cancel_at, planned: None, ..settled(account, now) }))
+            Ok(Some(Agreement { cancel_at, ..settled(account, now) }))
         })
         .await
     }
@@ -250,10 +250,10 @@ impl Manual {
             refuse_ended(account, now)?;
             let agreement = settled(account, now);
             Ok(Some(match change {
-                Change::Stay => Agreement { planned: None, ..agreement },
+                Change::Stay => agreement,
                 Change::Now { price, prorated_from: _ } => {
                     let (plan, interval) = sold(price)?;
-                    Agreement { plan, interval, planned: None, ..agreement }
+                    Agreement { plan, interval, ..agreement }
                 }
                 Change::AtPeriodEnd { price, interval: _ } => {
                     let (plan, interval) = sold(price)?;
@@ -290,11 +290,11 @@ impl Manual {
     }
 }
 
-/// The agreement with a planned change that has come made its own.
+/// The agreement with a planned change that has come made its own, and nothing planned any more: whatever is decided anew takes
+/// the place of what was.
 fn settled(account: &Account, now: Timestamp) -> Agreement {
     let (plan, interval) = account.terms(now);
-    let planned = account.agreement.planned.clone().filter(|planned| now < account.month(planned.from_month));
-    Agreement { plan: plan.clone(), interval, planned, ..account.agreement.clone() }
+    Agreement { plan: plan.clone(), interval, planned: None, ..account.agreement.clone() }
 }
 
 fn sold(price: &PriceId) -> Result<(PlanCode, Interval), ProviderError> {
