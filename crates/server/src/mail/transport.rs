@@ -2,6 +2,7 @@
 //!
 //! Headers are built by lettre's typed builder, so no text can add a header of its own.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use lettre::message::header::ContentType;
@@ -190,14 +191,28 @@ fn describe(error: &lettre::transport::smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("SMTP status {code}"),
         None if error.is_timeout() => "time-out".into(),
-        None if error.is_tls() => "TLS failed".into(),
+        None if is_about_tls(error) => "TLS failed".into(),
         None => "no connection".into(),
     }
 }
 
+/// A handshake that fails, such as over a certificate, is one more broken connection to the transport: only a cause further down
+/// tells.
+fn is_about_tls(error: &lettre::transport::smtp::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -261,7 +276,13 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_is_about_the_mail_itself_is_refused_for_good() {
-        for later in ["421 come back\r\n", "530 log in first\r\n", "535 wrong password\r\n", "502 what?\r\n"] {
+        for later in [
+            "421 come back\r\n",
+            "452 no room now\r\n",
+            "530 log in first\r\n",
+            "535 wrong password\r\n",
+            "502 what?\r\n",
+        ] {
             let error = answered(later).await;
             assert!(!error.is_permanent(), "{later} {error}");
         }
@@ -269,5 +290,33 @@ mod tests {
             let error = answered(never).await;
             assert!(error.is_permanent(), "{never} {error}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_status_is_told_and_never_the_servers_words() {
+        let error = answered("550 ada@example.com is nobody here\r\n").await;
+        assert_eq!(error.to_string(), "the mail server refuses the mail: SMTP status 550");
+    }
+
+    /// Who answers in the clear where TLS is spoken has failed in another way than who does not answer at all.
+    #[tokio::test]
+    async fn a_server_that_cannot_be_reached_is_told_with_what_failed() {
+        let reached = async |url: String| {
+            let mailer = Mailer::smtp(&url.into(), "Billing <billing@example.com>").unwrap();
+            mailer.reach().await.unwrap_err().to_string()
+        };
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let told = reached(format!("smtp://{closed}")).await;
+        assert_eq!(told, "the mail server did not take the mail: no connection");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let in_the_clear = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 test ready\r\n").await.unwrap();
+            // Until the other side has read it and hangs up.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        });
+        let told = reached(format!("smtps://{in_the_clear}")).await;
+        assert_eq!(told, "the mail server did not take the mail: TLS failed");
     }
 }
