@@ -152,10 +152,8 @@ pub fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let temporary = path.with_extension("tmp");
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    // What a crash may have left. Where it cannot be removed, the next line says that it is in the way.
+    let _ = std::fs::remove_file(&temporary);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -192,6 +190,40 @@ mod tests {
         std::fs::write(&file, "no folder").unwrap();
         let told = key_files(&file).unwrap_err().to_string();
         assert!(told.contains(file.to_str().unwrap()), "{told}");
+    }
+
+    /// A key that is there and cannot be read must never be taken for one that is missing: another would be made in its place.
+    #[test]
+    fn a_key_that_cannot_be_read_or_removed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_the_way = folder.path().join(KEY_FILE);
+        std::fs::create_dir(&in_the_way).unwrap();
+        for error in [find(folder.path()).unwrap_err(), load_or_create(folder.path(), [1; 32]).unwrap_err()] {
+            assert!(matches!(&error, KeyError::Io { path, .. } if *path == in_the_way), "{error}");
+        }
+        std::fs::remove_dir(&in_the_way).unwrap();
+        let of_this_key = folder.path().join(name_of("k1"));
+        std::fs::create_dir(&of_this_key).unwrap();
+        let error = remove(folder.path(), "k1").unwrap_err();
+        assert!(matches!(&error, KeyError::Io { path, .. } if *path == of_this_key), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_written_into_a_folder_of_its_own_over_what_a_crash_left() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/secret.pem");
+        write_secret(&path, "first").unwrap();
+        let left = path.with_extension("tmp");
+        std::fs::write(&left, "half of a secret, and longer than the whole").unwrap();
+        write_secret(&path, "second").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!left.exists());
+        // What is no file is not moved out of the way.
+        std::fs::create_dir(&left).unwrap();
+        write_secret(&path, "third").unwrap_err();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second");
     }
 
     #[test]

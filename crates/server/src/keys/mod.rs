@@ -211,3 +211,86 @@ impl Keyring {
         files::remove(&self.inner.folder, key_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: Salt = [3; 12];
+
+    fn sealer(text: &str) -> Option<Sealer> {
+        Some(Sealer::parse(text).unwrap())
+    }
+
+    fn own() -> Option<Sealer> {
+        sealer("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    }
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32])
+    }
+
+    #[test]
+    fn the_first_key_is_the_given_one_or_that_of_the_folder_or_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = |given: Option<SigningKey>, sealer: Option<Sealer>| {
+            Keyring::new(given, folder.path(), sealer).first([9; 32]).unwrap().key_id().to_owned()
+        };
+        let is_empty = || std::fs::read_dir(folder.path()).unwrap().next().is_none();
+        assert_eq!(first(Some(key(1)), None), key(1).key_id());
+        assert_eq!(first(None, own()), key(9).key_id());
+        assert!(is_empty(), "what was given, or is for the database, is not written into a file");
+        assert_eq!(first(None, None), key(9).key_id());
+        assert!(!is_empty());
+        let made_before = Keyring::new(None, folder.path(), own()).first([8; 32]).unwrap();
+        assert_eq!(made_before.key_id(), key(9).key_id(), "a file that is there is taken over into the database");
+    }
+
+    #[test]
+    fn a_key_is_kept_where_keys_are_kept_and_found_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_files = Keyring::new(None, folder.path(), None);
+        assert_eq!(in_files.place(), Place::Files(folder.path().to_owned()));
+        assert_eq!(in_files.keep(&key(1), SALT).unwrap(), None);
+        assert_eq!(in_files.in_files().unwrap().len(), 1);
+        assert_eq!(in_files.find(key(1).key_id(), None).unwrap().public(), key(1).public());
+
+        let elsewhere = tempfile::tempdir().unwrap();
+        let in_database = Keyring::new(Some(key(5)), elsewhere.path(), own());
+        assert_eq!(in_database.place(), Place::Database);
+        let sealed = in_database.keep(&key(2), SALT).unwrap().expect("it goes into the database");
+        assert!(in_database.in_files().unwrap().is_empty());
+        assert_eq!(in_database.find(key(2).key_id(), Some(&sealed)).unwrap().public(), key(2).public());
+        assert_eq!(in_database.find(key(5).key_id(), None).unwrap().public(), key(5).public(), "the given one");
+    }
+
+    #[test]
+    fn a_key_that_is_not_at_hand_is_told_with_what_to_do_and_none_is_offered_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = |given: Option<SigningKey>, sealer: Option<Sealer>, sealed: Option<&[u8]>| {
+            Keyring::new(given, folder.path(), sealer).find(key(1).key_id(), sealed).map(|found| found.public())
+        };
+        let told = found(Some(key(2)), None, None).unwrap_err().to_string();
+        let named = [key(1).key_id().to_owned(), format!("{} has no such file", folder.path().display())];
+        assert!(named.iter().all(|part| told.contains(part)), "{told}");
+        let told = found(None, own(), None).unwrap_err().to_string();
+        assert!(told.contains("the database does not hold it"), "{told}");
+        // Sealed with a key that is not the operator's any more: only its file helps.
+        let sealed = sealer("//////////////////////////////////////////8=").unwrap().seal(&key(1), SALT);
+        assert!(matches!(found(None, own(), Some(&sealed)), Err(KeyError::Sealed { .. })));
+        assert!(matches!(found(None, None, Some(&sealed)), Err(KeyError::NotAtHand { .. })));
+        files::save(folder.path(), &key(1)).unwrap();
+        assert_eq!(found(None, own(), Some(&sealed)).unwrap(), key(1).public());
+    }
+
+    #[test]
+    fn a_key_that_is_forgotten_is_found_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let keyring = Keyring::new(None, folder.path(), None);
+        keyring.keep(&key(1), SALT).unwrap();
+        keyring.find(key(1).key_id(), None).unwrap();
+        keyring.forget(key(1).key_id()).unwrap();
+        assert!(matches!(keyring.find(key(1).key_id(), None), Err(KeyError::NotAtHand { .. })));
+        assert!(keyring.in_files().unwrap().is_empty());
+    }
+}

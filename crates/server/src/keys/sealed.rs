@@ -88,6 +88,19 @@ mod tests {
         }
     }
 
+    /// What one release has written into a database the next one has to open.
+    #[test]
+    fn the_form_is_what_it_was() {
+        let (sealer, key) = (Sealer::parse(KEY).unwrap(), SigningKey::from_seed(&[7; 32]));
+        let sealed = STANDARD
+            .decode(
+                "AQMDAwMDAwMDAwMDA9px0WgOQSDcl71L5CZyLqgjATQuMAbr8DXD3cSMR/tK/QeGWyhfWYRhKtVhFuW7SPJ2MnxrOkLfMuOjWiVt7Wz5gnKM\
+                 khA/WepDhoz95nEv7F2q8KFR7+mSZ/rS0kHp3zFYbye+RP2E3EMNxzE+4yevjv/J8m3KJR66QY0eyMEQyDBliokUmQ==",
+            )
+            .unwrap();
+        assert_eq!(sealer.open(key.key_id(), &sealed).unwrap().public(), key.public());
+    }
+
     #[test]
     fn nothing_of_the_key_is_to_be_seen() {
         let (sealer, key) = (Sealer::parse(KEY).unwrap(), SigningKey::from_seed(&[7; 32]));
