@@ -113,7 +113,11 @@ impl Call<'_> {
                 })
             }
             Subject::Portal => portal::holds(self.fields, value) && json::flag(value, &["active"]),
-            Subject::Endpoint => has_our_version(value) && endpoint_differences(self.wanted, value).0.is_empty(),
+            Subject::Endpoint => {
+                json::long_text(value, &["url"]) == self.wanted.webhook_url.as_deref()
+                    && has_our_version(value)
+                    && endpoint_differences(self.wanted, value).0.is_empty()
+            }
         }
     }
 }

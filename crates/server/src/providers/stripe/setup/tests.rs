@@ -131,6 +131,7 @@ fn the_endpoint_at_our_address_is_made_fit() {
         (with(endpoint("we_1"), "enabled_events", json!(["*"])), "update", "its events differ"),
         (with(endpoint("we_1"), "status", json!("disabled")), "update", "it is disabled"),
         (with(endpoint("we_1"), "metadata", json!({})), "update", "our mark"),
+        (with(endpoint("we_1"), "metadata", json!({"app": "counterfoil", "instance": "inst_x"})), "update", "our mark"),
     ];
     for (value, action, why) in table {
         check(&of(vec![value]), "webhook endpoint", action, "we_1", why);
@@ -190,8 +191,28 @@ fn the_portal_is_found_by_its_fingerprint() {
     by_hand["features"]["subscription_cancel"]["mode"] = json!("immediately");
     check(&complete(by_hand), "billing portal", "update", "bpc_1", "differs");
     check(&complete(with(made.clone(), "metadata", json!({}))), "billing portal", "update", "bpc_1", "differs");
+    let mut with_another_price = complete(made.clone());
+    with_another_price.prices.insert("price_y".to_owned(), price("price_k", "year", 49000));
+    check(&with_another_price, "billing portal", "update", "bpc_1", "differs");
     let without_prices = Found { portals: vec![made], ..Found::default() };
     check(&without_prices, "billing portal", "update", "bpc_1", "made now");
+}
+
+#[test]
+fn the_portal_offers_as_many_plans_as_stripe_takes_or_none() {
+    let offered = |count: usize| {
+        let of = |number: usize| Plan { code: PlanCode::new(format!("pro-{number}")), ..plans().remove(1) };
+        let (plans, instance): (Vec<Plan>, _) = ((0..count).map(of).collect(), InstanceId::from_random([7; 16]));
+        let wanted = Wanted { instance: &instance, plans: &plans, webhook_url: None, replace_webhook: false };
+        let step = portal::step(&wanted, &Found::default(), &BTreeMap::new());
+        let Verdict::Create(draft) = step.verdict else { panic!("it is made") };
+        let enabled = draft.iter().find(|(name, _)| name == "features[subscription_update][enabled]").unwrap();
+        let products = draft.iter().filter(|(name, _)| name.ends_with("[product]")).count();
+        (enabled.1.clone(), products)
+    };
+    for (count, enabled, products) in [(0, "false", 0), (1, "true", 1), (10, "true", 10), (11, "false", 0)] {
+        assert_eq!(offered(count), (Part::Text(enabled.to_owned()), products), "{count} plans");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod lists;
 mod look;
 mod notices;
 mod retries;
+mod setup;
 mod signatures;
 mod subscription_table;
 
