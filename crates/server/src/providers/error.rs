@@ -94,3 +94,49 @@ impl ProviderError {
         !self.is_transient() && !matches!(self, Self::Unauthorized { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where each failure leaves us: whether the same call may succeed later, and whether what was to be opened is not there.
+    #[test]
+    fn each_failure_says_whether_to_wait_and_what_is_known() {
+        let request = || Some("req_1".to_owned());
+        let (message, code) = ("why".to_owned(), Some("a_code".to_owned()));
+        let table = [
+            (ProviderError::Unavailable { reason: message.clone(), request_id: request() }, true, false),
+            (ProviderError::KeyInUse, true, false),
+            (ProviderError::KeyPoisoned { request_id: request() }, false, true),
+            (ProviderError::KeyMismatch { request_id: request() }, false, true),
+            (ProviderError::Unauthorized { message: message.clone(), request_id: request() }, false, false),
+            (ProviderError::CustomerMissing, false, true),
+            (ProviderError::PriceMissing { message: message.clone(), request_id: request() }, false, true),
+            (ProviderError::CurrencyLocked { currency: Some("eur".to_owned()), request_id: request() }, false, true),
+            (ProviderError::Missing { message: message.clone(), request_id: request() }, false, true),
+            (ProviderError::CardDeclined { code: code.clone(), request_id: request() }, false, true),
+            (ProviderError::NotOffered { what: "log of events" }, false, true),
+            (ProviderError::Rejected { code, message, request_id: request() }, false, true),
+        ];
+        for (error, transient, no_session) in table {
+            assert_eq!((error.is_transient(), error.means_no_session()), (transient, no_session), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_providers_own_names_for_what_happened_are_told_where_it_gave_any() {
+        let refused = |code: Option<&str>, request: Option<&str>| {
+            let (code, request_id) = (code.map(str::to_owned), request.map(str::to_owned));
+            ProviderError::Rejected { code, message: "no".to_owned(), request_id }.to_string()
+        };
+        let table = [
+            (None, None, "the payment provider refused: no"),
+            (Some("url_invalid"), None, "the payment provider refused: no (code url_invalid)"),
+            (None, Some("req_1"), "the payment provider refused: no (request req_1)"),
+            (Some("url_invalid"), Some("req_1"), "the payment provider refused: no (code url_invalid, request req_1)"),
+        ];
+        for (code, request, told) in table {
+            assert_eq!(refused(code, request), told);
+        }
+    }
+}

@@ -136,8 +136,8 @@ impl Client {
         let deadline = Instant::now() + self.limits.call_timeout;
         let mut tries_done = 0;
         loop {
-            let outcome = self.attempt(call, deadline.saturating_duration_since(Instant::now()), tries_done + 1).await;
             tries_done += 1;
+            let outcome = self.attempt(call, deadline.saturating_duration_since(Instant::now()), tries_done).await;
             let chance = (self.jitter)();
             let pause = retry::pause(tries_done, self.limits.backoff_base, self.limits.backoff_max, chance);
             let in_time = Instant::now() + pause < deadline;

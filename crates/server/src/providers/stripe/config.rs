@@ -228,6 +228,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_address_is_a_scheme_and_a_place_and_no_more() {
+        for text in ["https://api.stripe.com", "https://api.stripe.com/", "http://127.0.0.1:3101/stripe"] {
+            let base = ApiBase::parse(text, false).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(base.is_https(), text.starts_with("https"), "{text}");
+            let at = format!("{}/v1/prices", text.trim_end_matches('/'));
+            assert_eq!(base.join("/v1/prices", ""), at);
+            assert_eq!(base.join("/v1/prices", "limit=1"), format!("{at}?limit=1"));
+        }
+        for text in [
+            "api.stripe.com",
+            "ftp://api.stripe.com",
+            "https://",
+            "https://name@api.stripe.com",
+            "https://:password@api.stripe.com",
+            "https://api.stripe.com?x=1",
+            "https://api.stripe.com#x",
+        ] {
+            assert!(matches!(ApiBase::parse(text, false), Err(StripeConfigError::ApiBase(_))), "{text}");
+        }
+    }
+
+    #[test]
     fn this_machine_is_known_by_each_of_its_names() {
         for (text, is_loopback) in [
             ("http://localhost:12111", true),

@@ -172,6 +172,8 @@ mod tests {
             (400, missing("customer", "Customer cus_1 has been deleted"), "CustomerMissing"),
             (404, json!({"type": "invalid_request_error", "message": "No such customer: cus_1"}), "CustomerMissing"),
             (400, missing("line_items[0][price]", "No such price: 'price_x'"), "PriceMissing"),
+            (400, missing("items[0][price]", "No such plan: 'price_x'"), "PriceMissing"),
+            (404, missing("id", "No such price: 'price_x'"), "PriceMissing"),
             (404, missing("session", "No such checkout.session: cs_1"), "Missing"),
             (404, json!({"type": "invalid_request_error", "message": "Unrecognized request URL"}), "Missing"),
             (400, missing("", "This customer has no default payment method"), "Rejected"),
@@ -215,6 +217,8 @@ mod tests {
             ("… with currency USD", Some("usd")),
             ("You cannot combine currencies on a single customer.", None),
             ("… in a currency that is not theirs.", None),
+            ("… with currency euros.", None),
+            ("… with currency 978.", None),
         ];
         for (message, currency) in table {
             assert_eq!(currency_named_last(message).as_deref(), currency, "{message}");
@@ -250,5 +254,7 @@ mod tests {
             assert_eq!(redact(message), clean);
         }
         assert_eq!(redact(&"x".repeat(1000)).chars().count(), MESSAGE_CHARS_MAX + 1);
+        let longest = "x".repeat(MESSAGE_CHARS_MAX);
+        assert_eq!(redact(&longest), longest);
     }
 }

@@ -106,6 +106,8 @@ mod tests {
         assert_eq!(pace.reserve(now, second), Some(Duration::from_millis(100)));
         assert_eq!(pace.reserve(now, second), Some(Duration::from_millis(200)));
         assert_eq!(pace.reserve(now, Duration::from_millis(250)), None, "a turn too far away is not taken");
+        let next = Duration::from_millis(300);
+        assert_eq!(pace.reserve(now, next), Some(next), "one that comes just in time is");
         assert_eq!(pace.reserve(now + second * 10, second), Some(Duration::ZERO));
     }
 

@@ -76,6 +76,16 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_may_be_as_long_as_it_likes_and_nothing_else() {
+        let url = format!("https://pay.example/{}", "x".repeat(2000));
+        let value = json!({ "url": url, "empty": "", "nul": "a\u{0}b", "number": 7 });
+        assert_eq!(long_text(&value, &["url"]), Some(url.as_str()));
+        for nothing in ["empty", "nul", "number", "absent"] {
+            assert_eq!(long_text(&value, &[nothing]), None, "{nothing}");
+        }
+    }
+
+    #[test]
     fn references_and_lists_are_read_in_both_forms() {
         let value = json!({ "a": "id_1", "b": { "id": "id_2" }, "c": [1], "d": { "data": [1, 2] } });
         assert_eq!(reference(&value, &["a"]), Some("id_1"));

@@ -124,6 +124,12 @@ async fn expiring_answers_the_session_as_it_stands() {
         Double::playing([stripe_error(400, "invalid_request_error", "", "", message), session("complete")]).await;
     assert_eq!(stripe(&double).expire_checkout(&key(), &id).await.unwrap().status, SessionStatus::Complete);
     double.played_out(2);
+
+    let message = "Received unknown parameter: x";
+    let double = Double::playing([stripe_error(400, "invalid_request_error", "parameter_unknown", "x", message)]).await;
+    let refused = stripe(&double).expire_checkout(&key(), &id).await;
+    assert!(matches!(refused, Err(ProviderError::Rejected { .. })), "{refused:?}");
+    double.played_out(1);
 }
 
 #[test]
@@ -172,4 +178,22 @@ fn the_real_address_is_paced_and_a_double_is_not() {
 fn the_https_client_is_made_without_any_set_up() {
     let stripe = Stripe::new(config("https://api.example.com"), Box::new(|| 0.0)).unwrap();
     assert_eq!((stripe.name(), stripe.livemode()), ("stripe", false));
+    let mut live = config("https://api.example.com");
+    (live.livemode, live.secret_key) = (true, "sk_live_1".into());
+    assert!(Stripe::new(live, Box::new(|| 0.0)).unwrap().livemode());
+}
+
+#[test]
+fn only_a_stripe_elsewhere_cannot_call_this_machine_back() {
+    let table = [
+        ("https://api.example.com", "http://localhost:3000/x", true),
+        ("https://api.example.com", "http://127.0.0.1:3000/x", true),
+        ("https://api.example.com", "https://billing.example.com/x", false),
+        ("http://127.0.0.1:3101", "http://localhost:3000/x", false),
+        ("http://127.0.0.1:3101", "https://billing.example.com/x", false),
+    ];
+    for (base, url, cannot) in table {
+        let stripe = Stripe::new(config(base), Box::new(|| 0.0)).unwrap();
+        assert_eq!(stripe.client.cannot_call_back(url), cannot, "{base} to {url}");
+    }
 }

@@ -114,6 +114,12 @@ async fn more_is_charged_at_once_or_not_done_and_then_the_plan_for_less_is_off()
         assert!(matches!(error, ProviderError::CardDeclined { .. }), "{error}");
         double.played_out(1);
     }
+    // A card is blamed for nothing else that Stripe refuses.
+    for (code, message) in [("resource_missing", "No such tax rate: 'txr_1'"), ("parameter_invalid", no_card)] {
+        let double = Double::playing([stripe_error(400, "invalid_request_error", code, "", message)]).await;
+        let error = stripe(&double).change_plan(&key(), &planned, &change).await.unwrap_err();
+        assert!(matches!(error, ProviderError::Rejected { .. }), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,15 @@ async fn a_span_of_the_log_is_read_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_list_does_not_tell_how_far_anything_is_paid() {
+    let trial = json!({"id": "sub_1", "status": "trialing", "trial_end": 1_790_000_000, "latest_invoice": null});
+    let double = Double::playing([list(&[trial], false)]).await;
+    let listed = stripe(&double).list_subscriptions(None).await.unwrap().items.remove(0).facts;
+    assert_eq!((&listed.status, listed.paid_until), (&ProviderStatus::Trialing, None));
+    assert_eq!(listed.trial_ends_at, Some(Timestamp::from_unix_seconds(1_790_000_000)));
+}
+
+#[tokio::test]
 async fn all_subscriptions_of_the_account_are_listed_whoevers_they_are() {
     let ours = json!({
         "id": "sub_2", "status": "canceled", "customer": {"id": "cus_1"}, "latest_invoice": "in_1",

@@ -3,7 +3,7 @@ use counterfoil_core::{AttemptId, ExternalSessionId, Timestamp};
 use serde_json::{Value, json};
 
 use super::double::{Double, Reply, answer, ok, stripe_error};
-use super::{cus, stripe};
+use super::{cus, key, stripe};
 use crate::providers::{PaymentProvider, PaymentRef, ProviderError};
 
 const OLD_END: i64 = 1_700_000_000;
@@ -118,6 +118,7 @@ async fn a_look_that_fails_half_way_is_no_look() {
     let scripts = [
         vec![html.clone()],
         vec![list(&[], false), html.clone()],
+        vec![list(&[], false), ok(&json!({"object": "customer"}))],
         vec![gone, ok(&json!({"id": "cus_1", "object": "customer"}))],
         vec![list(&[json!({"object": "subscription"})], false)],
         vec![list(&[subscription("sub_1", "active", &draft)], false), html],
@@ -127,6 +128,56 @@ async fn a_look_that_fails_half_way_is_no_look() {
         let error = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap_err();
         assert!(matches!(error, ProviderError::Unavailable { .. }), "{error} {script:?}");
     }
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_no_look() {
+    let elsewhere = "Unrecognized request URL (GET: /x/v1/checkout/sessions/cs_1)";
+    let double = Double::playing([stripe_error(404, "invalid_request_error", "", "", elsewhere)]).await;
+    let error = stripe(&double).fetch_facts(&cus("cus_1"), &[attempt("cs_1")]).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Missing { .. }), "{error}");
+    double.played_out(1);
+}
+
+#[tokio::test]
+async fn what_a_schedule_has_planned_is_seen_while_the_subscription_runs() {
+    let with = |status: &str, field: &str, value: i64| {
+        let open = invoice("open", "subscription_create", "sub_1", NEW_END);
+        let mut scheduled = subscription("sub_1", status, &open);
+        scheduled["schedule"] = "sub_sched_1".into();
+        scheduled[field] = value.into();
+        list(&[scheduled], false)
+    };
+    let schedule = |end_behavior: &str, price: &str| {
+        let phase = |start: i64, end: i64, price: &str| json!({"start_date": start, "end_date": end, "items": [{"price": price}]});
+        ok(&json!({
+            "id": "sub_sched_1", "end_behavior": end_behavior,
+            "current_phase": {"start_date": OLD_END, "end_date": NEW_END},
+            "phases": [phase(OLD_END, NEW_END, "price_1"), phase(NEW_END, NEW_END + 100, price)],
+        }))
+    };
+    let seen = async |script: Vec<Reply>| {
+        let count = script.len();
+        let double = Double::playing(script).await;
+        let facts = stripe(&double).fetch_facts(&cus("cus_1"), &[]).await.unwrap();
+        double.played_out(count);
+        let planned = facts.planned_prices.first().map(|planned| planned.price.as_str().to_owned());
+        (facts.subscriptions[0].cancel_at.map(Timestamp::as_unix_seconds), planned)
+    };
+    let another = Some("price_2".to_owned());
+    assert_eq!(seen(vec![with("active", "x", 0), schedule("release", "price_2")]).await, (None, another.clone()));
+    assert_eq!(
+        seen(vec![with("active", "x", 0), schedule("release", "price_1")]).await,
+        (None, None),
+        "the same price"
+    );
+    let ends = seen(vec![with("active", "x", 0), schedule("cancel", "price_2")]).await;
+    assert_eq!(ends, (Some(NEW_END + 100), another.clone()));
+    let sooner = seen(vec![with("active", "cancel_at", OLD_END), schedule("cancel", "price_2")]).await;
+    assert_eq!(sooner, (Some(OLD_END), another), "the subscription's own date counts first");
+    // What is over has nothing before it, and its schedule is not asked for.
+    let customer = ok(&json!({"id": "cus_1", "object": "customer"}));
+    assert_eq!(seen(vec![with("canceled", "x", 0), customer]).await, (None, None));
 }
 
 /// An invoice of a renewal, paid with this payment.
@@ -262,4 +313,26 @@ async fn whose_payment_it_is_can_be_asked() {
         assert_eq!(found.ok().flatten(), expected, "{reference}");
     }
     assert_eq!(double.lines()[0], "GET /v1/payment_intents/pi_1");
+}
+
+#[tokio::test]
+async fn a_payment_is_given_back_by_its_name_and_what_is_back_already_is_as_good() {
+    let give_back = async |reference: &str, answer: Reply| {
+        let double = Double::playing([answer]).await;
+        let given = stripe(&double).give_back(&key(), &PaymentRef::new(reference)).await;
+        double.played_out(1);
+        (double.seen().remove(0).body, given)
+    };
+    let refused = |code: &str| stripe_error(400, "invalid_request_error", code, "", "It cannot be refunded.");
+    for (reference, body) in [
+        ("payment_intents/pi_1", "payment_intent=pi_1&reason=duplicate"),
+        ("charges/ch_1", "charge=ch_1&reason=duplicate"),
+        ("pi_1", "payment_intent=pi_1&reason=duplicate"),
+    ] {
+        let (sent, given) = give_back(reference, ok(&json!({"id": "re_1"}))).await;
+        assert_eq!((sent.as_str(), given.is_ok()), (body, true), "{reference}");
+    }
+    assert!(give_back("pi_1", refused("charge_already_refunded")).await.1.is_ok());
+    let (_, disputed) = give_back("pi_1", refused("charge_disputed")).await;
+    assert!(matches!(disputed, Err(ProviderError::Rejected { .. })), "{disputed:?}");
 }

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::double::{Double, Reply, answer, ok, stripe_error};
 use super::{SECRET_KEY, config, cus, key, stripe};
@@ -76,6 +79,19 @@ async fn tries_are_bounded() {
     assert!(matches!(result, Err(ProviderError::KeyInUse)));
 }
 
+/// Whoever waits learns what the last answer was, and does not wait for a try that would come too late.
+#[tokio::test]
+async fn a_pause_that_would_outlast_the_call_is_not_begun() {
+    let double = Double::playing([busy(500, "")]).await;
+    let mut config = config(&double.base);
+    (config.limits.backoff_base, config.limits.backoff_max) = (Duration::from_secs(10), Duration::from_secs(10));
+    let (started, stripe) = (Instant::now(), Stripe::new(config, Box::new(|| 1.0)).unwrap());
+    let error = stripe.create_customer(&key(), FROZEN).await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Unavailable { reason, .. } if reason.contains("HTTP 500")), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    double.played_out(1);
+}
+
 #[tokio::test]
 async fn what_cannot_change_is_not_tried_again() {
     let refusals = [
@@ -116,10 +132,10 @@ async fn a_replayed_server_error_is_told_at_once() {
 
 #[tokio::test]
 async fn silence_and_a_closed_port_are_an_unknown_outcome_in_bounded_time() {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let (_double, result) = create(vec![Reply::Hang, Reply::Hang, Reply::Hang, Reply::Hang]).await;
     assert!(matches!(result, Err(ProviderError::Unavailable { reason, .. }) if reason.contains("timed out")));
-    assert!(started.elapsed() < std::time::Duration::from_millis(1500));
+    assert!(started.elapsed() < Duration::from_millis(1500));
 
     let nobody = Stripe::new(config("http://127.0.0.1:1"), Box::new(|| 0.0)).unwrap();
     let error = nobody.create_customer(&key(), FROZEN).await.unwrap_err();
@@ -138,13 +154,21 @@ async fn where_no_tls_is_spoken_nothing_is_sent_and_it_is_tried_later() {
 
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
-    let double = Double::playing([answer(200, &format!("{{\"id\":\"{}\"}}", "x".repeat(200)))]).await;
-    let mut config: StripeConfig = config(&double.base);
-    config.limits.answer_bytes_max = 100;
-    let stripe = Stripe::new(config, Box::new(|| 0.0)).unwrap();
-    let error = stripe.create_customer(&key(), FROZEN).await.unwrap_err();
-    assert!(error.to_string().contains("longer than 100 bytes"), "{error}");
-    double.played_out(1);
+    let body = format!("{{\"id\":\"{}\"}}", "x".repeat(200));
+    let within = async |bytes_max: usize| {
+        let double = Double::playing([answer(200, &body)]).await;
+        let mut config: StripeConfig = config(&double.base);
+        config.limits.answer_bytes_max = bytes_max;
+        let stripe = Stripe::new(config, Box::new(|| 0.0)).unwrap();
+        let made = stripe.create_customer(&key(), FROZEN).await;
+        double.played_out(1);
+        made
+    };
+    for short in [100, body.len() - 1] {
+        let error = within(short).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("longer than {short} bytes")), "{error}");
+    }
+    assert!(within(body.len()).await.is_ok(), "an answer may be as long as that");
 }
 
 #[tokio::test]

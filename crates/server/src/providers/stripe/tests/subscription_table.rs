@@ -195,6 +195,12 @@ fn a_change_counts_where_the_period_that_it_changes_was_paid() {
     }
     assert_eq!(until(&[change.clone(), of("paid", "subscription_cycle", LATER), before.clone()]), at(FAR));
     assert_eq!(until(&[change.clone(), of("paid", "subscription_create", LATER)]), at(FAR));
+    let again = of("paid", "subscription_update", FAR + 1);
+    assert_eq!(
+        until(&[again, change.clone(), of("paid", "subscription_cycle", LATER)]),
+        at(FAR + 1),
+        "and so the next"
+    );
     assert_eq!(until(&[change.clone(), of("open", "subscription_update", FAR), before.clone()]), at(SOON));
     // A change that was given up, and what was sold beside, say nothing.
     for other in [
