@@ -298,7 +298,7 @@ async fn links_that_are_asked_for_again_are_limited_by_address_and_network(world
         let answer = ada.http.post("/api/customers/email/verify/resend", &serde_json::Value::Null).await;
         assert!(matches!(answer.status, 202 | 429), "{}", answer.body);
     }
-    let sql = "select cast(count(*) as bigint) as n from rate_limits where bucket like 'mail%'";
+    let sql = "select cast(count(*) as bigint) as n from rate_limits where bucket like 'mail_address:%' or bucket like 'mail_network:%'";
     assert_eq!(world.app.db.query(sql).one().await.unwrap().get::<i64>("n").unwrap(), 2, "one of each");
     let answer = ada.http.post("/api/customers/email/verify/resend", &serde_json::Value::Null).await;
     answer.refused(429, "too_many_requests");
