@@ -194,7 +194,6 @@ impl App {
     /// The token with a signature of ours, and whom it names.
     async fn credential(&self, token: &str, now: Timestamp) -> Result<(Verified, CustomerId), Error> {
         let verified = self.own_claims(token, now).await?;
-        self.limit_licenses(verified.claims.as_ref(), now).await?;
         let named = verified.claims.as_ref().and_then(|claims| claims.customer_id.parse().ok());
         match named {
             Some(customer_id) => Ok((verified, customer_id)),

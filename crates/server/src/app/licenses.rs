@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use counterfoil_core::entitlement::{Ended, Grant, Hold, right};
 use counterfoil_core::probe;
 use counterfoil_core::{CustomerId, LicenseId, PlanCode, Refusal, Subscription, Timestamp};
-use counterfoil_license::{Claims, Expectations, KeySet, PublicKey, Reason, State, Verified, Verifier, inspect};
+use counterfoil_license::{Expectations, KeySet, PublicKey, Reason, State, Verified, Verifier, inspect};
 
 use super::customers::no_subscription;
 use super::limits::TOKENS_OF_NOBODY;
@@ -79,7 +79,6 @@ impl App {
     pub async fn refresh_license(&self, token: &str) -> Result<License, Error> {
         let now = self.now();
         let verified = self.own_claims(token, now).await?;
-        self.limit_licenses(verified.claims.as_ref(), now).await?;
         if verified.state == State::Invalid(Reason::KeyCompromised) {
             return Err(Refusal::LicenseKeyCompromised.into());
         }
@@ -113,45 +112,65 @@ impl App {
         Ok(right(subscription, hold, &self.catalog, now))
     }
 
-    /// Who shows licences too often has to wait: each customer for itself, and whoever shows what is none together.
+    /// What the token says at this moment, where it was signed here and with a key that is trusted. The clock is ours, so nothing
+    /// is found out about it from the token.
+    ///
+    /// Who shows licences too often has to wait: each customer for itself, and whoever shows what is none together. What none of
+    /// the keys that were read last has signed is counted before anything is read for it.
     ///
     /// # Errors
     /// [`Refusal::TooManyRequests`]; failures of the database.
-    pub(super) async fn limit_licenses(&self, claims: Option<&Claims>, now: Timestamp) -> Result<(), Error> {
-        match claims {
-            Some(claims) => self.limit_license_of(&claims.customer_id, now).await,
-            None => Ok(self.limits.take("", TOKENS_OF_NOBODY, now)?),
+    pub(super) async fn own_claims(&self, token: &str, at: Timestamp) -> Result<Verified, Error> {
+        let now = self.now();
+        let known = self.read_keys.last().map(|keys| (self.verify(&keys, token, at), keys));
+        let is_counted = known.as_ref().is_some_and(|(verified, _)| verified.claims.is_none());
+        if is_counted {
+            self.limits.take("", TOKENS_OF_NOBODY, now)?;
         }
-    }
-
-    /// What the token says, where it was signed here and with a key that is trusted. The clock is ours, so nothing is found out
-    /// about it from the token.
-    pub(super) async fn own_claims(&self, token: &str, now: Timestamp) -> Result<Verified, Error> {
         let keys = self.key_set().await?;
-        let expect = Expectations::new(&self.settings.public_url, &self.settings.product);
-        let verified = Verifier::new(&*keys, expect).clock_skew(i64::MAX).verify(token, now.as_unix_seconds());
-        // A claim counts only where the signature and the issuer are ours; `Invalid` covers everything else.
-        Ok(match verified.state {
+        let verified = match known {
+            Some((verified, last)) if Arc::ptr_eq(&last, &keys) => verified,
+            _ => self.verify(&keys, token, at),
+        };
+        match &verified.claims {
+            Some(claims) => self.limit_license_of(&claims.customer_id, now).await?,
+            None if is_counted => {}
+            None => self.limits.take("", TOKENS_OF_NOBODY, now)?,
+        }
+        match verified.state {
             State::Invalid(Reason::UnknownKey) if self.is_signed_by_compromised(token).await? => {
-                Verified { state: State::Invalid(Reason::KeyCompromised), claims: None }
+                Ok(Verified { state: State::Invalid(Reason::KeyCompromised), claims: None })
             }
             State::Invalid(_) => {
                 probe!("F85");
-                Verified { claims: None, ..verified }
+                Ok(verified)
             }
-            _ => verified,
-        })
+            _ => Ok(verified),
+        }
+    }
+
+    /// A claim counts only where the signature and the issuer are ours; `Invalid` covers everything else.
+    fn verify(&self, keys: &KeySet, token: &str, at: Timestamp) -> Verified {
+        let expect = Expectations::new(&self.settings.public_url, &self.settings.product);
+        let verified = Verifier::new(keys, expect).clock_skew(i64::MAX).verify(token, at.as_unix_seconds());
+        let claims = verified.claims.filter(|_| !matches!(verified.state, State::Invalid(_)));
+        Verified { claims, ..verified }
     }
 
     /// Whether the token names a key that somebody else has. Nothing else that it says is believed.
     async fn is_signed_by_compromised(&self, token: &str) -> Result<bool, Error> {
         let Ok((header, _claims)) = inspect(token) else { return Ok(false) };
-        let Some(key_id) = header["kid"].as_str() else { return Ok(false) };
+        let Some(key_id) = header["kid"].as_str().filter(|text| is_key_id(text)) else { return Ok(false) };
         let mut tx = self.db.begin_read().await?;
         let key = store::signing_keys::find(&mut tx, key_id).await?;
         tx.rollback().await?;
         Ok(key.is_some_and(|key| !key.state.is_trusted()))
     }
+}
+
+/// Whether a key of ours may be called so: a SHA-256 in base64url.
+fn is_key_id(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 /// What stands over the customer's subscription.
@@ -189,6 +208,11 @@ pub const fn no_license(ended: Option<Ended>) -> Refusal {
 pub struct ReadKeys(Mutex<Option<(Vec<String>, Arc<KeySet>)>>);
 
 impl ReadKeys {
+    fn last(&self) -> Option<Arc<KeySet>> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(_, keys)| Arc::clone(keys))
+    }
+
     fn of(&self, stored: Vec<String>) -> Result<Arc<KeySet>, Failure> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, keys)) = last.as_ref().filter(|(of, _)| *of == stored) {
@@ -208,4 +232,18 @@ pub fn key_set_of(stored: &[String]) -> Result<KeySet, Failure> {
     let jwk = |x: &String| serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "x": x });
     let keys: Result<Vec<PublicKey>, _> = stored.iter().map(|x| PublicKey::from_jwk(&jwk(x))).collect();
     keys.and_then(KeySet::new).map_err(|_| Failure::Corrupt("a stored signing key is not a key".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_called_by_a_digest() {
+        assert!(is_key_id("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k") && is_key_id(&"-".repeat(43)));
+        let long = "A".repeat(42);
+        for text in ["", "a", &long, &format!("{long}AA"), &format!("{long}\0"), &format!("{long}+")] {
+            assert!(!is_key_id(text), "{text:?}");
+        }
+    }
 }

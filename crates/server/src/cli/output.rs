@@ -104,6 +104,7 @@ fn database_code(error: &DbError) -> &'static str {
         DbError::Conflict { .. }
         | DbError::UniqueViolation { .. }
         | DbError::ForeignKey
+        | DbError::BadText { .. }
         | DbError::ReadOnly
         | DbError::Spoiled
         | DbError::Other { .. } => "database",

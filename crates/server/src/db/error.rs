@@ -38,6 +38,12 @@ pub enum DbError {
         /// What the driver said.
         detail: String,
     },
+    /// A text that cannot be kept: PostgreSQL takes none with a NUL. Whoever sent it has to send another.
+    #[error("a text cannot be kept: {detail}")]
+    BadText {
+        /// What the driver said.
+        detail: String,
+    },
     /// A newer release has migrated this database. Running an older one against it could damage it.
     #[error(
         "the database has schema version {database}, but this release knows versions up to {binary}: run the release that \
@@ -174,6 +180,7 @@ fn by_sqlstate(code: &str, message: &str) -> DbError {
             DbError::Conflict { detail }
         }
         "53100" | "53200" => DbError::Full { detail },
+        "22021" => DbError::BadText { detail },
         // A statement timeout, an idle transaction that was ended, and a server that became a read-only replica.
         "57014" | "25P03" | "25006" => DbError::Unavailable { detail },
         // Connection (08), wrong password (28), no such database (3D), resources (53), shutting down or starting up (57P).

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod network;
 pub mod portal;
 pub mod problem;
+pub mod query;
 pub mod views;
 pub mod way_back;
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::layers::request_id;
 use crate::app::webhooks::ReceiveError;
 use crate::app::{Error, Failure};
+use crate::db::DbError;
 use crate::providers::{ProviderError, WebhookRefusal};
 
 /// A problem, ready to be answered.
@@ -194,7 +195,7 @@ impl From<Refusal> for Problem {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let problem = explain(&failure);
-        if problem.status == StatusCode::CONFLICT {
+        if problem.status.is_client_error() {
             tracing::info!(error = %failure, code = problem.code, "a request was refused");
         } else if problem.status == StatusCode::INTERNAL_SERVER_ERROR || is_for_the_operator(&failure) {
             tracing::error!(error = %failure, code = problem.code, "a request failed");
@@ -225,6 +226,11 @@ fn explain(failure: &Failure) -> Problem {
             "database_full",
             "There is no room for anything new at the moment, and nothing was stored. Try again later.",
             60,
+        ),
+        Failure::Database(DbError::BadText { .. }) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request",
+            "A text in this request has a character that cannot be kept, such as NUL. Send it without.",
         ),
         Failure::Database(_) | Failure::Corrupt(_) | Failure::NotInBook => Problem::internal(),
         Failure::Provider(error) => explain_provider(error),

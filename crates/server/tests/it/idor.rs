@@ -68,7 +68,7 @@ enum Word {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(crate) enum Place {
     Path,
     Query,
     Json,
@@ -80,23 +80,23 @@ enum Place {
 
 /// A field of a route, and what is sent in it unless it names something.
 #[derive(Clone, Debug)]
-struct Field {
-    place: Place,
-    name: String,
+pub(crate) struct Field {
+    pub(crate) place: Place,
+    pub(crate) name: String,
     example: Option<Value>,
     required: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Route {
+pub(crate) struct Route {
     method: Method,
     path: String,
     word: Word,
-    fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
 }
 
 impl Route {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.path)
     }
 
@@ -133,7 +133,7 @@ impl Route {
         }
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         http: &Http,
         tried: Option<(&Field, &str)>,
@@ -229,7 +229,7 @@ fn fields_of(document: &Value, operation: &Value) -> Vec<Field> {
 }
 
 /// All pages with each of their methods. They ignore fields that they do not know, so each is sent the fields of all of them.
-fn pages() -> Vec<Route> {
+pub(crate) fn pages() -> Vec<Route> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/portal");
     let router = std::fs::read_to_string(folder.join("mod.rs")).expect("the router");
     let (mut forms, mut queries) = (Vec::new(), Vec::new());
@@ -303,9 +303,9 @@ fn struct_fields(text: &str, suffix: &str) -> Vec<String> {
 }
 
 /// The victim: what is hers, and what is of the same form and nobody's.
-struct Victim {
-    visitor: Visitor,
-    hers: BTreeMap<&'static str, String>,
+pub(crate) struct Victim {
+    pub(crate) visitor: Visitor,
+    pub(crate) hers: BTreeMap<&'static str, String>,
     nobodys: BTreeMap<&'static str, String>,
     /// Whatever of hers nobody else may see.
     canaries: Vec<String>,
@@ -320,7 +320,7 @@ async fn text(world: &World, sql: &'static str, customer_id: &str) -> String {
 }
 
 impl Victim {
-    async fn of(world: &World) -> Self {
+    pub(crate) async fn of(world: &World) -> Self {
         let mut bertha = world.customer(EMAIL).await;
         let name = "update customers set company_name = $2 where customer_id = $1";
         world.app.db.query(name).bind(&bertha.customer_id).bind(COMPANY).execute().await.expect("a name");

@@ -80,6 +80,7 @@ mod logs;
 mod mails;
 mod manual;
 mod money_back;
+mod nuls;
 mod operations;
 mod orders;
 mod outages;

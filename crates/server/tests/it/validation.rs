@@ -1,6 +1,9 @@
 //! `validate` and `refresh` as a product meets them: every answer has a code, and nobody's haste is everybody's wait.
 
+use counterfoil::app::Error;
 use counterfoil::app::limits::{LICENSES_OF_A_CUSTOMER, TOKENS_OF_NOBODY};
+use counterfoil::app::validation::Question;
+use counterfoil_core::Refusal;
 use counterfoil_license::{Expectations, KeySet, ValidationAnswer, ValidationAnswerError};
 use serde_json::{Value, json};
 
@@ -130,10 +133,34 @@ async fn one_customer_s_haste_is_nobody_else_s_wait(world: &World) {
     assert_eq!(told(&ben.validate(&ben.license).await), (Some(true), "valid"));
 }
 
+/// A flood of what is nobody's costs the database nothing: it is gone here, and the flood is still told to wait.
+async fn tokens_of_nobody_are_counted_before_anything_is_read_for_them(world: &World) {
+    world.allow_unsettled();
+    let ada = world.customer("ada@example.com").await;
+    // From here on the keys are known.
+    assert_eq!(told(&ada.validate(&ada.license).await), (Some(true), "valid"));
+    let now = world.app.now();
+    while world.app.limits.take("", TOKENS_OF_NOBODY, now).is_ok() {}
+    world.app.db.close().await;
+    let (forged, _) = ada.license.rsplit_once('.').expect("a signature");
+    let question = Question { token: format!("{forged}.{}", "A".repeat(86)), ..Question::default() };
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        answers.push(world.app.validate_license(&question).await.expect_err("neither room nor a database"));
+    }
+    let refused = answers.iter().filter(|error| matches!(error, Error::Refused(Refusal::TooManyRequests { .. })));
+    // The clock goes on meanwhile, and each hundredth of a second lets one more through to where the database was.
+    assert!(refused.count() > 0, "{answers:?}");
+    let own = Question { token: ada.license.clone(), ..Question::default() };
+    let error = world.app.validate_license(&own).await.expect_err("there is no database");
+    assert!(matches!(error, Error::Failed(_)), "a licence of ours is asked for all the same: {error}");
+}
+
 both_engines!(
     a_product_asks_for_what_it_is_about_to_unlock,
     an_answer_is_given_for_any_moment,
     a_signed_answer_is_for_one_question_only,
     who_has_the_newest_license_is_told_so_in_a_line,
     one_customer_s_haste_is_nobody_else_s_wait,
+    tokens_of_nobody_are_counted_before_anything_is_read_for_them,
 );

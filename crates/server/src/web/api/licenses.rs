@@ -1,8 +1,7 @@
 //! Licences: the current one, the history, refresh, the status lists and the public keys.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use counterfoil_core::signing_key::KEYS_CACHED_SECONDS;
@@ -18,6 +17,7 @@ use crate::web::caller::SignedIn;
 use crate::web::etag::is_kept;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::query::PlainQuery;
 use crate::web::{WebState, attachment};
 
 /// One version of a license.
@@ -132,9 +132,9 @@ pub async fn current(
 pub async fn file(
     State(state): State<WebState>,
     SignedIn(customer_id): SignedIn,
-    query: Result<Query<FileQuery>, QueryRejection>,
+    query: Result<PlainQuery<FileQuery>, Problem>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|_| {
+    let PlainQuery(query) = query.map_err(|_| {
         Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_request",
@@ -156,9 +156,9 @@ pub async fn file(
 pub async fn list(
     State(state): State<WebState>,
     SignedIn(customer_id): SignedIn,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
+    query: Result<PlainQuery<HistoryQuery>, Problem>,
 ) -> Result<Json<LicenseListBody>, Problem> {
-    let Query(query) = query.map_err(|_| {
+    let PlainQuery(query) = query.map_err(|_| {
         Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_request",

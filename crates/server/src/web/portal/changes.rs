@@ -1,7 +1,6 @@
 //! Changing and ending a running plan on our own pages: each asks once, with the amount and the day, and then does it.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use counterfoil_core::plan_change::{PlannedChange, changeable, is_period_paid};
@@ -15,6 +14,7 @@ use crate::app::App;
 use crate::app::plan_changes::{ChangeWish, Preview};
 use crate::web::WebState;
 use crate::web::problem::Problem;
+use crate::web::query::PlainQuery;
 use crate::web::to_its_end;
 use crate::web::views::{ConfirmView, Frame, Notice, Running, Tone, words};
 
@@ -72,9 +72,9 @@ pub fn planned_notice(app: &App, planned: &PlannedChange) -> Notice {
 pub async fn ask_change(
     State(state): State<WebState>,
     member: Member,
-    query: Result<Query<ChangeForm>, QueryRejection>,
+    query: Result<PlainQuery<ChangeForm>, Problem>,
 ) -> Result<Html<String>, PageProblem> {
-    let Query(form) = query.map_err(|_| not_a_wish()).on(&member.frame)?;
+    let PlainQuery(form) = query.map_err(|_| not_a_wish()).on(&member.frame)?;
     let wish = ChangeWish { prorated_from: None, ..form.into() };
     let preview = state.app.preview_change(&member.customer_id, &wish).await.on(&member.frame)?;
     show(&question(&state.app, &preview, member.frame.clone()), &member.frame)

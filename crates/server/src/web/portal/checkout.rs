@@ -5,8 +5,7 @@
 
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::Html;
 use counterfoil_core::subscription::State as Standings;
 use counterfoil_core::{AttemptId, CustomerId, PlanCode, Timestamp, probe};
@@ -23,6 +22,7 @@ use crate::store::licenses::License;
 use crate::tasks;
 use crate::web::WebState;
 use crate::web::problem::Problem;
+use crate::web::query::PlainQuery;
 use crate::web::views::{CheckoutDoneView, CheckoutFailedView, CheckoutWaitingView, NotPaid};
 
 /// The longest that a browser waits for one look at the provider; the look itself goes on.
@@ -62,10 +62,10 @@ struct Book {
 pub async fn back_from_payment(
     State(state): State<WebState>,
     member: Member,
-    query: Result<Query<ReturnQuery>, QueryRejection>,
+    query: Result<PlainQuery<ReturnQuery>, Problem>,
 ) -> Result<Html<String>, PageProblem> {
     let (app, frame) = (&state.app, &member.frame);
-    let Query(query) = query.map_err(|_| Problem::not_found()).on(frame)?;
+    let PlainQuery(query) = query.map_err(|_| Problem::not_found()).on(frame)?;
     let attempt_id: AttemptId = query.attempt.parse().map_err(|_| Problem::not_found()).on(frame)?;
     let now = app.now();
     let mut book = read(app, &member.customer_id, &attempt_id).await.on(frame)?;

@@ -1,7 +1,6 @@
 //! Coming in and going out: sign-up, login and logout by form.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use counterfoil_core::Refusal;
@@ -18,6 +17,7 @@ use crate::web::WebState;
 use crate::web::caller::{self, Arriving};
 use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
+use crate::web::query::PlainQuery;
 use crate::web::views::{FormProblem, Frame, LoginView, SignupView};
 use crate::web::way_back::own_path;
 
@@ -107,9 +107,9 @@ fn with_error(view: SignupView, refusal: &Refusal) -> SignupView {
 /// `GET /login`.
 pub async fn log_in_form(
     visitor: Visitor,
-    query: Result<Query<LogInQuery>, QueryRejection>,
+    query: Result<PlainQuery<LogInQuery>, Problem>,
 ) -> Result<Response, PageProblem> {
-    let next = query.ok().and_then(|Query(query)| query.next).and_then(only_own);
+    let next = query.ok().and_then(|PlainQuery(query)| query.next).and_then(only_own);
     if visitor.customer_id.is_some() {
         return Ok(Redirect::to(next.as_deref().unwrap_or(HOME)).into_response());
     }

@@ -1,7 +1,6 @@
 //! `/account/settings`: the account itself.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use counterfoil_core::Refusal;
@@ -17,6 +16,7 @@ use crate::web::WebState;
 use crate::web::caller;
 use crate::web::network::CameFrom;
 use crate::web::problem::Problem;
+use crate::web::query::PlainQuery;
 use crate::web::views::{FormState, Notice, SettingsView, Tone};
 
 const SETTINGS: &str = "/account/settings";
@@ -58,10 +58,10 @@ pub async fn show_settings(
     State(state): State<WebState>,
     member: Member,
     headers: HeaderMap,
-    query: Result<Query<DoneQuery>, QueryRejection>,
+    query: Result<PlainQuery<DoneQuery>, Problem>,
 ) -> Result<Html<String>, PageProblem> {
     let mut view = settings_view(&state, &member, &headers).await?;
-    view.notices.extend(query.ok().and_then(|Query(query)| done_notice(&query.done)));
+    view.notices.extend(query.ok().and_then(|PlainQuery(query)| done_notice(&query.done)));
     show(&view, &member.frame)
 }
 

@@ -16,6 +16,8 @@ fn a_database_that_takes_nothing_says_when_to_come_back_and_one_that_is_wrong_do
     assert_eq!((full.status, full.code), (StatusCode::SERVICE_UNAVAILABLE, "database_full"));
     let away = told(DbError::Unavailable { detail: "gone".into() });
     assert_eq!((away.status, away.code), (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable"));
+    let bad = told(DbError::BadText { detail: "a NUL".into() });
+    assert_eq!((bad.status, bad.code), (StatusCode::UNPROCESSABLE_ENTITY, "invalid_request"));
     assert_eq!(told(DbError::ForeignKey).status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(is_for_the_operator(&Failure::from(DbError::Full { detail: "disk".into() })));
     assert!(!is_for_the_operator(&Failure::from(DbError::Unavailable { detail: "gone".into() })));

@@ -1,8 +1,7 @@
 //! Customers as operators see them: found, shown, and looked after.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use counterfoil_core::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +17,7 @@ use crate::store::licenses::License;
 use crate::web::WebState;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::query::PlainQuery;
 use crate::web::to_its_end;
 
 /// What to find a customer by: one of the two.
@@ -215,11 +215,11 @@ pub struct SyncedBody {
 pub async fn find(
     operator: Operator,
     State(state): State<WebState>,
-    query: Result<Query<FindQuery>, QueryRejection>,
+    query: Result<PlainQuery<FindQuery>, Problem>,
 ) -> Result<Json<FoundCustomersBody>, Problem> {
     operator.require(Scope::Read)?;
     let wanted = match query {
-        Ok(Query(
+        Ok(PlainQuery(
             FindQuery { email: Some(text), external_id: None } | FindQuery { email: None, external_id: Some(text) },
         )) => text,
         Ok(_) | Err(_) => {

@@ -1,8 +1,7 @@
 //! A look at the installation from inside the running service.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -12,6 +11,7 @@ use crate::app::operators::Scope;
 use crate::checks::Report;
 use crate::web::WebState;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::query::PlainQuery;
 
 /// How far to look.
 #[derive(Deserialize, IntoParams)]
@@ -38,10 +38,10 @@ pub struct DoctorQuery {
 pub async fn doctor(
     operator: Operator,
     State(state): State<WebState>,
-    query: Result<Query<DoctorQuery>, QueryRejection>,
+    query: Result<PlainQuery<DoctorQuery>, Problem>,
 ) -> Result<Json<Report>, Problem> {
     operator.require(Scope::Support)?;
-    let Ok(Query(DoctorQuery { offline })) = query else {
+    let Ok(PlainQuery(DoctorQuery { offline })) = query else {
         let told = "The only parameter is `offline`, which is `true` or `false`.";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", told));
     };

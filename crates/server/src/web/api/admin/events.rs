@@ -1,9 +1,7 @@
 //! Events for operators: what came from the payment provider, and looking again because of one.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use counterfoil_core::{CustomerId, Refusal, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,6 +13,7 @@ use crate::store::events::{EventState, StoredEvent};
 use crate::web::WebState;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::query::PlainQuery;
 
 /// Which rows of a queue.
 #[derive(Deserialize, IntoParams)]
@@ -33,10 +32,10 @@ pub struct QueueQuery {
 
 /// What to ask the queue for; `parse` reads its words for states.
 pub fn wanted<S>(
-    query: Result<Query<QueueQuery>, QueryRejection>,
+    query: Result<PlainQuery<QueueQuery>, Problem>,
     parse: impl Fn(&str) -> Option<S>,
 ) -> Result<Wanted<S>, Problem> {
-    let Query(query) = query.map_err(|_| not_this_query())?;
+    let PlainQuery(query) = query?;
     let unknown = Refusal::InvalidField { field: "state", reason: "it is none of this queue's states" };
     let state = match query.state.as_deref() {
         Some(word) => Some(parse(word).ok_or(unknown)?),
@@ -47,11 +46,6 @@ pub fn wanted<S>(
         None => None,
     };
     Ok(Wanted { state, customer_id, before: query.cursor, limit: query.limit.unwrap_or(50) })
-}
-
-pub fn not_this_query() -> Problem {
-    let told = "The query has a parameter that this call does not take, or a value that it cannot read. See /api/docs.";
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request", told)
 }
 
 /// An event.
@@ -135,7 +129,7 @@ pub struct ShowQuery {
 pub async fn list(
     operator: Operator,
     State(state): State<WebState>,
-    query: Result<Query<QueueQuery>, QueryRejection>,
+    query: Result<PlainQuery<QueueQuery>, Problem>,
 ) -> Result<Json<EventsBody>, Problem> {
     operator.require(Scope::Read)?;
     let page = state.app.list_events(&wanted(query, EventState::parse)?).await?;
@@ -158,10 +152,10 @@ pub async fn show(
     operator: Operator,
     State(state): State<WebState>,
     Segment(event_id): Segment,
-    query: Result<Query<ShowQuery>, QueryRejection>,
+    query: Result<PlainQuery<ShowQuery>, Problem>,
 ) -> Result<Json<EventBody>, Problem> {
     operator.require(Scope::Read)?;
-    let Query(query) = query.map_err(|_| not_this_query())?;
+    let PlainQuery(query) = query?;
     let (event, raw) = state.app.find_event(&event_id).await?;
     let body = query.body.then(|| String::from_utf8_lossy(&raw).into_owned());
     Ok(Json(EventBody { body, ..event.into() }))

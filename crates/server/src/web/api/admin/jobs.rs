@@ -1,8 +1,7 @@
 //! Jobs for operators: what is owed to the world and not done yet, and what was given up.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use counterfoil_core::{CustomerId, EffectId, Refusal, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +13,7 @@ use crate::store::jobs::{Job, JobState};
 use crate::web::WebState;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::query::PlainQuery;
 
 /// A job, without its text, which holds a licence.
 #[derive(Serialize, ToSchema)]
@@ -84,7 +84,7 @@ fn parse(job_id: &str) -> Result<EffectId, Refusal> {
 pub async fn list(
     operator: Operator,
     State(state): State<WebState>,
-    query: Result<Query<QueueQuery>, QueryRejection>,
+    query: Result<PlainQuery<QueueQuery>, Problem>,
 ) -> Result<Json<JobsBody>, Problem> {
     operator.require(Scope::Read)?;
     let page = state.app.list_jobs(&wanted(query, JobState::parse)?).await?;

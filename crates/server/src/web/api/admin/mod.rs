@@ -62,8 +62,10 @@ impl FromRequestParts<WebState> for Segment {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Self, Problem> {
-        let Path(text) = Path::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
-        Ok(Self(text))
+        let Path(text): Path<String> =
+            Path::from_request_parts(parts, state).await.map_err(|_| Problem::not_found())?;
+        // Nothing here is called so, and PostgreSQL would not even compare with a text that has a NUL.
+        if text.contains(char::is_control) { Err(Problem::not_found()) } else { Ok(Self(text)) }
     }
 }
 

@@ -1,18 +1,17 @@
 //! The comparison of book and payment provider for operators, page by page.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Operator;
-use super::events::not_this_query;
 use crate::app::operators::Scope;
 use crate::app::reconcile::{Compared, Difference};
 use crate::web::WebState;
 use crate::web::json::JsonBody;
 use crate::web::problem::{Problem, ProblemBody};
+use crate::web::query::PlainQuery;
 use crate::web::to_its_end;
 
 /// Which page.
@@ -104,10 +103,10 @@ impl From<Compared> for ComparedBody {
 pub async fn compare(
     operator: Operator,
     State(state): State<WebState>,
-    query: Result<Query<PageQuery>, QueryRejection>,
+    query: Result<PlainQuery<PageQuery>, Problem>,
 ) -> Result<Json<ComparedBody>, Problem> {
     operator.require(Scope::Read)?;
-    let Query(query) = query.map_err(|_| not_this_query())?;
+    let PlainQuery(query) = query?;
     Ok(Json(state.app.reconcile(query.cursor.as_deref(), None).await?.into()))
 }
 
