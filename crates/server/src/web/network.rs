@@ -7,8 +7,9 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, header};
 use counterfoil_core::probe;
 
 use super::WebState;
@@ -46,6 +47,25 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> Ip
     client
 }
 
+/// Whether somebody on this machine asks, and not a proxy on it for somebody else. A proxy says so in a header, or asks by the name that
+/// others know. The peer is that of the connection: no header makes one.
+#[must_use]
+pub fn is_from_this_machine(parts: &Parts) -> bool {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    let is_passed_on = parts.headers.keys().any(|name| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded") || matches!(name, "forwarded" | "via" | "x-real-ip")
+    });
+    let asked = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    peer.is_some_and(|peer| peer.0.ip().to_canonical().is_loopback()) && !is_passed_on && is_own_name(asked)
+}
+
+fn is_own_name(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let bare = authority.host().trim_matches(['[', ']']);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Some proxies write the port as well.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -67,6 +87,35 @@ mod tests {
             headers.append("x-forwarded-for", HeaderValue::from_static(line));
         }
         client(peer.parse().unwrap(), &headers, &config.trusted_proxies).to_string()
+    }
+
+    #[test]
+    fn this_machine_is_who_connects_from_it_and_passes_nothing_on() {
+        let asks = |peer: &str, headers: &[(&'static str, &'static str)]| {
+            let mut request = axum::http::Request::new(());
+            let at = SocketAddr::new(peer.parse().unwrap(), 4711);
+            request.extensions_mut().insert(ConnectInfo(at));
+            for (name, value) in headers {
+                request.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+            is_from_this_machine(&request.into_parts().0)
+        };
+        let here = ("host", "localhost:3100");
+        for peer in ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1"] {
+            for host in ["localhost:3100", "LOCALHOST", "127.0.0.1:3100", "[::1]:3100"] {
+                assert!(asks(peer, &[("host", host)]), "{peer} {host}");
+            }
+        }
+        for peer in ["203.0.113.9", "10.0.0.1", "2001:db8::7"] {
+            assert!(!asks(peer, &[here]), "{peer}");
+        }
+        for name in ["forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"] {
+            assert!(!asks("127.0.0.1", &[here, (name, "127.0.0.1")]), "{name}");
+        }
+        for host in ["billing.example.com", "127.0.0.1.evil.example", "localhost.evil.example", "", "a b"] {
+            assert!(!asks("127.0.0.1", &[("host", host)]), "{host}");
+        }
+        assert!(!asks("127.0.0.1", &[]), "no name");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use counterfoil::app::operators::Scope;
 use counterfoil::cli::service::{Roles, Service};
 use counterfoil::config::{CheckoutAuth, Mode};
 use counterfoil::db::Engine;
@@ -9,7 +10,9 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::admin_routes::new_key;
+use crate::client::{Answer, Http};
+use crate::tap::OPERATOR;
 use crate::world::{Setup, World};
 
 /// Every call of the API, as the contract has it.
@@ -171,6 +174,38 @@ async fn another_sites_form_acts_in_nobodys_name(world: &World) {
     assert_eq!(stranger.send(own).await.status, 204);
 }
 
+async fn numbers_are_for_the_machine_itself_and_for_operators(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    let ask = async |http: &Http, passed_on: &[(&str, &str)]| {
+        let asked = passed_on
+            .iter()
+            .fold(http.request(Method::GET, "/metrics"), |asked, (name, value)| asked.header(*name, *value));
+        http.send(asked).await
+    };
+    assert!(ask(&world.http, &[]).await.body.contains("counterfoil_signups_total"), "Prometheus on this machine");
+    let by_key = async |scope| {
+        let mut http = world.http.for_reader(OPERATOR);
+        http.set_token(Some(new_key(world, scope).await.secret));
+        http
+    };
+    let (reader, seller) = (by_key(Scope::Read).await, by_key(Scope::Checkout).await);
+    for passed_on in [
+        ("x-forwarded-for", "127.0.0.1"),
+        ("x-forwarded-proto", "https"),
+        ("x-real-ip", "203.0.113.9"),
+        ("forwarded", "for=203.0.113.9"),
+        ("via", "1.1 proxy"),
+        ("host", "billing.example.com"),
+    ] {
+        ask(&world.http, &[passed_on]).await.refused(401, "operator_key_missing");
+        ask(&ada.http, &[passed_on]).await.refused(403, "scope_missing");
+        ask(&seller, &[passed_on]).await.refused(403, "scope_missing");
+        let told = ask(&reader, &[passed_on]).await;
+        assert_eq!(told.status, 200, "{passed_on:?}");
+        assert!(told.body.contains("counterfoil_signups_total"), "{passed_on:?}");
+    }
+}
+
 async fn numbers_are_there_and_name_nobody(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "professional").await;
@@ -233,6 +268,7 @@ both_engines!(
     every_answer_has_an_id_of_its_own_and_headers_that_keep_browsers_safe,
     another_sites_form_acts_in_nobodys_name,
     numbers_are_there_and_name_nobody,
+    numbers_are_for_the_machine_itself_and_for_operators,
     without_the_database_nothing_is_claimed_or_acknowledged,
 );
 

@@ -13,6 +13,8 @@ use crate::world::World;
 pub(crate) enum Principal {
     /// Nobody's: it shows nothing of a customer.
     Anyone,
+    /// Nobody's on the machine itself; elsewhere that of an operator.
+    Machine,
     /// A customer's session.
     Session,
     /// A session, or the key of a vendor's backend.
@@ -25,7 +27,7 @@ pub(crate) enum Principal {
     Signature,
 }
 
-use Principal::{Anyone, License, Mail, Session, SessionOrBackend, Signature};
+use Principal::{Anyone, License, Machine, Mail, Session, SessionOrBackend, Signature};
 
 /// All calls but those of operators, which name their scope in the description (`admin_routes.rs`).
 pub(crate) const CALLS: [(&str, &str, Principal); 39] = [
@@ -65,7 +67,7 @@ pub(crate) const CALLS: [(&str, &str, Principal); 39] = [
     ("POST", "/api/subscriptions/resume", Session),
     ("POST", "/api/webhooks/stripe", Signature),
     ("GET", "/livez", Anyone),
-    ("GET", "/metrics", Anyone),
+    ("GET", "/metrics", Machine),
     ("GET", "/readyz", Anyone),
     ("GET", "/status-lists/{file}", Anyone),
 ];

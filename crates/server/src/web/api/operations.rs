@@ -1,13 +1,17 @@
 //! For whoever runs the service: is it alive, is it ready, what are its numbers.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::header;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::admin::Operator;
+use crate::app::operators::Scope;
 use crate::web::WebState;
+use crate::web::network::is_from_this_machine;
 use crate::web::problem::{Problem, ProblemBody};
 
 /// Fine.
@@ -37,12 +41,33 @@ pub async fn readyz(State(state): State<WebState>) -> Result<Json<StatusBody>, P
     Ok(ok())
 }
 
+/// Whoever may read the numbers: this machine, or an operator.
+pub struct Watcher;
+
+impl FromRequestParts<WebState> for Watcher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &WebState) -> Result<Self, Problem> {
+        if !is_from_this_machine(parts) {
+            Operator::from_request_parts(parts, state).await?.require(Scope::Read)?;
+        }
+        Ok(Self)
+    }
+}
+
 /// Numbers in Prometheus' text format.
+///
+/// Whoever asks on the machine itself needs nothing. Everybody else, and whoever comes by way of a proxy, needs an API key of the scope
+/// `read`.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operations",
-    responses((status = 200, body = String, content_type = "text/plain"))
+    get, path = "/metrics", tag = "operations", security((), ("token" = [])),
+    responses(
+        (status = 200, body = String, content_type = "text/plain"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
+    )
 )]
-pub async fn metrics(State(state): State<WebState>) -> Result<Response, Problem> {
+pub async fn metrics(_: Watcher, State(state): State<WebState>) -> Result<Response, Problem> {
     let (inbox, outbox) = state.app.queues().await?;
     let now = state.app.now();
     for (queue, rows, age) in [
