@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -15,6 +15,7 @@ use tower_http::timeout::TimeoutLayer;
 use tracing::Instrument as _;
 
 use super::WebState;
+use super::json::is_json;
 use super::problem::Problem;
 
 /// The longest that a request may take.
@@ -36,7 +37,7 @@ pub fn request_id() -> String {
 pub fn wrap(router: Router<WebState>, state: &WebState) -> Router<WebState> {
     router
         .layer(refuse_cross_site(state))
-        .layer(middleware::from_fn(refuse_unmarked_form))
+        .layer(middleware::from_fn(refuse_unmarked))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(|_panic| Problem::internal().into_response()))
         .layer(middleware::from_fn_with_state(state.clone(), problems_as_pages))
@@ -93,27 +94,20 @@ fn refuse_cross_site(state: &WebState) -> CsrfLayer<impl Fn(ProtectionError) -> 
         })
 }
 
-/// Every browser of today says where a form that it sends comes from. One that does not, and sends our cookie with it, is not trusted.
-/// What no form can send, such as JSON, a browser would have asked for first.
-async fn refuse_unmarked_form(request: Request, next: Next) -> Response {
+/// Every browser of today says where a request comes from that changes something. One that does not, and sends our cookie with it, is
+/// trusted only with JSON: what no form and no script of another site can send, unless the browser has asked us before.
+async fn refuse_unmarked(request: Request, next: Next) -> Response {
     let headers = request.headers();
     let has = |name| headers.contains_key(name);
     let is_unmarked = !has(header::ORIGIN) && !has(HeaderName::from_static("sec-fetch-site"));
     let is_ours = has(header::COOKIE) && !has(header::AUTHORIZATION);
-    if is_unmarked && is_ours && !request.method().is_safe() && is_form(headers) {
+    if is_unmarked && is_ours && !request.method().is_safe() && !is_json(headers) {
         return cross_site(
-            "This form came without a word on the site that it stands on. Programs send JSON, and the session's token as \
-             `Authorization: Bearer`.",
+            "This request came with a cookie and without a word on the site that it comes from. Programs send the header \
+             `Content-Type: application/json`, also without a body, or the session's token as `Authorization: Bearer`.",
         );
     }
     next.run(request).await
-}
-
-fn is_form(headers: &HeaderMap) -> bool {
-    const FORMS: [&str; 3] = ["application/x-www-form-urlencoded", "multipart/form-data", "text/plain"];
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    FORMS.iter().any(|form| kind.eq_ignore_ascii_case(form))
 }
 
 fn cross_site(detail: &str) -> Response {

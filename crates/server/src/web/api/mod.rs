@@ -45,7 +45,11 @@ impl utoipa::Modify for SecuritySchemes {
         use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
         let components = api.components.get_or_insert_default();
         components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-        let cookie = ApiKeyValue::new(super::caller::COOKIE);
+        let cookie = ApiKeyValue::with_description(
+            super::caller::COOKIE,
+            "Browsers say with every request that changes something where it comes from (`Origin`). Programs that send the cookie \
+             have to send `Content-Type: application/json`, also without a body.",
+        );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
