@@ -4,6 +4,15 @@
 #[cfg(feature = "simulation")]
 pub use crate::simulation::own;
 
+use tokio::task::JoinError;
+
+/// Why a task did not come to its end. The error itself may repeat what the task had in hand; where it happened is told by the panic's
+/// own line.
+#[must_use]
+pub fn why_it_broke_off(error: &JoinError) -> &'static str {
+    if error.is_panic() { "it panicked" } else { "it was canceled" }
+}
+
 /// Makes a future part of this process.
 #[cfg(not(feature = "simulation"))]
 pub fn own<F: Future>(work: F) -> F {

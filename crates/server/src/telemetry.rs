@@ -39,6 +39,20 @@ const fn is_colored(is_terminal: bool, no_color: bool) -> bool {
     is_terminal && !no_color
 }
 
+/// How much of a panic's text is told.
+const PANIC_CHARS_MAX: usize = 200;
+
+/// From here on a panic is a line of the log as any other, in the span in which it happened. Its text may hold what somebody sent, so it
+/// is told only where it is a constant of the program; the place is always told.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+        let text = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(not told: it may hold data)");
+        let text: String = text.chars().take(PANIC_CHARS_MAX).collect();
+        tracing::error!(text, "panicked at {place}");
+    }));
+}
+
 /// One JSON object a line, whatever is in what is told.
 fn json_lines<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
 where

@@ -92,7 +92,9 @@ impl Round {
             match done {
                 Ok(Some(one)) => drop(ready.insert(one.lease.customer_id.clone(), one)),
                 Ok(None) => {}
-                Err(error) => tracing::error!(%error, "a look at the provider broke off"),
+                Err(error) => {
+                    tracing::error!(why = tasks::why_it_broke_off(&error), "a look at the provider broke off")
+                }
             }
             next = self.looking.try_join_next();
         }
@@ -126,7 +128,8 @@ impl App {
                 }
                 Some(done) = round.aside.join_next() => {
                     if let Err(error) = done {
-                        tracing::error!(%error, "what was done about inbox rows broke off; they come back by themselves");
+                        let why = tasks::why_it_broke_off(&error);
+                        tracing::error!(why, "what was done about inbox rows broke off; they come back by themselves");
                     }
                 }
                 () = self.signals.inbox.notified(), if may_wait => round.is_due = true,

@@ -33,6 +33,7 @@ pub struct ServeArgs {
 pub async fn run(common: &Common, args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = common.load_config()?;
     telemetry::start_logging(config.log_format);
+    telemetry::log_panics();
     core_dumps::forbid();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

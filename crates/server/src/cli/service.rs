@@ -114,7 +114,8 @@ impl Service {
 
         let (sandbox_tasks, sandbox_shutdown) = (TaskTracker::new(), CancellationToken::new());
         let sandbox_address = embedded.as_ref().map(|each| each.access.address);
-        let form_targets = sandbox_address.iter().map(|address| format!("http://{address}")).collect();
+        let mut form_targets = config.payment_pages();
+        form_targets.extend(sandbox_address.map(|address| format!("http://{address}")));
         if let Some(embedded) = embedded {
             serve_sandbox(embedded, &sandbox_tasks, &sandbox_shutdown);
         }

@@ -33,11 +33,10 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
     let listen = address(&values, &settings::LISTEN, LISTEN_DEFAULT, problems);
     let sandbox_listen = address(&values, &settings::SANDBOX_LISTEN, SANDBOX_LISTEN_DEFAULT, problems);
     let public_url = public_url(&values, listen, problems);
-    let allowed_return_origins = return_origins(&values, problems);
+    let (allowed_return_origins, payment_origins) = origins_of_others(&values, problems);
     let data_dir = PathBuf::from(text(&values, &settings::DATA_DIR).unwrap_or_else(|| DATA_DIR_DEFAULT.to_owned()));
     let database_url = database_url(&values, &data_dir, problems);
-    let mode = mode::mode(&values, problems);
-    let portal_configuration = mode::portal_configuration(&values, problems);
+    let (mode, portal_configuration) = (mode::mode(&values, problems), mode::portal_configuration(&values, problems));
     let stripe_calls_per_second = mode::calls_per_second(&values, problems);
     let smtp = mode::smtp(&values, problems);
     let mail_from = mail_from(&values, smtp.is_some(), problems);
@@ -68,6 +67,7 @@ pub(super) fn check(mut values: Values, problems: &mut Problems) -> Option<Confi
         sandbox_listen: sandbox_listen?,
         public_url: public_url?,
         allowed_return_origins,
+        payment_origins,
         data_dir,
         database_url: database_url?,
         mode,
@@ -140,8 +140,14 @@ fn public_url(values: &Values, listen: Option<SocketAddr>, problems: &mut Proble
     }
 }
 
-fn return_origins(values: &Values, problems: &mut Problems) -> Vec<Origin> {
-    let Some(given) = values.get(&settings::RETURN_ORIGINS) else { return Vec::new() };
+/// Where customers may be sent back to, and where the provider shows its pages.
+fn origins_of_others(values: &Values, problems: &mut Problems) -> (Vec<Origin>, Vec<Origin>) {
+    let back = origins(values, &settings::RETURN_ORIGINS, problems);
+    (back, origins(values, &settings::PAYMENT_ORIGINS, problems))
+}
+
+fn origins(values: &Values, setting: &Setting, problems: &mut Problems) -> Vec<Origin> {
+    let Some(given) = values.get(setting) else { return Vec::new() };
     let mut origins = Vec::new();
     for text in given.text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
         match Origin::parse(text) {

@@ -49,6 +49,8 @@ pub struct Config {
     pub public_url: PublicUrl,
     /// Where customers may be sent after checkout, besides our own origin.
     pub allowed_return_origins: Vec<Origin>,
+    /// Where the payment provider shows its pages besides its own domains.
+    pub payment_origins: Vec<Origin>,
     /// SQLite file and keys.
     pub data_dir: PathBuf,
     /// `sqlite://…` or `postgres://…`; may hold a password.

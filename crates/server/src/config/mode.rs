@@ -1,5 +1,6 @@
 //! Sandbox, test or live: decided by the Stripe key alone, and what each of them demands of the other settings.
 
+use counterfoil_core::return_url::Origin;
 use lettre::Tokio1Executor;
 use lettre::transport::smtp::AsyncSmtpTransport;
 use reqwest::Url;
@@ -11,6 +12,23 @@ use super::source::{Given, Values};
 use super::{CheckoutAuth, Config, Mode};
 
 const STRIPE_API_BASE: &str = "https://api.stripe.com";
+
+/// Where Stripe's checkout and its billing portal are, unless the account has a domain of its own for them.
+const STRIPE_PAGES: [&str; 2] = ["https://checkout.stripe.com", "https://billing.stripe.com"];
+
+impl Config {
+    /// The origins of the provider's pages. A double of Stripe shows them where its API is.
+    #[must_use]
+    pub fn payment_pages(&self) -> Vec<String> {
+        let Mode::Stripe { api_base, .. } = &self.mode else { return Vec::new() };
+        let own = self.payment_origins.iter().map(Origin::as_str);
+        let mut pages: Vec<String> = STRIPE_PAGES.into_iter().chain(own).map(str::to_owned).collect();
+        if api_base != STRIPE_API_BASE {
+            pages.extend(Url::parse(api_base).ok().map(|url| url.origin().ascii_serialization()));
+        }
+        pages
+    }
+}
 const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
 const CALLS_PER_SECOND_MAX: u32 = 10_000;
 

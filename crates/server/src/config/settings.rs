@@ -37,6 +37,7 @@ pub(super) static STRIPE_API_BASE: Setting = plain("stripe_api_base", "STRIPE_AP
 pub(super) static STRIPE_PORTAL_CONFIGURATION: Setting =
     plain("stripe_portal_configuration", "STRIPE_PORTAL_CONFIGURATION");
 pub(super) static STRIPE_CALLS_PER_SECOND: Setting = plain("stripe_calls_per_second", "STRIPE_CALLS_PER_SECOND");
+pub(super) static PAYMENT_ORIGINS: Setting = plain("payment_origins", "COUNTERFOIL_PAYMENT_ORIGINS");
 pub(super) static SMTP_URL: Setting = secret("smtp_url", "SMTP_URL");
 pub(super) static MAIL_FROM: Setting = plain("mail_from", "COUNTERFOIL_MAIL_FROM");
 pub(super) static CHECKOUT_AUTH: Setting = plain("checkout_auth", "COUNTERFOIL_CHECKOUT_AUTH");
@@ -68,11 +69,12 @@ pub(super) static CONNECTIONS_PER_ADDRESS: Setting =
 pub(super) static TRUSTED_PROXIES: Setting = plain("trusted_proxies", "COUNTERFOIL_TRUSTED_PROXIES");
 pub(super) static LOG_FORMAT: Setting = plain("log_format", "COUNTERFOIL_LOG_FORMAT");
 
-pub(super) static ALL: [&Setting; 39] = [
+pub(super) static ALL: [&Setting; 40] = [
     &LISTEN,
     &SANDBOX_LISTEN,
     &PUBLIC_URL,
     &RETURN_ORIGINS,
+    &PAYMENT_ORIGINS,
     &DATA_DIR,
     &DATABASE_URL,
     &STRIPE_SECRET_KEY,

@@ -283,6 +283,7 @@ fn each_value_is_checked() {
         ("COUNTERFOIL_PUBLIC_URL", "https://example.com/billing", "invalid_public_url"),
         ("COUNTERFOIL_PUBLIC_URL", "example.com", "invalid_public_url"),
         ("COUNTERFOIL_ALLOWED_RETURN_ORIGINS", "https://ok.example,https://x.example/path", "invalid_origin"),
+        ("COUNTERFOIL_PAYMENT_ORIGINS", "https://pay.example.com/checkout", "invalid_origin"),
         ("DATABASE_URL", "mysql://root:hunter2@db/billing", "invalid_database_url"),
         ("SMTP_URL", "mail.example.com:587", "invalid_smtp_url"),
         ("SMTP_URL", "smtp:mail.example.com", "invalid_smtp_url"),

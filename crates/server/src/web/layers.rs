@@ -39,11 +39,17 @@ pub fn wrap(router: Router<WebState>, state: &WebState) -> Router<WebState> {
         .layer(refuse_cross_site(state))
         .layer(middleware::from_fn(refuse_unmarked))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::custom(|_panic| Problem::internal().into_response()))
+        .layer(CatchPanicLayer::custom(|_panic| broken()))
         .layer(middleware::from_fn_with_state(state.clone(), problems_as_pages))
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn_with_state(SafeHeaders::of(state), safe_headers))
         .layer(middleware::from_fn_with_state(state.clone(), observe))
+}
+
+/// What broke is told by the hook (`telemetry::log_panics`); this line, within the request's span, says whose answer it was.
+fn broken() -> Response {
+    tracing::error!("a request panicked and was answered 500");
+    Problem::internal().into_response()
 }
 
 /// Gives the request its id, and writes one log line and the metrics when it is answered. Neither path parameters nor
@@ -175,12 +181,12 @@ async fn safe_headers(State(safe): State<SafeHeaders>, request: Request, next: N
 
 /// A form of ours may be answered by a redirect to the provider's payment page, which browsers hold against `form-action`.
 fn content_security_policy(state: &WebState, is_docs: bool) -> String {
-    let targets = state.options.form_targets.join(" ");
+    let targets: String = state.options.form_targets.iter().map(|origin| format!(" {origin}")).collect();
     // The API page is a third party's script that styles elements directly; it shows no customer's data.
     let styles = if is_docs { "; style-src 'self' 'unsafe-inline'; img-src 'self' data:" } else { "" };
     format!(
         "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
-         form-action 'self' https: {targets}{styles}"
+         form-action 'self'{targets}{styles}"
     )
 }
 

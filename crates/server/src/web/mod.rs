@@ -41,7 +41,7 @@ pub struct WebState {
 pub struct WebOptions {
     /// Whether people reach us over https: cookies are `Secure` then, and browsers are told to stay with https.
     pub https: bool,
-    /// Origins beside our own to which a form of ours may lead, by way of a redirect: where the sandbox takes payments.
+    /// Origins beside our own to which a form of ours may lead, by way of a redirect: where the provider's pages are.
     pub form_targets: Vec<String>,
     /// The sender of our mails, as the mailbox page shows it.
     pub mail_from: String,
@@ -54,7 +54,7 @@ async fn to_its_end<T: Send + 'static>(
     match tokio::spawn(tasks::own(work.in_current_span())).await {
         Ok(result) => Ok(result?),
         Err(error) => {
-            tracing::error!(%error, "work for a customer broke off");
+            tracing::error!(why = tasks::why_it_broke_off(&error), "work for a customer broke off");
             Err(Problem::internal())
         }
     }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::{App, Error};
 use crate::mail::Mailer;
+use crate::tasks;
 
 pub use chores::Chore;
 
@@ -127,7 +128,7 @@ async fn finish_within<T: Send + 'static>(
             None
         }
         Err(error) => {
-            tracing::error!(worker = name, %error, "a round broke off");
+            tracing::error!(worker = name, why = tasks::why_it_broke_off(&error), "a round broke off");
             None
         }
     }

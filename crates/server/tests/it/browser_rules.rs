@@ -5,15 +5,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, Uri};
 use axum::routing::get;
+use counterfoil::app::App;
+use counterfoil::cli::service::{Roles, Service};
+use counterfoil::config::{Config, Environment, LogFormat, Mode};
+use counterfoil::db::Engine;
 use counterfoil::telemetry;
 use counterfoil::web::{WebOptions, WebState, layers};
 use reqwest::Method;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::pages::submit;
 use crate::principals::{CALLS, PAGES, Principal};
-use crate::world::World;
+use crate::world::{Setup, World, tell};
 
 /// What is inline in a page: styles, scripts, handlers, addresses that run. A browser under our policy would refuse them all.
 fn inline(html: &str) -> Vec<String> {
@@ -100,23 +106,27 @@ fn what_is_inline_is_found() {
 }
 
 /// Routes that panic, and some that answer 503, within everything that surrounds ours.
-fn panicking(world: &World, https: bool) -> Router {
+fn panicking(app: &App, https: bool) -> Router {
     let options = WebOptions { https, form_targets: Vec::new(), mail_from: String::new() };
-    let state = WebState { app: world.app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
+    let state = WebState { app: app.clone(), metrics: telemetry::start_metrics(), options: Arc::new(options) };
     async fn broken() -> &'static str {
         panic!("canary: the inside of a mistake, cus_Qa8bC9dE0fG1h2")
+    }
+    async fn broken_with_data(uri: Uri) -> &'static str {
+        panic!("canary: {uri}")
     }
     let routes = Router::new().route("/api/broken", get(broken)).route("/broken", get(broken));
     let bare = get(|| async { StatusCode::SERVICE_UNAVAILABLE });
     let routes = routes.route("/api/late", bare.clone()).route("/late", bare);
     let routes = routes.route("/told", get(|| async { (StatusCode::SERVICE_UNAVAILABLE, "told by its handler") }));
+    let routes = routes.route("/api/broken/with-data", get(broken_with_data));
     layers::wrap(routes, &state).with_state(state)
 }
 
 async fn a_mistake_of_ours_is_answered_with_an_id_and_nothing_of_the_inside(world: &World) {
     for (path, kind) in [("/api/broken", "application/problem+json"), ("/broken", "text/html; charset=utf-8")] {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let answer = panicking(world, false).oneshot(request).await.expect("an answer");
+        let answer = panicking(&world.app, false).oneshot(request).await.expect("an answer");
         let header =
             |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().expect("a text")).to_owned();
         let id = header("x-request-id");
@@ -135,7 +145,7 @@ async fn a_mistake_of_ours_is_answered_with_an_id_and_nothing_of_the_inside(worl
 async fn what_took_too_long_is_told_in_words(world: &World) {
     let get = async |path: &str| {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        let answer = panicking(world, false).oneshot(request).await.expect("an answer");
+        let answer = panicking(&world.app, false).oneshot(request).await.expect("an answer");
         let (head, body) = answer.into_parts();
         let header = |name: &str| head.headers.get(name).map_or("", |value| value.to_str().expect("a text")).to_owned();
         let body = axum::body::to_bytes(body, 1 << 20).await.expect("a body");
@@ -151,11 +161,103 @@ async fn what_took_too_long_is_told_in_words(world: &World) {
     assert_eq!((status, body.as_str()), (503, "told by its handler"), "who has something to say is heard");
 }
 
+const PANICS: &str = "COUNTERFOIL_TEST_PANICS";
+
+/// Logs as `serve` does, in a process of its own: hook and subscriber are for a whole process.
+async fn panic_in_requests() {
+    telemetry::start_logging(LogFormat::Json);
+    telemetry::log_panics();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [
+        ("COUNTERFOIL_LISTEN", "127.0.0.1:0".to_owned()),
+        ("COUNTERFOIL_SANDBOX_LISTEN", "127.0.0.1:0".to_owned()),
+        ("COUNTERFOIL_DATA_DIR", folder.path().display().to_string()),
+    ];
+    let config = Config::parse(None, &settings.into_iter().collect::<Environment>()).expect("a configuration");
+    let service = Service::start(&config, Roles { web: true, worker: false }, true).await.expect("a service");
+    for path in ["/api/broken", "/api/broken/with-data?of=ada-canary"] {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let answer = panicking(&service.app, false).oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), 500);
+    }
+    assert!(service.stop().await);
+}
+
+#[tokio::test]
+async fn a_panic_is_lines_of_json_with_the_id_of_its_request() {
+    if std::env::var_os(PANICS).is_some() {
+        return panic_in_requests().await;
+    }
+    let own = "browser_rules::a_panic_is_lines_of_json_with_the_id_of_its_request";
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
+    let ended = child.args([own, "--exact", "--nocapture"]).env(PANICS, "1").env("RUST_BACKTRACE", "1").output();
+    let ended = ended.expect("this program runs");
+    let log = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{log}");
+    let line = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("no line of JSON: {line}"));
+    let lines: Vec<Value> = log.lines().map(line).collect();
+    let said = |words: &str| -> Vec<&Value> {
+        lines.iter().filter(|line| line["message"].as_str().is_some_and(|message| message.contains(words))).collect()
+    };
+    let (places, answers, ends) = (said("panicked at "), said("a request panicked"), said("answered"));
+    assert_eq!((places.len(), answers.len()), (2, 2), "{log}");
+    for (place, answer) in places.iter().zip(&answers) {
+        let id = |line: &Value| line["span"]["request_id"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((id(place).len(), id(place)), (16, id(answer)), "{log}");
+        assert!(place["message"].as_str().is_some_and(|message| message.contains("browser_rules.rs:")), "{place}");
+        assert_eq!((&place["level"], &answer["level"]), (&json!("ERROR"), &json!("ERROR")));
+        assert!(ends.iter().any(|end| end["status"] == 500 && id(end) == id(place)), "{log}");
+    }
+    assert!(
+        places[0]["text"].as_str().is_some_and(|text| text.starts_with("canary: the inside")),
+        "a constant is told"
+    );
+    assert!(!log.contains("ada-canary"), "what a request brought is not: {log}");
+}
+
+async fn forms_lead_to_us_and_to_the_payment_pages_alone(world: &World) {
+    let expected = match &world.config.mode {
+        Mode::Sandbox => format!("http://{}", world.sandbox_address()),
+        Mode::Stripe { api_base, .. } => {
+            format!("https://checkout.stripe.com https://billing.stripe.com https://pay.acme.example {api_base}")
+        }
+    };
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "professional").await;
+    for path in ["/", "/login", "/account", "/account/settings", "/nothing", "/api/customers/me"] {
+        let answer = ada.http.get(path).await;
+        let policy = answer.header("content-security-policy");
+        assert_eq!(
+            policy,
+            format!(
+                "default-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'self' {expected}"
+            ),
+            "{path}"
+        );
+    }
+    // Where the forms do lead: a browser holds the redirect against the policy.
+    let ben = world.customer("ben@example.com").await;
+    let wish = [("plan", "starter"), ("interval", "month")];
+    for (visitor, path, fields) in [(&ada, "/account/portal", &[][..]), (&ben, "/account/upgrade", &wish)] {
+        let answer = submit(world, visitor, path, fields).await;
+        let place = answer.header("location");
+        let is_allowed = expected.split(' ').any(|allowed| place.starts_with(&format!("{allowed}/")));
+        assert!(answer.status == 303 && is_allowed, "{path}: {} {place}", answer.status);
+    }
+}
+
+#[tokio::test]
+async fn forms_lead_to_the_pages_of_stripe_where_stripe_takes_payments() {
+    let setup =
+        Setup { settings: &[("COUNTERFOIL_PAYMENT_ORIGINS", "https://pay.acme.example")], ..Setup::test_mode() };
+    tell(Engine::Sqlite, setup, forms_lead_to_us_and_to_the_payment_pages_alone).await;
+}
+
 async fn under_https_browsers_are_told_to_stay_there(world: &World) {
     for (https, expected) in [(true, "max-age=31536000; includeSubDomains"), (false, "")] {
         for path in ["/broken", "/api/broken", "/nothing"] {
             let request = Request::get(path).body(Body::empty()).expect("a request");
-            let answer = panicking(world, https).oneshot(request).await.expect("an answer");
+            let answer = panicking(&world.app, https).oneshot(request).await.expect("an answer");
             let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().expect("a text"));
             assert_eq!(header("strict-transport-security"), expected, "{path}");
             assert_eq!(header("cross-origin-opener-policy"), "same-origin", "{path}");
@@ -208,6 +310,7 @@ both_engines!(
     no_page_has_code_inline_and_each_has_its_policy,
     a_mistake_of_ours_is_answered_with_an_id_and_nothing_of_the_inside,
     what_took_too_long_is_told_in_words,
+    forms_lead_to_us_and_to_the_payment_pages_alone,
     under_https_browsers_are_told_to_stay_there,
     what_is_a_customers_is_kept_by_nobody_and_read_by_no_other_origin,
     methods_that_nobody_needs_are_refused_everywhere,

@@ -121,7 +121,8 @@ async fn look(app: &App, customer_id: &CustomerId) -> bool {
             false
         }
         Ok(Err(error)) => {
-            tracing::error!(%customer_id, %error, "the look after a checkout broke off");
+            let why = tasks::why_it_broke_off(&error);
+            tracing::error!(%customer_id, why, "the look after a checkout broke off");
             false
         }
         Err(_elapsed) => false,
