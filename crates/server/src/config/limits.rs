@@ -75,7 +75,7 @@ impl Limit {
             Self::SignUpNetwork => (30, 60),
             Self::MailAddress | Self::MailPerson => (5, 10),
             Self::MailNetwork => (50, 100),
-            Self::Provider => (30, 120),
+            Self::Provider => (60, 120),
             Self::License => (1_000, 36_000),
         };
         Rate { burst, per_hour }
