@@ -20,7 +20,6 @@ use crate::time::Timestamp;
 /// The customer's subscription after a look at the provider.
 #[must_use]
 pub fn reduce(current: &Subscription, facts: &Facts, catalog: &Catalog, now: Timestamp) -> Subscription {
-    probe!("F51", facts.subscriptions.len() > 1);
     probe!("F32", facts.customer_deleted);
     let Some(governing) = governing(current, facts, catalog, now) else {
         return without_governing(current, facts, now);

@@ -1,5 +1,6 @@
 //! What users do about their passwords.
 
+use counterfoil_core::probe;
 use serde_json::json;
 
 use crate::history::Answer;
@@ -50,6 +51,7 @@ impl User {
         let answer = self.get("/api/customers/me").await;
         self.token = own;
         self.world.count("log-ins beside a change of the password");
+        probe!("F83", answer.is_some());
         if answer.is_some_and(|answer| answer.is_good()) {
             let what = format!("a session of user {}'s old password has outlived its change", self.number);
             self.world.history().breaches.push(what);

@@ -192,7 +192,6 @@ impl App {
         let now = self.now();
         let owner = store::sessions::find_owner(&mut tx, &hash, now).await?;
         tx.rollback().await?;
-        probe!("F83", owner.is_none());
         let Some(owner) = owner else { return Ok(Caller::Anonymous) };
         if now.as_unix_seconds() - owner.last_seen_at.as_unix_seconds() >= NOTED_EVERY_SECONDS {
             self.note_use(&hash, now).await;

@@ -119,7 +119,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
     serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
-            probe!("F72");
+            probe!("F72", error.to_string().starts_with("unknown field"));
             Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid_request",
