@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::checker::{deleted, ours, text};
+use crate::checker::{deleted, is_price_of, ours, text};
 use crate::evidence::Evidence;
-use crate::history::Answer;
+use crate::history::{Answer, Version};
 use crate::shown::claims;
 
 pub fn what_was_acknowledged_is_there(evidence: &Evidence) -> Vec<String> {
@@ -17,7 +17,9 @@ pub fn what_was_acknowledged_is_there(evidence: &Evidence) -> Vec<String> {
         breaches.extend(match answer.call.as_str() {
             "POST /api/customers/signup" => lost_customer(evidence, answer, &told),
             "POST /api/subscriptions/checkout" => lost_checkout(evidence, answer, &told),
-            "POST /api/subscriptions/change" | "POST /api/subscriptions/cancel" => lost_wish(evidence, answer, &told),
+            "POST /api/subscriptions/change" | "POST /api/subscriptions/cancel" | "POST /api/subscriptions/resume" => {
+                lost_wish(evidence, answer, &told)
+            }
             _ => None,
         });
     }
@@ -66,7 +68,7 @@ fn lost_checkout(evidence: &Evidence, answer: &Answer, told: &Value) -> Option<S
     (!is_known).then(|| format!("user {} was sent to a payment page of which nobody knows", answer.user))
 }
 
-/// What a change or a cancellation was answered with was once so at Stripe, too.
+/// What a change, a cancellation or a resumption was answered with was once so at Stripe, too.
 fn lost_wish(evidence: &Evidence, answer: &Answer, told: &Value) -> Option<String> {
     let (plan, ends) = (text(told, "/plan"), !told["cancel_at"].is_null());
     let (accounts, ours) = (accounts(evidence, answer.user), ours(evidence));
@@ -74,18 +76,15 @@ fn lost_wish(evidence: &Evidence, answer: &Answer, told: &Value) -> Option<Strin
     let mut held =
         held.filter(|held| ours.get(text(held, "/customer")).is_some_and(|id| accounts.contains(*id))).peekable();
     held.peek()?;
-    let was_so = held.any(|held| match evidence.history.versions.get(text(held, "/id")) {
-        // Its events were never sent.
-        None => true,
-        Some(versions) => versions.iter().any(|version| {
-            version.ends == ends && evidence.plan_of_price.get(&version.price).is_some_and(|other| other == plan)
-        }),
+    let is_so = |version: &Version| version.ends == ends && is_price_of(evidence, &version.price, plan);
+    let was_so = held.any(|held| {
+        evidence.history.versions.get(text(held, "/id")).is_some_and(|versions| versions.iter().any(is_so))
     });
     (!was_so).then(|| format!("{} told user {} of {plan} (ends: {ends}), which it never was", answer.call, answer.user))
 }
 
 /// Whoever has deleted an account may have another one since.
-fn accounts(evidence: &Evidence, user: usize) -> BTreeSet<String> {
+pub(crate) fn accounts(evidence: &Evidence, user: usize) -> BTreeSet<String> {
     let answers = evidence.history.answers.iter().filter(|answer| answer.user == user && answer.is_good());
     let named = answers
         .filter(|answer| matches!(answer.call.as_str(), "POST /api/customers/signup" | "POST /api/customers/login"));

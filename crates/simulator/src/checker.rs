@@ -7,16 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::acknowledged;
-use crate::evidence::{Columns, Evidence};
-use crate::history::Version;
-use crate::mended;
+use crate::evidence::Evidence;
 use crate::shown::{claims, foreign_word, is_shown, tokens};
+use crate::{acknowledged, mended, order, signed};
 
-const DAY: i64 = 86_400;
+pub(crate) const DAY: i64 = 86_400;
 
 /// Replicas' clocks are wrong by four minutes at most, and the look happens before the signature.
-const TOLERANCE: i64 = 900;
+pub(crate) const TOLERANCE: i64 = 900;
 
 /// A broken rule, and what breaks it.
 pub type Breach = (&'static str, String);
@@ -24,23 +22,24 @@ pub type Breach = (&'static str, String);
 type Rule = (&'static str, fn(&Evidence) -> Vec<String>);
 
 /// Every rule, in the order of its name.
-pub const RULES: [Rule; 18] = [
+pub const RULES: [Rule; 19] = [
     ("S1", one_counterpart),
     ("S2", one_live_subscription),
-    ("S3", no_signature_outlives_what_is_paid),
-    ("S4", what_has_ended_stays_ended),
-    ("S4", nothing_older_replaces_what_is_newer),
+    ("S3", signed::no_signature_outlives_what_is_paid),
+    ("S4", order::what_has_ended_stays_ended),
+    ("S4", order::nothing_older_replaces_what_is_newer),
     ("S5", acknowledged::what_was_acknowledged_is_there),
-    ("S6", one_version_for_one_set_of_facts),
+    ("S6", signed::one_version_for_one_set_of_facts),
     ("S7", nothing_of_others),
     ("S8", no_provider_ids),
     ("S9", forged_events_do_nothing),
-    ("S10", one_trial_a_person),
+    ("S10", signed::one_trial_a_person),
     ("L1", mended::who_pays_has_a_license),
     ("L1", mended::soon_the_book_tells_the_truth),
     ("L1", mended::soon_who_pays_has_a_license_and_a_mail),
     ("L1", mended::what_came_was_looked_at),
     ("L2", mended::who_does_not_pay_has_none),
+    ("L2", signed::nothing_is_signed_after_the_end),
     ("L3", mended::nothing_is_left_over),
     ("W", what_the_world_saw),
 ];
@@ -55,6 +54,11 @@ pub(crate) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 
 pub(crate) fn int(value: &Value, path: &str) -> i64 {
     value.pointer(path).and_then(Value::as_i64).unwrap_or_default()
+}
+
+/// Whether this price is one of this plan's.
+pub(crate) fn is_price_of(evidence: &Evidence, price: &str, plan: &str) -> bool {
+    evidence.plan_of_price.get(price).is_some_and(|other| other == plan)
 }
 
 /// Our id of each of Stripe's customers.
@@ -113,115 +117,6 @@ fn one_live_subscription(evidence: &Evidence) -> Vec<String> {
     breaches
 }
 
-/// The latest end of what this customer had paid for by `at`.
-pub(crate) fn paid_through(evidence: &Evidence, customer_id: &str, at: i64) -> Option<i64> {
-    let ours = ours(evidence);
-    let invoices = evidence.truth.invoices.iter().filter(|invoice| {
-        ours.get(text(invoice, "/customer")).copied() == Some(customer_id)
-            && text(invoice, "/status") == "paid"
-            && int(invoice, "/status_transitions/paid_at") <= at + TOLERANCE
-    });
-    let lines = invoices.flat_map(|invoice| invoice["lines"]["data"].as_array().cloned().unwrap_or_default());
-    lines.map(|line| int(&line, "/period/end")).max()
-}
-
-fn no_signature_outlives_what_is_paid(evidence: &Evidence) -> Vec<String> {
-    let claims: Vec<Value> = tokens(evidence).iter().filter_map(|token| claims(token)).collect();
-    let mut begun: BTreeMap<String, i64> = BTreeMap::new();
-    for each in &claims {
-        let first = begun.entry(text(each, "/customer_id").to_owned()).or_insert(i64::MAX);
-        *first = (*first).min(int(each, "/iat"));
-    }
-    let mut breaches = Vec::new();
-    for each in claims.iter().filter(|each| each["customer_id"].is_string()) {
-        if !each["exp"].is_i64() || !each["plan"].is_string() {
-            breaches.push(format!("a licence of {} has no end or no plan", text(each, "/customer_id")));
-            continue;
-        }
-        let (id, plan, iat, exp) =
-            (text(each, "/customer_id"), text(each, "/plan"), int(each, "/iat"), int(each, "/exp"));
-        let grace = evidence.grace_days.get(plan).copied().unwrap_or(0) * DAY;
-        let trial_end = begun.get(id).map(|begun| begun + evidence.trial_days * DAY);
-        let of_trial = trial_end.filter(|_| each["trial"] == true);
-        let bound = of_trial.or_else(|| paid_through(evidence, id, iat)).map(|end| end + grace + TOLERANCE);
-        if bound.is_none_or(|bound| exp > bound) {
-            let what = format!("a licence of {id} for {plan}, signed at {iat}, works until {exp}; bound: {bound:?}");
-            breaches.push(what);
-        }
-    }
-    breaches
-}
-
-fn what_has_ended_stays_ended(evidence: &Evidence) -> Vec<String> {
-    let mut ended: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut breaches = Vec::new();
-    for seen in &evidence.history.seen {
-        let Some(subscription) = seen.subscription.as_deref() else { continue };
-        let key = (seen.customer_id.as_str(), subscription);
-        if matches!(seen.status.as_str(), "canceled" | "incomplete_expired") {
-            ended.insert(key);
-        } else if ended.contains(&key) {
-            breaches.push(format!("{} of {} had ended and is {}", subscription, seen.customer_id, seen.status));
-        }
-    }
-    breaches
-}
-
-/// What we write of a subscription follows the order of what it was at Stripe.
-fn nothing_older_replaces_what_is_newer(evidence: &Evidence) -> Vec<String> {
-    let mut applied: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut breaches = Vec::new();
-    for seen in evidence.history.seen.iter().filter(|seen| matches!(seen.status.as_str(), "active" | "past_due")) {
-        let Some(subscription) = seen.subscription.as_deref() else { continue };
-        let Some(versions) = evidence.history.versions.get(subscription) else { continue };
-        let is_it = |version: &Version| {
-            evidence.plan_of_price.get(&version.price) == Some(&seen.plan) && version.ends == seen.ends
-        };
-        let last = applied.entry(subscription).or_default();
-        match versions.iter().skip(*last).position(is_it) {
-            Some(further) => *last += further,
-            None if versions.iter().take(*last).any(is_it) => {
-                let (id, plan, ends) = (&seen.customer_id, &seen.plan, seen.ends);
-                breaches.push(format!(
-                    "{subscription} of {id} became {plan} (ends: {ends}) again, which it was long before"
-                ));
-            }
-            None => {}
-        }
-    }
-    breaches
-}
-
-fn one_version_for_one_set_of_facts(evidence: &Evidence) -> Vec<String> {
-    let mut breaches = Vec::new();
-    let owed: BTreeMap<&str, &Columns> =
-        evidence.book.outbox.iter().map(|row| (row["dedupe_key"].as_str(), row)).collect();
-    let taken: BTreeSet<&str> = evidence.history.mails.iter().map(|mail| mail.message_id.as_str()).collect();
-    let gone: BTreeSet<&str> = deleted(evidence);
-    for (number, row) in evidence.book.licenses.iter().enumerate() {
-        let (id, version) = (row["customer_id"].as_str(), row["version"].as_str());
-        let before = number.checked_sub(1).map(|before| &evidence.book.licenses[before]);
-        let same = |before: &&Columns| {
-            ["customer_id", "facts_digest", "terms_digest"].iter().all(|column| before[column] == row[column])
-                && before["revoked_at"].is_empty()
-        };
-        if before.filter(same).is_some() {
-            breaches.push(format!("{id} has version {version} for facts that the version before has, too"));
-        }
-        if gone.contains(id) {
-            continue;
-        }
-        match owed.get(format!("license:{id}:{version}").as_str()) {
-            None => breaches.push(format!("no mail is owed for version {version} of {id}")),
-            Some(mail) if mail["state"] == "sent" && !taken.contains(mail["message_id"].as_str()) => {
-                breaches.push(format!("the mail of version {version} of {id} is marked as sent and nobody has it"));
-            }
-            Some(_) => {}
-        }
-    }
-    breaches
-}
-
 pub(crate) fn deleted(evidence: &Evidence) -> BTreeSet<&str> {
     let gone = evidence.book.customers.iter().filter(|row| !row["deleted_at"].is_empty());
     gone.map(|row| row["customer_id"].as_str()).collect()
@@ -260,11 +155,13 @@ fn no_provider_ids(evidence: &Evidence) -> Vec<String> {
         mailed.map(|mail| (format!("the mail {}", mail.subject), format!("{} {}", mail.subject, mail.body_text)));
     let signed = tokens(evidence).into_iter().filter_map(|token| claims(&token));
     let signed = signed.map(|claims| (format!("the licence {}", text(&claims, "/jti")), claims.to_string()));
-    let found = shown
-        .chain(mailed)
-        .chain(signed)
-        .filter_map(|(place, text)| Some(format!("{place} shows {}", foreign_word(&text)?)));
-    found.collect()
+    let mut breaches = Vec::new();
+    for (place, text) in shown.chain(mailed).chain(signed) {
+        breaches.extend(foreign_word(&text).map(|word| format!("{place} shows {word}")));
+        let secrets = evidence.secrets.iter().filter(|(_, secret)| text.contains(secret));
+        breaches.extend(secrets.map(|(name, _)| format!("{place} shows {name}")));
+    }
+    breaches
 }
 
 fn forged_events_do_nothing(evidence: &Evidence) -> Vec<String> {
@@ -275,32 +172,6 @@ fn forged_events_do_nothing(evidence: &Evidence) -> Vec<String> {
         }
         if evidence.book.inbox.iter().any(|row| row["event_id"] == *event) {
             breaches.push(format!("the forged event {event} was stored"));
-        }
-    }
-    breaches
-}
-
-fn one_trial_a_person(evidence: &Evidence) -> Vec<String> {
-    let mut accounts: BTreeMap<String, usize> = BTreeMap::new();
-    for row in evidence.book.customers.iter().filter(|row| row["deleted_at"].is_empty()) {
-        *accounts.entry(row["email"].to_lowercase()).or_default() += 1;
-    }
-    let twice = accounts.into_iter().filter(|(_, count)| *count > 1);
-    let mut breaches: Vec<String> = twice.map(|(email, count)| format!("{count} accounts belong to {email}")).collect();
-    for person in &evidence.people {
-        let mine = evidence.history.answers.iter().filter(|answer| {
-            answer.user == person.number && answer.call == "POST /api/customers/signup" && answer.is_good()
-        });
-        let claimed = mine.filter_map(|answer| claims(text(&answer.json(), "/license/token")));
-        let trials: Vec<(i64, i64)> = claimed
-            .filter(|claims| claims["trial"] == true)
-            .map(|claims| (int(&claims, "/iat"), int(&claims, "/exp")))
-            .collect();
-        // Whoever comes back gets what is left of the one trial.
-        let Some(begun) = trials.iter().map(|(iat, _)| *iat).min() else { continue };
-        let end = begun + evidence.trial_days * DAY + TOLERANCE;
-        if let Some((_, exp)) = trials.iter().find(|(_, exp)| *exp > end) {
-            breaches.push(format!("user {} began a trial at {begun} and has one until {exp}", person.number));
         }
     }
     breaches

@@ -70,7 +70,11 @@ impl User {
         self.world.count("payments tried");
         if card == "disputed" && answer.status == 303 {
             self.world.count("payments disputed");
-            self.world.history().contested.insert(self.number);
+            let paid = self.world.sandbox().truth(Truth::Sessions).into_iter();
+            let mut paid =
+                paid.filter(|session| session["id"].as_str().is_some_and(|id| self.urls[which].contains(id)));
+            let invoice = paid.find_map(|session| session["invoice"].as_str().map(str::to_owned));
+            self.world.history().contested.extend(invoice);
         }
         let back = answer.headers.iter().find(|(name, _)| name == "location").map(|(_, value)| value.clone());
         self.come_back(back).await;

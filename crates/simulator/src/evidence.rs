@@ -30,6 +30,8 @@ pub struct Evidence {
     pub issuer: String,
     pub audience: String,
     pub trial_days: i64,
+    /// What nobody may be shown, with its name.
+    pub secrets: Vec<(&'static str, &'static str)>,
     /// Stripe's truth and the tables a little while after everything was mended.
     pub soon: (Stripe, Book),
 }
@@ -56,9 +58,11 @@ pub struct Book {
     pub licenses: Vec<Columns>,
     pub inbox: Vec<Columns>,
     pub outbox: Vec<Columns>,
+    /// Leases that are held although nobody works any more.
     pub leases: Vec<Columns>,
     /// Checkouts, with the provider's session.
     pub attempts: Vec<Columns>,
+    pub trials: Vec<Columns>,
 }
 
 /// A user at the end.
@@ -119,14 +123,20 @@ impl Person {
 const CUSTOMERS: &str = "select customer_id, email, coalesce(stripe_customer_id, '') as external, \
     coalesce(cast(deleted_at as text), '') as deleted_at from customers order by id";
 const SUBSCRIPTIONS: &str = "select customer_id, coalesce(stripe_subscription_id, '') as external, plan, status, \
-    coalesce(cast(cancel_at as text), '') as cancel_at from subscriptions order by id";
+    coalesce(cast(cancel_at as text), '') as cancel_at, coalesce(cast(paid_until as text), '') as paid_until, \
+    coalesce(cast(current_period_ends_at as text), '') as period_ends_at from subscriptions order by id";
 const LICENSES: &str = "select customer_id, cast(version as text) as version, token, plan, status, reason, \
-    facts_digest, terms_digest, coalesce(cast(revoked_at as text), '') as revoked_at from licenses order by customer_id, licenses.version";
+    facts_digest, terms_digest, cast(expires_at as text) as expires_at, \
+    coalesce(cast(revoked_at as text), '') as revoked_at from licenses order by customer_id, licenses.version";
 const INBOX: &str = "select event_id, source, state, event_type, coalesce(customer_id, '') as customer_id, \
     coalesce(ignored_because, '') as because, coalesce(last_error, '') as error from webhook_inbox order by id";
 const OUTBOX: &str =
     "select dedupe_key, state, kind, message_id, coalesce(last_error, '') as error from outbox order by id";
-const ATTEMPTS: &str = "select customer_id, coalesce(external_id, '') as external from checkout_attempts order by id";
+const ATTEMPTS: &str =
+    "select customer_id, plan, state, coalesce(external_id, '') as external from checkout_attempts order by id";
+// Who the person is, is a hash that is keyed anew in each world.
+const TRIALS: &str = "select customer_id, plan, cast(started_at as text) as started_at, cast(ends_at as text) as ends_at \
+    from trial_ledger order by customer_id";
 const LEASES: &str = "select customer_id from customer_leases where leased_until > $1 order by customer_id";
 
 async fn rows(app: &App, sql: &'static str, columns: &[&'static str]) -> anyhow::Result<Vec<Columns>> {
@@ -135,42 +145,40 @@ async fn rows(app: &App, sql: &'static str, columns: &[&'static str]) -> anyhow:
     rows.iter().map(read).collect::<Result<_, counterfoil::db::DbError>>().context(sql)
 }
 
-/// Longer than a lease and the error of the replicas' clocks.
-const LEASE_MAX_SECONDS: i64 = 300;
-
-/// Leases that last longer than one that somebody has just taken.
-async fn held(app: &App) -> anyhow::Result<Vec<Columns>> {
-    let rows = app.db.query(LEASES).bind(app.now().plus_seconds(LEASE_MAX_SECONDS)).all().await?;
+/// The leases that are held by a clock that is wrong by so many seconds.
+pub async fn held(app: &App, skew: i64) -> anyhow::Result<Vec<Columns>> {
+    let rows = app.db.query(LEASES).bind(app.now().plus_seconds(skew)).all().await?;
     rows.iter().map(|row| Ok(Columns::from([("customer_id", row.get("customer_id")?)]))).collect()
 }
 
+const OF_SUBSCRIPTION: [&str; 7] =
+    ["customer_id", "external", "plan", "status", "cancel_at", "paid_until", "period_ends_at"];
+const OF_LICENSE: [&str; 10] = [
+    "customer_id",
+    "version",
+    "token",
+    "plan",
+    "status",
+    "reason",
+    "facts_digest",
+    "terms_digest",
+    "expires_at",
+    "revoked_at",
+];
+const OF_EVENT: [&str; 7] = ["event_id", "source", "state", "event_type", "customer_id", "because", "error"];
+
 impl Book {
+    /// The tables, but for the leases: whether one is held is another question at each moment.
     pub async fn read(app: &App) -> anyhow::Result<Self> {
         Ok(Self {
             customers: rows(app, CUSTOMERS, &["customer_id", "email", "external", "deleted_at"]).await?,
-            subscriptions: rows(app, SUBSCRIPTIONS, &["customer_id", "external", "plan", "status", "cancel_at"])
-                .await?,
-            licenses: rows(
-                app,
-                LICENSES,
-                &[
-                    "customer_id",
-                    "version",
-                    "token",
-                    "plan",
-                    "status",
-                    "reason",
-                    "facts_digest",
-                    "terms_digest",
-                    "revoked_at",
-                ],
-            )
-            .await?,
-            inbox: rows(app, INBOX, &["event_id", "source", "state", "event_type", "customer_id", "because", "error"])
-                .await?,
+            subscriptions: rows(app, SUBSCRIPTIONS, &OF_SUBSCRIPTION).await?,
+            licenses: rows(app, LICENSES, &OF_LICENSE).await?,
+            inbox: rows(app, INBOX, &OF_EVENT).await?,
             outbox: rows(app, OUTBOX, &["dedupe_key", "state", "kind", "message_id", "error"]).await?,
-            leases: held(app).await?,
-            attempts: rows(app, ATTEMPTS, &["customer_id", "external"]).await?,
+            leases: Vec::new(),
+            attempts: rows(app, ATTEMPTS, &["customer_id", "plan", "state", "external"]).await?,
+            trials: rows(app, TRIALS, &["customer_id", "plan", "started_at", "ends_at"]).await?,
         })
     }
 
@@ -179,14 +187,22 @@ impl Book {
         let mut lines = Vec::new();
         for (name, table, columns) in [
             ("customer", &self.customers, &["customer_id", "email", "external"][..]),
-            ("subscription", &self.subscriptions, &["customer_id", "external", "plan", "status", "cancel_at"]),
-            ("license", &self.licenses, &["customer_id", "version", "plan", "status", "reason", "facts_digest"]),
+            ("subscription", &self.subscriptions, &OF_SUBSCRIPTION),
+            (
+                "license",
+                &self.licenses,
+                &["customer_id", "version", "plan", "status", "reason", "facts_digest", "expires_at"],
+            ),
             ("event", &self.inbox, &["event_id", "state"]),
             ("owed", &self.outbox, &["dedupe_key", "state"]),
+            ("attempt", &self.attempts, &["customer_id", "plan", "state", "external"]),
+            ("trial", &self.trials, &["customer_id", "plan", "started_at", "ends_at"]),
         ] {
             let value = |row: &Columns, column: &str| match column {
                 // The engines write an instant each in its own way.
-                "cancel_at" => row[column].replace('T', " ").chars().take("2026-12-01 10:00:00".len()).collect(),
+                "cancel_at" | "paid_until" | "period_ends_at" | "expires_at" | "started_at" | "ends_at" => {
+                    row[column].replace('T', " ").chars().take("2026-12-01 10:00:00".len()).collect()
+                }
                 _ => row[column].clone(),
             };
             let line =

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use counterfoil_core::probe;
 use serde_json::Value;
 
 use crate::dice::hash;
@@ -41,7 +42,7 @@ pub struct Mail {
     pub message_id: String,
 }
 
-/// One row of the customers' book, as somebody saw it who looked from time to time.
+/// One state of a customer's subscription that was committed to our book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub customer_id: String,
@@ -50,14 +51,35 @@ pub struct Seen {
     pub plan: String,
     /// Whether it ends without another word.
     pub ends: bool,
-    pub period_ends_at: Option<String>,
+    /// The end of the running period, in Unix seconds.
+    pub period_ends_at: Option<i64>,
 }
 
 /// What a subscription was at Stripe for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
+    pub status: String,
     pub price: String,
     pub ends: bool,
+    /// The end of the running period, in Unix seconds.
+    pub period_ends_at: Option<i64>,
+    /// Whether Stripe counts a trial of it, or has.
+    pub tried: bool,
+}
+
+impl Version {
+    /// What this object of Stripe's is at this moment, and whose.
+    fn of(object: &Value) -> Option<(&str, &str, Self)> {
+        let items = object["items"]["data"].as_array()?;
+        let version = Self {
+            status: object["status"].as_str()?.to_owned(),
+            price: items.first()?["price"]["id"].as_str()?.to_owned(),
+            ends: !object["cancel_at"].is_null(),
+            period_ends_at: items.iter().filter_map(|item| item["current_period_end"].as_i64()).max(),
+            tried: !object["trial_end"].is_null(),
+        };
+        Some((object["id"].as_str()?, object["customer"].as_str().unwrap_or_default(), version))
+    }
 }
 
 /// Everything that happened.
@@ -79,11 +101,15 @@ pub struct History {
     pub looks: BTreeMap<String, f64>,
     /// Stripe's customers of whom a webhook was lost.
     pub unheard: BTreeSet<String>,
-    /// What each subscription was at Stripe, one after the other, as its events tell.
+    /// Everything that each subscription ever was at Stripe for somebody who asked, one after the other.
     pub versions: BTreeMap<String, Vec<Version>>,
+    /// When a subscription of each of Stripe's customers changed last, and those of whom two changes in one second were not looked at yet.
+    changes: BTreeMap<String, f64>,
+    crowded: BTreeSet<String>,
+    /// Every state of a subscription that was committed to our book, in that order.
     pub seen: Vec<Seen>,
-    /// Users to whom the vendor gave money back, or whose card's holder wants it back.
-    pub contested: BTreeSet<usize>,
+    /// Invoices whose money the vendor gave back, or the card's holder wants back.
+    pub contested: BTreeSet<String>,
     /// What the world itself found wrong, such as a call inside a transaction.
     pub breaches: Vec<String>,
     /// How often each thing happened.
@@ -111,14 +137,19 @@ impl Story {
 }
 
 impl History {
-    /// An event is about to be sent for the first time, in the order of what happened.
-    pub fn note_version(&mut self, body: &str) {
-        let event: Value = serde_json::from_str(body).unwrap_or_default();
-        let object = &event["data"]["object"];
-        let price = object["items"]["data"][0]["price"]["id"].as_str();
-        if let (Some(id), Some(price)) = (object["id"].as_str().filter(|_| object["object"] == "subscription"), price) {
-            let version = Version { price: price.to_owned(), ends: !object["cancel_at"].is_null() };
-            self.versions.entry(id.to_owned()).or_default().push(version);
+    /// These are Stripe's subscriptions now. Nothing changes there without somebody who asks it to or a look at the clock, and after
+    /// each of the two this is noted: so nobody was ever answered with a version that is not here.
+    pub fn note_versions(&mut self, at: f64, objects: &[Value]) {
+        for (id, customer, version) in objects.iter().filter_map(Version::of) {
+            let known = self.versions.entry(id.to_owned()).or_default();
+            if known.last() == Some(&version) {
+                continue;
+            }
+            known.push(version);
+            let before = self.changes.insert(customer.to_owned(), at);
+            if before.is_some_and(|before| at - before < 1.0) {
+                self.crowded.insert(customer.to_owned());
+            }
         }
     }
 
@@ -127,6 +158,8 @@ impl History {
         let asked = target.strip_prefix("/v1/subscriptions?").filter(|_| method == "GET");
         if let Some(customer) = asked.and_then(|asked| asked.split('&').find_map(|each| each.strip_prefix("customer=")))
         {
+            let is_crowded = self.crowded.remove(customer);
+            probe!("F51", is_crowded);
             self.looks.insert(customer.to_owned(), at);
         }
     }

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use counterfoil_license::{Expectations, KeySet, verify};
 use serde_json::Value;
 
-use crate::checker::{deleted, live, paid_through, text};
+use crate::checker::{DAY, deleted, int, live, text};
 use crate::evidence::{Book, Columns, Evidence, Person, Stripe};
 use crate::history::Answer;
 use crate::shown::claims;
+use crate::signed::{paid_through, subscription_of};
 
-/// The plan of the one live subscription of a person.
-fn owed_to<'a>(evidence: &'a Evidence, person: &Person) -> Option<&'a str> {
+/// The one live subscription of a person, and its plan.
+fn owed_to<'a>(evidence: &'a Evidence, person: &Person) -> Option<(&'a Value, &'a str)> {
     let id = person.customer_id.as_deref()?;
     let live = live(evidence, id);
     let [only] = live.as_slice() else { return None };
     let price = text(only, "/items/data/0/price/id");
     let plan = evidence.plan_of_price.get(price)?;
-    (text(only, "/status") == "active").then_some(plan.as_str())
+    (text(only, "/status") == "active").then_some((*only, plan.as_str()))
 }
 
 pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
@@ -25,10 +26,9 @@ pub fn who_pays_has_a_license(evidence: &Evidence) -> Vec<String> {
     let expect = Expectations::new(&evidence.issuer, &evidence.audience);
     let mut breaches = Vec::new();
     for person in evidence.people.iter().filter(|person| !person.deleted && !person.perhaps_deleted) {
-        let Some(plan) = owed_to(evidence, person) else { continue };
+        let Some((held, plan)) = owed_to(evidence, person) else { continue };
         let id = person.customer_id.as_deref().unwrap_or_default();
-        // Money that went back, or may, revokes; whether it should is not this rule's business.
-        if evidence.history.contested.contains(&person.number) {
+        if is_contested(evidence, held) {
             continue;
         }
         let paid = paid_through(evidence, id, evidence.now).unwrap_or(0);
@@ -90,14 +90,14 @@ pub fn soon_the_book_tells_the_truth(evidence: &Evidence) -> Vec<String> {
 pub fn soon_who_pays_has_a_license_and_a_mail(evidence: &Evidence) -> Vec<String> {
     let (truth, book) = &evidence.soon;
     let mut breaches = Vec::new();
-    for row in linked(book).filter(|row| !is_contested(evidence, row)) {
+    for row in linked(book) {
         let id = &row["customer_id"];
         let active = |held: &&Value| {
             text(held, "/customer") == row["external"] && text(held, "/status") == "active" && is_paid(truth, held)
         };
         let known = book.subscriptions.iter().find(|each| each["customer_id"] == *id && each["status"] == "active");
         let (Some(held), Some(known)) = (truth.subscriptions.iter().find(active), known) else { continue };
-        if known["external"] != text(held, "/id") {
+        if known["external"] != text(held, "/id") || is_contested(evidence, held) {
             continue;
         }
         let newest = book.licenses.iter().rfind(|license| license["customer_id"] == *id);
@@ -115,10 +115,14 @@ pub fn soon_who_pays_has_a_license_and_a_mail(evidence: &Evidence) -> Vec<String
     breaches
 }
 
-fn is_contested(evidence: &Evidence, customer: &Columns) -> bool {
-    let mut people = evidence.people.iter();
-    let person = people.find(|person| person.customer_id.as_ref() == Some(&customer["customer_id"]));
-    person.is_some_and(|person| evidence.history.contested.contains(&person.number))
+/// Whether money for what is running went back, or may. That revokes; whether it should is not the business of these rules. What was paid
+/// for a period that is over says nothing about the one that runs.
+fn is_contested(evidence: &Evidence, held: &Value) -> bool {
+    let mine = evidence.truth.invoices.iter().filter(|invoice| subscription_of(invoice) == text(held, "/id"));
+    let mut contested = mine.filter(|invoice| evidence.history.contested.contains(text(invoice, "/id")));
+    // The first look is hours before the end.
+    let covers = |line: &Value| int(line, "/period/end") > evidence.now - DAY;
+    contested.any(|invoice| invoice["lines"]["data"].as_array().is_some_and(|lines| lines.iter().any(covers)))
 }
 
 /// Whether the newest invoice of a subscription is paid.
@@ -171,8 +175,11 @@ pub fn who_does_not_pay_has_none(evidence: &Evidence) -> Vec<String> {
         let judged = person.validation.as_ref().map(|answer| answer.json()).unwrap_or_default();
         let token = person.license.as_ref().map(|answer| answer.json()["token"].clone()).unwrap_or_default();
         let is_trial = claims(token.as_str().unwrap_or_default()).is_none_or(|claims| claims["trial"] == true);
-        if judged["valid"] == true && !is_trial {
-            breaches.push(format!("{id} has no subscription at Stripe, and the licence for {plan} is called valid"));
+        if judged["valid"] != false && !is_trial {
+            breaches.push(format!("{id} has no subscription at Stripe, and the licence is not called ended: {judged}"));
+        }
+        if person.log_in.as_ref().is_some_and(Answer::is_good) && person.license.is_none() {
+            breaches.push(format!("{id} has no subscription at Stripe, and nobody says whether there is a licence"));
         }
     }
     breaches

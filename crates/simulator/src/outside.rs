@@ -35,21 +35,32 @@ impl User {
     }
 
     /// The newest object of a list at Stripe.
-    async fn newest(&self, list: &str) -> Option<String> {
+    async fn newest(&self, list: &str) -> Option<Value> {
         let answer = self.world.ask_sandbox("GET", &format!("{list}&limit=1"), None, "").await;
         let told: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        told["data"][0]["id"].as_str().map(str::to_owned)
+        told["data"].get(0).cloned()
     }
 
-    async fn newest_charge(&self) -> Option<String> {
+    async fn newest_charge(&self) -> Option<Value> {
         let customer = self.counterpart()?;
         self.newest(&format!("/v1/charges?customer={customer}")).await
+    }
+
+    /// The money of a charge goes back, or may.
+    async fn contest(&self, charge: &Value) {
+        let intent = charge["payment_intent"].as_str().unwrap_or_default();
+        let list = format!("/v1/invoice_payments?payment[type]=payment_intent&payment[payment_intent]={intent}");
+        let invoice = self.newest(&list).await.and_then(|paid| paid["invoice"].as_str().map(str::to_owned));
+        self.world.history().contested.extend(invoice);
     }
 
     /// The bank says whose the money is that was disputed.
     pub(crate) async fn bank_decides(&mut self) {
         let Some(charge) = self.newest_charge().await else { return };
-        let Some(dispute) = self.newest(&format!("/v1/disputes?charge={charge}")).await else { return };
+        let id = charge["id"].as_str().unwrap_or_default();
+        let Some(dispute) = self.newest(&format!("/v1/disputes?charge={id}")).await else { return };
+        let dispute = dispute["id"].as_str().unwrap_or_default();
+        self.contest(&charge).await;
         let status = ["won", "lost"][self.dice.index(2)];
         let path = format!("/_sandbox/disputes/{dispute}/decide");
         let answer = self.world.ask_sandbox("POST", &path, None, &json!({ "status": status }).to_string()).await;
@@ -60,11 +71,12 @@ impl User {
     /// They give money back.
     async fn money_back(&mut self) {
         let Some(charge) = self.newest_charge().await else { return };
-        let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &format!("charge={charge}")).await;
+        let body = format!("charge={}", charge["id"].as_str().unwrap_or_default());
+        let answer = self.world.ask_sandbox("POST", "/v1/refunds", None, &body).await;
         self.world.tell(format_args!("the vendor gives user {} money back -> {}", self.number, answer.status));
         self.world.count("refunds");
         if answer.status == 200 {
-            self.world.history().contested.insert(self.number);
+            self.contest(&charge).await;
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use counterfoil::app::App;
 use counterfoil::cli::service;
 use counterfoil::config::{Config, Environment};
 use counterfoil::db::testing::{self, TestDb};
@@ -15,16 +16,18 @@ use counterfoil_stripe_sandbox::{Sandbox, SandboxConfig, SeedWebhook};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::checker::{self, Breach};
-use crate::evidence::{Book, Evidence, Person, Stripe};
-use crate::history::History;
+use crate::evidence::{self, Book, Columns, Evidence, Person, Stripe};
+use crate::history::{History, Seen};
 use crate::replicas::Replicas;
 use crate::surroundings::Surroundings;
 use crate::swarm::{Swarm, Without};
 use crate::trouble;
 use crate::users::User;
+use crate::witness;
 use crate::world::World;
 
 const WEBHOOK_SECRET: &str = "whsec_simulated0000000000";
+const MAIL_PASSWORD: &str = "canary-of-the-mail-server";
 /// Where the service is reached.
 pub(crate) const ISSUER: &str = "http://billing.example";
 
@@ -42,6 +45,10 @@ const SOON: Duration = Duration::from_secs(10 * 60);
 
 /// How long it waits between two looks whether it is.
 const STEP: Duration = Duration::from_secs(600);
+
+/// How often, and with which pause, somebody looks for a moment at which no lease is held.
+const MOMENTS: usize = 20;
+const MOMENT: Duration = Duration::from_secs(7);
 
 /// What came of a seed.
 #[derive(Debug)]
@@ -88,12 +95,17 @@ impl Bench {
                 driver.block_on(async {
                     let db = Db::open(&format!("sqlite://{}", template.display())).await?;
                     db.migrate().await?;
+                    witness::begin(&db).await?;
                     db.close().await;
                     anyhow::Ok(())
                 })?;
                 Place::Sqlite { template, file }
             }
-            Engine::Postgres => Place::Postgres(Box::new(driver.block_on(testing::fresh(engine)))),
+            Engine::Postgres => {
+                let test = driver.block_on(testing::fresh(engine));
+                driver.block_on(witness::begin(&test.db))?;
+                Place::Postgres(Box::new(test))
+            }
         };
         let config = configure(&folder)?;
         Ok(Self { driver, place, folder, config, aloud: false })
@@ -176,6 +188,8 @@ impl Bench {
 
     async fn gather(&self, world: &Arc<World>, replicas: &Replicas, mended: Mended) -> anyhow::Result<Evidence> {
         let app = replicas.any_app().context("a mended world has a replica")?;
+        let held = leases_at_rest(world, &app).await?;
+        let seen = witness::told(&app.db).await?;
         let request = axum::http::Request::builder().uri("/.well-known/jwks.json").body(axum::body::Body::empty())?;
         let (_, _, jwks) = replicas.request(request).await.context("the keys are published")?;
         let plans = self.config.catalog.plans();
@@ -183,7 +197,7 @@ impl Bench {
         Ok(Evidence {
             now: world.now_seconds(),
             truth: Stripe::read(world),
-            book: Book::read(&app).await?,
+            book: Book { leases: held, ..Book::read(&app).await? },
             people: mended.people,
             soon: mended.soon,
             plan_of_price: priced.map(|(price, plan)| (price.stripe_price.clone(), plan.code.to_string())).collect(),
@@ -192,7 +206,8 @@ impl Bench {
             jwks,
             issuer: self.config.public_url.as_str().to_owned(),
             audience: self.config.product.clone(),
-            history: std::mem::take(&mut *world.history()),
+            secrets: secrets(),
+            history: what_happened(world, seen),
         })
     }
 }
@@ -204,6 +219,42 @@ impl Drop for Bench {
     }
 }
 
+/// The leases that are held when nobody works on anything any more: looks are short, so that there is a moment at which none is
+/// under way, and whoever died with a lease did so long ago.
+async fn leases_at_rest(world: &World, app: &App) -> anyhow::Result<Vec<Columns>> {
+    let slowest = world.swarm.skews.iter().copied().min().unwrap_or(0).min(0);
+    let mut held = evidence::held(app, slowest).await?;
+    for _ in 0..MOMENTS {
+        if held.is_empty() {
+            break;
+        }
+        tokio::time::sleep(MOMENT).await;
+        held = evidence::held(app, slowest).await?;
+    }
+    Ok(held)
+}
+
+/// The history at its end.
+fn what_happened(world: &World, seen: Vec<Seen>) -> History {
+    let mut history = std::mem::take(&mut *world.history());
+    let of_stripe = seen.iter().filter(|seen| seen.subscription.is_some()).count();
+    history.counts.insert("states of subscriptions committed", of_stripe as u64);
+    history.seen = seen;
+    history
+}
+
+/// What no answer and no mail may show, word for word.
+fn secrets() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("the API key", counterfoil_stripe_sandbox::API_KEY),
+        ("the webhook's secret", WEBHOOK_SECRET),
+        ("the mail server's password", MAIL_PASSWORD),
+        // Each of them begins so.
+        ("a password", "canary password"),
+        ("a password", "another password of mine"),
+    ]
+}
+
 fn configure(folder: &std::path::Path) -> anyhow::Result<Config> {
     let environment: Environment = [
         ("COUNTERFOIL_PUBLIC_URL", ISSUER.to_owned()),
@@ -211,6 +262,8 @@ fn configure(folder: &std::path::Path) -> anyhow::Result<Config> {
         ("STRIPE_SECRET_KEY", counterfoil_stripe_sandbox::API_KEY.to_owned()),
         ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
         ("STRIPE_API_BASE", "http://127.0.0.1:9".to_owned()),
+        ("SMTP_URL", format!("smtp://acme:{MAIL_PASSWORD}@127.0.0.1:9")),
+        ("COUNTERFOIL_MAIL_FROM", "Acme <billing@acme.example>".to_owned()),
         // Users of the simulator are many and in a hurry; what the limits do has tests of its own.
         ("COUNTERFOIL_RATE_LIMITS", "off".to_owned()),
         ("COUNTERFOIL_ALLOWED_RETURN_ORIGINS", "https://shop.example".to_owned()),
@@ -227,7 +280,6 @@ fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
     tokio::spawn(trouble::kill(w(), r()));
     tokio::spawn(trouble::stop(w(), r()));
     tokio::spawn(trouble::forge(w(), r()));
-    tokio::spawn(trouble::observe(w(), r()));
 }
 
 async fn live(seed: u64, world: &Arc<World>, replicas: &Arc<Replicas>) -> anyhow::Result<Vec<User>> {

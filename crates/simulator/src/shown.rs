@@ -8,8 +8,16 @@ use crate::evidence::{Evidence, Person};
 
 /// The claims of a token; whether its signature is good is not asked here.
 pub fn claims(token: &str) -> Option<Value> {
-    let payload = token.split('.').nth(1)?;
-    serde_json::from_slice(&decode_base64url(payload)?).ok()
+    part(token, 1)
+}
+
+/// What stands before the claims: by which key it was signed.
+pub fn header(token: &str) -> Option<Value> {
+    part(token, 0)
+}
+
+fn part(token: &str, number: usize) -> Option<Value> {
+    serde_json::from_slice(&decode_base64url(token.split('.').nth(number)?)?).ok()
 }
 
 fn decode_base64url(text: &str) -> Option<Vec<u8>> {

@@ -1,17 +1,15 @@
-//! What happens by itself: webhooks on their way, replicas that are killed or held, forgers, and somebody who looks at the book.
+//! What happens by itself: webhooks on their way, replicas that are killed or held, and forgers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
-use counterfoil::db::Row;
 use counterfoil_core::probe;
 use counterfoil_stripe_sandbox::simulation::Due;
 use serde_json::Value;
 
-use crate::history::Seen;
 use crate::replicas::Replicas;
 use crate::users::address_of;
 use crate::world::World;
@@ -43,15 +41,10 @@ pub async fn introduce_namesakes(world: &World) {
 /// Delivers what Stripe wants to tell us, as badly as the world wants it.
 pub async fn deliver(world: Arc<World>, replicas: Arc<Replicas>) {
     let mut late: BTreeMap<String, i64> = BTreeMap::new();
-    let mut known = BTreeSet::new();
     loop {
         world.sandbox().catch_up();
+        world.note_versions();
         let mut due = world.sandbox().due(ROUND);
-        for event in &due {
-            if event.kind.starts_with("customer.subscription.") && known.insert(event.event.clone()) {
-                world.history().note_version(&event.body);
-            }
-        }
         if world.swarm.delivery_shuffled && !world.is_healed() {
             probe!("F21", due.len() > 1);
             world.draw(|dice| dice.shuffle(&mut due));
@@ -196,35 +189,4 @@ pub async fn stop(world: Arc<World>, replicas: Arc<Replicas>) {
 async fn pause(world: &World, mean_seconds: u64) {
     let millis = world.draw(|dice| dice.between(1, mean_seconds * 2_000));
     tokio::time::sleep(Duration::from_millis(millis)).await;
-}
-
-/// Looks at the book of subscriptions from time to time.
-pub async fn observe(world: Arc<World>, replicas: Arc<Replicas>) {
-    loop {
-        replicas.rest_beats(2).await;
-        let Some(app) = replicas.any_app() else { continue };
-        let sql = "select customer_id, stripe_subscription_id, status, plan, cancel_at is not null as ends, \
-                   cast(current_period_ends_at as text) as period_ends_at from subscriptions order by customer_id";
-        // Whoever looks from outside is no replica, so no fault strikes.
-        let Ok(rows) = app.db.query(sql).all().await else { continue };
-        let seen: Vec<Seen> = rows.iter().filter_map(read).collect();
-        let mut history = world.history();
-        for row in seen {
-            let newest = history.seen.iter().rev().find(|known| known.customer_id == row.customer_id);
-            if newest != Some(&row) {
-                history.seen.push(row);
-            }
-        }
-    }
-}
-
-fn read(row: &Row) -> Option<Seen> {
-    Some(Seen {
-        customer_id: row.get("customer_id").ok()?,
-        subscription: row.get("stripe_subscription_id").ok()?,
-        status: row.get("status").ok()?,
-        plan: row.get("plan").ok()?,
-        ends: row.get("ends").ok()?,
-        period_ends_at: row.get("period_ends_at").ok()?,
-    })
 }

@@ -12,6 +12,7 @@ use counterfoil::points;
 use counterfoil::simulation::{self, Progress, SentLetter, StripeAnswer, StripeCall};
 use counterfoil_core::probe;
 use counterfoil_stripe_sandbox::Sandbox;
+use counterfoil_stripe_sandbox::simulation::Truth;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -285,7 +286,6 @@ impl World {
             return Some(refusal(status, body));
         }
         if call.idempotency_key.is_some() && self.strikes(swarm.stripe_key_in_use) {
-            probe!("F41");
             self.count("the key was in use");
             let body = r#"{"error":{"type":"idempotency_error","code":"idempotency_key_in_use","message":"busy"}}"#;
             return Some(refusal(409, body));
@@ -312,7 +312,16 @@ impl World {
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
         let body = to_bytes(body, usize::MAX).await.expect("the sandbox's answers are whole").to_vec();
+        if method != "GET" {
+            self.note_versions();
+        }
         StripeAnswer { status: parts.status.as_u16(), headers, body }
+    }
+
+    /// Something may have changed at Stripe.
+    pub(crate) fn note_versions(&self) {
+        let subscriptions = self.sandbox().truth(Truth::Subscriptions);
+        self.history().note_versions(self.elapsed().as_secs_f64(), &subscriptions);
     }
 
     pub(crate) async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {

@@ -44,6 +44,10 @@ fn row(columns: &[(&'static str, &str)]) -> Columns {
     columns.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
 }
 
+fn items(price: &str) -> Value {
+    json!({ "data": [{ "price": { "id": price }, "current_period_end": MONTH_END }] })
+}
+
 fn processed(event: &str) -> Columns {
     let columns = [("event_type", "invoice.paid"), ("customer_id", ADA), ("state", "processed"), ("source", "webhook")];
     let mut row = row(&[("event_id", event), ("because", ""), ("error", "")]);
@@ -56,14 +60,16 @@ fn good() -> Evidence {
     let mut evidence = Evidence { now: NOW, trial_days: 14, ..Evidence::default() };
     evidence.issuer = "http://billing.example".into();
     evidence.audience = "product".into();
+    evidence.secrets.push(("the API key", "sk_test_sandbox"));
     evidence.jwks = KeySet::new([SigningKey::from_seed(&[7; 32]).public()]).expect("one key").to_jwks().to_string();
     evidence.plan_of_price.insert("price_pro".into(), "professional".into());
     evidence.grace_days.insert("professional".into(), 7);
     evidence.truth.customers.push(json!({ "id": "cus_A1", "metadata": { "customer_id": ADA } }));
     evidence.truth.subscriptions.push(json!({
-        "id": "sub_A1", "customer": "cus_A1", "status": "active", "items": { "data": [{ "price": { "id": "price_pro" } }] },
+        "id": "sub_A1", "customer": "cus_A1", "status": "active", "created": NOW - 2_000, "items": items("price_pro"),
     }));
     evidence.truth.invoices.push(json!({
+        "id": "in_A1", "parent": { "subscription_details": { "subscription": "sub_A1" } },
         "customer": "cus_A1", "status": "paid", "status_transitions": { "paid_at": NOW - 2_000 },
         "lines": { "data": [{ "period": { "end": MONTH_END } }] },
     }));
@@ -173,37 +179,82 @@ fn a_signature_beyond_the_money_is_seen_wherever_it_was_shown() {
     assert_eq!(broken_rules(endless), ["S3"], "it was signed before the money came");
 }
 
-#[test]
-fn an_end_stays() {
-    let seen = |status: &str| Seen {
+fn seen(status: &str) -> Seen {
+    Seen {
         customer_id: ADA.into(),
         subscription: Some("sub_A1".into()),
         status: status.into(),
         plan: "professional".into(),
         ends: false,
-        period_ends_at: None,
+        period_ends_at: Some(MONTH_END),
+    }
+}
+
+/// The subscription becomes this at Stripe.
+fn becomes(it: &mut Evidence, price: &str, change: impl FnOnce(&mut Value)) {
+    let mut object = json!({
+        "object": "subscription", "id": "sub_A1", "customer": "cus_A1", "status": "active", "items": items(price), "cancel_at": null,
+    });
+    change(&mut object);
+    it.history.note_versions(1.0, &[object]);
+}
+
+fn stays(_: &mut Value) {}
+
+fn will_end(object: &mut Value) {
+    object["cancel_at"] = json!(MONTH_END);
+}
+
+#[test]
+fn an_end_stays() {
+    let back = |it: &mut Evidence| {
+        becomes(it, "price_pro", stays);
+        becomes(it, "price_pro", |object| object["status"] = json!("canceled"));
+        becomes(it, "price_pro", stays);
+        it.history.seen.extend([seen("canceled"), seen("active")]);
     };
-    let back = |it: &mut Evidence| it.history.seen.extend([seen("canceled"), seen("active")]);
     assert_eq!(broken_rules(back), ["S4"]);
-    let at_stripe = |it: &mut Evidence, price: &str, cancel_at: Option<i64>| {
-        let items = json!({ "data": [{ "price": { "id": price } }] });
-        let object = json!({ "object": "subscription", "id": "sub_A1", "items": items, "cancel_at": cancel_at });
-        it.history.note_version(&json!({ "data": { "object": object } }).to_string());
-    };
+    let running = seen("active");
     let ending = Seen { ends: true, ..seen("active") };
     let changed = |it: &mut Evidence, states: &[&Seen]| {
-        at_stripe(it, "price_pro", None);
-        at_stripe(it, "price_pro", Some(MONTH_END));
+        becomes(it, "price_pro", stays);
+        becomes(it, "price_pro", will_end);
         it.history.seen.extend(states.iter().copied().cloned());
     };
-    let running = seen("active");
     assert_eq!(broken_rules(|it| changed(it, &[&running, &ending])), [""; 0]);
     assert_eq!(broken_rules(|it| changed(it, &[&ending, &running])), ["S4"], "somebody wrote what was true before");
     let changed_back = |it: &mut Evidence| {
         changed(it, &[&ending, &running]);
-        at_stripe(it, "price_pro", None);
+        becomes(it, "price_pro", stays);
     };
     assert_eq!(broken_rules(changed_back), [""; 0]);
+}
+
+#[test]
+fn what_is_written_was_so_and_not_long_before() {
+    let late = |object: &mut Value| object["status"] = json!("past_due");
+    let renewed = |object: &mut Value| object["items"]["data"][0]["current_period_end"] = json!(MONTH_END + 1);
+    let next = Seen { period_ends_at: Some(MONTH_END + 1), ..seen("active") };
+    let wrote = |states: &[Seen], lived: &[fn(&mut Value)]| {
+        broken_rules(|it| {
+            becomes(it, "price_pro", stays);
+            lived.iter().for_each(|change| becomes(it, "price_pro", change));
+            it.history.seen.extend(states.iter().cloned());
+        })
+    };
+    assert_eq!(wrote(&[seen("active"), seen("past_due")], &[late]), [""; 0]);
+    assert_eq!(wrote(&[seen("past_due"), seen("active")], &[late]), ["S4"], "the money has not come");
+    assert_eq!(wrote(&[seen("active"), next.clone()], &[renewed]), [""; 0]);
+    assert_eq!(wrote(&[next.clone(), seen("active")], &[renewed]), ["S4"], "the period before");
+    assert_eq!(wrote(&[next], &[]), ["S4"], "a period that never was");
+    assert_eq!(wrote(&[seen("past_due")], &[]), ["S4"], "a word that Stripe never said");
+    assert_eq!(wrote(&[seen("canceled")], &[]), ["S4"], "an end that never was");
+    let other = Seen { plan: "starter".into(), ..seen("active") };
+    assert_eq!(wrote(&[other], &[]), ["S4"], "a plan that never was");
+    let unknown = Seen { subscription: Some("sub_A2".into()), ..seen("active") };
+    assert_eq!(wrote(&[unknown], &[]), ["S4"], "a subscription that never was");
+    let after_trial = |object: &mut Value| object["trial_end"] = json!(NOW);
+    assert_eq!(wrote(&[seen("trialing")], &[after_trial]), [""; 0], "until money comes, it is the trial");
 }
 
 #[test]
@@ -235,24 +286,53 @@ fn what_an_answer_promised_must_be_there() {
     };
     assert_eq!(broken_rules(known), [""; 0]);
     let told = |it: &mut Evidence, call: &str, subscription: Value| {
-        let items = json!({ "data": [{ "price": { "id": "price_pro" } }] });
-        let object = json!({ "object": "subscription", "id": "sub_A1", "items": items, "cancel_at": null });
-        it.history.note_version(&json!({ "data": { "object": object } }).to_string());
+        becomes(it, "price_pro", stays);
         it.history.answers.push(answer(0, call, &subscription));
     };
     let (change, cancel) = ("POST /api/subscriptions/change", "POST /api/subscriptions/cancel");
-    let stays = json!({ "plan": "professional", "cancel_at": null });
-    assert_eq!(broken_rules(|it| told(it, change, stays)), [""; 0]);
+    let resume = "POST /api/subscriptions/resume";
+    let same = json!({ "plan": "professional", "cancel_at": null });
+    assert_eq!(broken_rules(|it| told(it, change, same)), [""; 0]);
     let other = json!({ "plan": "starter", "cancel_at": null });
     assert_eq!(broken_rules(|it| told(it, change, other)), ["S5"], "a change that never was");
     let ends = json!({ "plan": "professional", "cancel_at": "2027-02-01T00:00:00Z" });
     assert_eq!(broken_rules(|it| told(it, cancel, ends)), ["S5"], "a cancellation that never was");
+    let goes_on = |it: &mut Evidence| {
+        becomes(it, "price_pro", will_end);
+        it.history.answers.push(answer(0, resume, &json!({ "plan": "professional", "cancel_at": null })));
+    };
+    assert_eq!(broken_rules(goes_on), ["S5"], "a resumption that never was");
+    let went_on = |it: &mut Evidence| {
+        goes_on(it);
+        becomes(it, "price_pro", stays);
+    };
+    assert_eq!(broken_rules(went_on), [""; 0]);
 }
 
 #[test]
 fn each_version_has_facts_and_a_mail_of_its_own() {
     let same = |it: &mut Evidence| drop(it.book.licenses[1].insert("facts_digest", "1".into()));
     assert_eq!(broken_rules(same), ["S6"]);
+    let again = |change: fn(&mut Claims)| {
+        move |it: &mut Evidence| {
+            let token = token(|claims| {
+                (claims.iat, claims.nbf, claims.ver, claims.jti) = (NOW - 900, NOW - 960, 3, "lic_3".into());
+                claims.exp = MONTH_END + 7 * 86_400;
+                change(claims);
+            });
+            let third = [("version", "3".to_owned()), ("facts_digest", "3".to_owned()), ("token", token)];
+            it.book.licenses.push(it.book.licenses[1].clone().into_iter().chain(third).collect());
+            let mail = [("dedupe_key", format!("license:{ADA}:3"))];
+            it.book.outbox.push(it.book.outbox[1].clone().into_iter().chain(mail).collect());
+        }
+    };
+    assert_eq!(broken_rules(again(|_| {})), ["S6"], "the digests differ, and what was signed does not");
+    assert_eq!(broken_rules(again(|claims| claims.status = "past_due".into())), [""; 0]);
+    let withdrawn = |it: &mut Evidence| {
+        again(|_| {})(it);
+        it.book.licenses[1].insert("revoked_at", "2027-01-16T00:00:00Z".into());
+    };
+    assert_eq!(broken_rules(withdrawn), [""; 0], "the one before is none any more");
     assert_eq!(broken_rules(|it| drop(it.book.outbox.pop())), ["S6"]);
     assert_eq!(broken_rules(|it| drop(it.history.mails.pop())), ["S6"]);
 }
@@ -265,6 +345,9 @@ fn nobody_sees_others_or_the_provider() {
         let shown = answer(0, "GET /api/customers/me", &json!({ "note": id }));
         assert_eq!(broken_rules(|it| it.history.answers.push(shown)), ["S8"], "{id}");
     }
+    let key = answer(0, "GET /api/customers/me", &json!({ "note": "by sk_test_sandbox" }));
+    assert_eq!(broken_rules(|it| it.history.answers.push(key)), ["S8"], "a secret that looks like a word");
+    assert_eq!(broken_rules(|it| it.history.mails[0].body_text = "sk_test_sandbox".into()), ["S8"]);
     assert_eq!(broken_rules(|it| it.history.trespasses.push((1, ADA.into(), 404))), [""; 0]);
     assert_eq!(broken_rules(|it| it.history.trespasses.push((1, ADA.into(), 200))), ["S7"]);
     let word = answer(0, "GET /api/customers/me", &json!({ "status": "in_progress" }));
@@ -281,6 +364,59 @@ fn forged_events_and_second_trials_are_seen() {
 }
 
 #[test]
+fn a_second_trial_is_seen_in_whichever_account_it_is() {
+    let other = |begun: i64| {
+        move |it: &mut Evidence| {
+            let trial = token(|claims| {
+                (claims.customer_id, claims.sub) = ("cust_ada2".into(), "cust_ada2".into());
+                (claims.trial, claims.iat, claims.exp) = (true, NOW - 900, begun + 14 * 86_400);
+                claims.plan = "trial".into();
+            });
+            let named = json!({ "customer": { "customer_id": "cust_ada2" } });
+            it.history.answers.push(answer(0, "POST /api/customers/login", &named));
+            let row = it.book.licenses[0].clone();
+            it.book.licenses.push(row);
+            it.book.licenses[2].extend([("customer_id", "cust_ada2".to_owned()), ("token", trial.clone())]);
+            let mail = [("dedupe_key", "license:cust_ada2:1".to_owned())];
+            it.book.outbox.push(it.book.outbox[0].clone().into_iter().chain(mail).collect());
+            it.history.answers.push(answer(0, "GET /api/licenses/current", &json!({ "token": trial })));
+        }
+    };
+    assert_eq!(broken_rules(other(NOW - 900)), ["S10"]);
+    assert_eq!(broken_rules(other(BEGUN)), [""; 0], "what was left of the first");
+}
+
+#[test]
+fn what_was_paid_for_one_subscription_is_not_paid_for_the_next() {
+    let year_end = NOW + 400 * 86_400;
+    let canceled_year = |it: &mut Evidence| {
+        let (mut year, mut paid) = (it.truth.subscriptions[0].clone(), it.truth.invoices[0].clone());
+        (year["id"], year["status"]) = (json!("sub_A0"), json!("canceled"));
+        (year["created"], year["ended_at"]) = (json!(NOW - 9_000), json!(NOW - 4_000));
+        paid["parent"]["subscription_details"]["subscription"] = json!("sub_A0");
+        paid["status_transitions"]["paid_at"] = json!(NOW - 9_000);
+        paid["lines"]["data"][0]["period"]["end"] = json!(year_end);
+        it.truth.subscriptions.insert(0, year);
+        it.truth.invoices.insert(0, paid);
+    };
+    let shown = |it: &mut Evidence, at: i64| {
+        let long = token(|claims| (claims.iat, claims.exp) = (at, year_end));
+        it.history.mails[0].body_text = format!("Take this: {long}.");
+    };
+    assert_eq!(broken_rules(canceled_year), [""; 0]);
+    let while_it_ran = |it: &mut Evidence| {
+        canceled_year(it);
+        shown(it, NOW - 6_000);
+    };
+    assert_eq!(broken_rules(while_it_ran), [""; 0]);
+    let after_it = |it: &mut Evidence| {
+        canceled_year(it);
+        shown(it, NOW - 1_000);
+    };
+    assert_eq!(broken_rules(after_it), ["S3"]);
+}
+
+#[test]
 fn who_pays_has_a_license_and_who_does_not_has_none() {
     let none = |it: &mut Evidence| it.people[0].license.as_mut().expect("an answer").body = "{}".into();
     assert_eq!(broken_rules(none), ["L1"]);
@@ -288,8 +424,39 @@ fn who_pays_has_a_license_and_who_does_not_has_none() {
     assert_eq!(broken_rules(no_page), ["L1"]);
     let other_page = |it: &mut Evidence| it.people[0].page.as_mut().expect("an answer").body = "<h2>Trial</h2>".into();
     assert_eq!(broken_rules(other_page), ["L1"]);
-    let ended = |it: &mut Evidence| it.truth.subscriptions[0]["status"] = json!("canceled");
-    assert_eq!(broken_rules(ended), ["L2"]);
+    let contested = |period_end: i64| {
+        move |it: &mut Evidence| {
+            none(it);
+            let mut invoice = it.truth.invoices[0].clone();
+            invoice["id"] = json!("in_A0");
+            invoice["lines"]["data"][0]["period"]["end"] = json!(period_end);
+            it.truth.invoices.insert(0, invoice);
+            it.history.contested.insert("in_A0".into());
+        }
+    };
+    assert_eq!(broken_rules(contested(MONTH_END)), [""; 0], "that money went back");
+    assert_eq!(broken_rules(contested(NOW - 30 * 86_400)), ["L1"], "that was the money of another period");
+    let ended = |it: &mut Evidence| {
+        (it.truth.subscriptions[0]["status"], it.truth.subscriptions[0]["ended_at"]) =
+            (json!("canceled"), json!(NOW - 500));
+    };
+    assert_eq!(broken_rules(ended), ["L2"], "nobody says that the licence has ended");
+    let over = |it: &mut Evidence| {
+        ended(it);
+        it.people[0].subscription = None;
+        it.people[0].validation = Some(answer(0, "POST /api/licenses/validate", &json!({ "valid": false })));
+    };
+    assert_eq!(broken_rules(over), [""; 0]);
+    let works_offline = |it: &mut Evidence| {
+        over(it);
+        it.truth.subscriptions[0]["ended_at"] = json!(NOW - 1_000 - 901);
+    };
+    assert_eq!(broken_rules(works_offline), ["L2"], "it was signed after the end");
+    let unanswered = |it: &mut Evidence| {
+        over(it);
+        it.people[0].license = None;
+    };
+    assert_eq!(broken_rules(unanswered), ["L2"]);
     let goes_on = |it: &mut Evidence| {
         ended(it);
         it.people[0].subscription = None;
