@@ -68,7 +68,7 @@ fn the_bodies_of_all_calls_are_fuzzed_and_have_an_input_that_is_kept() {
     let fuzzed: BTreeSet<String> = targets::bodies().into_iter().map(str::to_owned).collect();
     assert!(described.len() > 20, "{described:?}");
     assert_eq!(described, fuzzed);
-    let kept: BTreeSet<String> = kept("json").iter().map(|file| first_line(file)).collect();
+    let kept: BTreeSet<String> = kept_bodies().into_iter().map(|(call, _)| call).collect();
     let without: Vec<&str> = targets::calls().into_iter().filter(|call| !kept.contains(*call)).collect();
     assert!(without.is_empty(), "no input is kept of {without:?}");
 }
@@ -78,21 +78,21 @@ fn the_bodies_of_all_calls_are_fuzzed_and_have_an_input_that_is_kept() {
 fn no_call_takes_a_field_that_it_does_not_know() {
     let run = targets::find("json").expect("the target");
     let mut tried = BTreeSet::new();
-    for file in kept("json") {
-        let text = String::from_utf8_lossy(&std::fs::read(&file).expect("a kept input")).into_owned();
-        let Some((call, body)) = text.split_once('\n') else { continue };
-        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(body) else { continue };
+    for (call, body) in kept_bodies() {
+        let Ok(serde_json::Value::Object(mut fields)) = serde_json::from_str(&body) else { continue };
         for (name, value) in [("is_admin", serde_json::json!(true)), ("plan_code", serde_json::json!("enterprise"))] {
             fields.insert(name.to_owned(), value);
             run(format!("{call}\n{}", serde_json::Value::Object(fields.clone())).as_bytes());
         }
-        tried.insert(call.to_owned());
+        tried.insert(call);
     }
     let missing: Vec<&str> = targets::calls().into_iter().filter(|call| !tried.contains(*call)).collect();
     assert!(missing.is_empty(), "not tried: {missing:?}");
 }
 
-fn first_line(file: &std::path::Path) -> String {
-    let bytes = std::fs::read(file).expect("a kept input");
-    String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned()
+/// The kept inputs of the target of bodies: the call that is named, and what follows.
+fn kept_bodies() -> Vec<(String, String)> {
+    let read = |file: &PathBuf| String::from_utf8_lossy(&std::fs::read(file).expect("a kept input")).into_owned();
+    let split = |text: String| text.split_once('\n').map(|(call, body)| (call.to_owned(), body.to_owned()));
+    kept("json").iter().map(read).filter_map(split).collect()
 }

@@ -22,12 +22,11 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder of the sources") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() && path.ends_with("tests") {
-            // What tests ask has no part in the program.
-            continue;
-        }
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            // What tests ask has no part in the program.
+            if !path.ends_with("tests") {
+                files.extend(rust_files(&path));
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
             files.push(path);
         }

@@ -9,6 +9,7 @@ use crate::app::customers::Account;
 use crate::store::customers::Customer;
 use crate::store::licenses::License;
 
+/// 21 September 2026, 14:13:20 UTC.
 pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
 
 pub fn plan(code: &str, trial_days: u32) -> Plan {

@@ -1,11 +1,9 @@
 //! The words for each state, and that no state is without.
 
-use counterfoil_core::{CustomerId, ExternalSubscriptionId, LicenseId, PlanCode};
+use counterfoil_core::{ExternalSubscriptionId, PlanCode};
 
 use super::*;
-
-/// 21 September 2026, 14:13:20 UTC.
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+use crate::web::portal::testing::{self, NOW};
 
 fn days(days: i64) -> Timestamp {
     NOW.plus_days(days)
@@ -16,16 +14,12 @@ fn trial_until(ends_at: Timestamp) -> Subscription {
 }
 
 fn provided(standing: Standing, paid_until: Option<Timestamp>) -> Subscription {
-    let provided = Provided {
+    testing::subscribed(Provided {
         id: ExternalSubscriptionId::new("sub_secret12345"),
-        standing,
         interval: None,
         period_ends_at: paid_until,
-        paid_until,
-        money: Money::Kept,
-        trial_ended_at: None,
-    };
-    Subscription { plan: PlanCode::new("professional"), state: State::Provided(provided), attention: None }
+        ..testing::provided(standing, paid_until)
+    })
 }
 
 fn all_standings() -> [Standing; 11] {
@@ -154,24 +148,11 @@ fn nothing_is_offered_beside_a_live_subscription() {
 
 fn license(trial: bool, paid_until: Timestamp, expires_at: Timestamp) -> License {
     License {
-        license_id: LicenseId::from_random([1; 16]),
-        customer_id: CustomerId::from_random([2; 16]),
-        version: 1,
-        token: String::new(),
-        plan: PlanCode::new("professional"),
-        status: "active".to_owned(),
-        trial,
         issued_at: days(-1),
         expires_at,
         refresh_after: days(5),
         paid_until,
-        reason: "subscribed".to_owned(),
-        facts_digest: String::new(),
-        terms_digest: String::new(),
-        caused_by: "look".to_owned(),
-        cause_detail: None,
-        revoked_at: None,
-        revoked_because: None,
+        ..testing::license("professional", trial)
     }
 }
 
