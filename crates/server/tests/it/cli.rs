@@ -251,10 +251,12 @@ fn settings_that_cannot_be_right_are_refused_at_start() {
 #[test]
 fn a_database_that_does_not_answer_is_told_without_its_password() {
     let url = format!("postgres://billing:hunter2@127.0.0.1:{}/billing", free_port());
+    // Not the usual address, at which whoever runs the tests may have a server.
+    let listen = format!("127.0.0.1:{}", free_port());
     for arguments in
         [&["serve"][..], &["migrate"], &["migrate", "--check"], &["customer", "show", "x"], &["license", "verify", "x"]]
     {
-        let answer = run(&[("DATABASE_URL", &url)], arguments);
+        let answer = run(&[("DATABASE_URL", &url), ("COUNTERFOIL_LISTEN", &listen)], arguments);
         answer.refused(1, &["PostgreSQL database billing at 127.0.0.1", "refused", "Check DATABASE_URL"]);
         assert!(!answer.err.contains("hunter2"), "{}", answer.err);
     }
@@ -280,7 +282,8 @@ fn a_port_in_use_is_told_with_the_setting_that_chooses_another() {
 #[test]
 fn migrate_makes_a_database_and_says_what_is_due() {
     let folder = tempfile::tempdir().expect("a folder");
-    let at = |arguments: &[&str]| run_in(folder.path(), &[], arguments);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let at = |arguments: &[&str]| run_in(folder.path(), &[("COUNTERFOIL_LISTEN", &listen)], arguments);
     at(&["migrate", "--check"]).refused(1, &["counterfoil.db", "counterfoil migrate"]);
     assert!(!folder.path().join("data").exists(), "a check makes nothing");
     std::fs::create_dir(folder.path().join("data")).expect("a folder");
