@@ -21,7 +21,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from evidence import Evidence, Row, gather, public_key
-from leaks import leaks
+from leaks import leaks, secrets_in
 from mistakes import mistakes
 
 # Not in a random token, where any letters may stand between two dashes, and after a dot.
@@ -31,7 +31,6 @@ PROVIDER_ID = re.compile(
 PAYMENT_ADDRESS = re.compile(r"https?://(?:127\.0\.0\.1|localhost):\d+/(?:c/pay|p/session|billing|portal)/[A-Za-z0-9_%#-]+")
 # The address of a page goes when the page is done; the session that it names stays.
 SESSION = re.compile(r"\bcs_(?:test|live)_[A-Za-z0-9]+")
-SECRET = re.compile(r"\bwhsec_\w{8,}|\$argon2|-----BEGIN|\b[sr]k_(?:test|live)_\w{6,}")
 # A license: head, claims and signature.
 TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 # The longest grace of the default catalogue for the plan that the load buys, and the longest period.
@@ -64,7 +63,7 @@ class Judge:
 
     def judge(self) -> list[str]:
         for part in (self.something_was_tried, self.nobody_met_a_mistake, self.acknowledged, self.one_customer, self.paid_has_license,
-                     self.licenses_are_due, self.nothing_waits, self.one_version_a_fact, self.mails_arrived, self.nothing_is_shown,
+                     self.licenses_are_due, self.nothing_waits, self.one_version_a_fact, self.mails_arrived, self.nothing_must_not_show,
                      self.nothing_is_logged):
             part()
         return self.wrong
@@ -190,20 +189,21 @@ class Judge:
             if row["state"] == "sent" and row["message_id"] not in arrived:
                 self.wrong.append(f"the mail {key} counts as sent and never arrived")
 
-    def nothing_is_shown(self) -> None:
+    def nothing_must_not_show(self) -> None:
         """No id of the provider and no secret is in an answer, a mail or a license."""
         for line in self.e.history:
             # The payment page is Stripe's own, and its answers too.
             if line["op"] == "pay" or line["status"] is None:
                 continue
-            for leak in provider_ids(PAYMENT_ADDRESS.sub("", line["answer"])) + SECRET.findall(line["answer"]):
-                self.wrong.append(f"the answer to {line['op']} holds {leak[:12]}…")
+            self._must_not_show(f"the answer to {line['op']}", line["answer"], provider_ids(PAYMENT_ADDRESS.sub("", line["answer"])))
         for mail in self.e.mails:
-            for leak in provider_ids(mail["text"]) + SECRET.findall(mail["text"]):
-                self.wrong.append(f"the mail {mail['message_id']} holds {leak[:12]}…")
+            self._must_not_show(f"the mail {mail['message_id']}", mail["text"], provider_ids(mail["text"]))
         for row in self._t("licenses"):
-            for leak in provider_ids(row["token"]):
-                self.wrong.append(f"the license {row['license_id']} holds {leak[:12]}…")
+            self._must_not_show(f"the license {row['license_id']}", row["token"], provider_ids(row["token"]))
+
+    def _must_not_show(self, where: str, text: str, ids: list[str]) -> None:
+        self.wrong += [f"{where} holds {found[:12]}…" for found in ids]
+        self.wrong += [f"{where} holds {what}" for what in secrets_in(text)]
 
     def nothing_is_logged(self) -> None:
         canaries = set()

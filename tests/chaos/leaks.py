@@ -8,6 +8,7 @@ from pathlib import Path
 
 TABLE = json.loads((Path(__file__).resolve().parents[1] / "leaks.json").read_text(encoding="utf-8"))
 SHAPES = [(str(shape["what"]), re.compile(shape["pattern"], re.ASCII)) for shape in TABLE["shapes"]]
+SECRETS = [shape for shape, row in zip(SHAPES, TABLE["shapes"], strict=True) if row.get("secret")]
 
 
 def leaks(text: str) -> list[str]:
@@ -18,6 +19,11 @@ def leaks(text: str) -> list[str]:
         if what is not None:
             found.append(f"{what}: {line[:300]}")
     return found
+
+
+def secrets_in(text: str) -> list[str]:
+    """What a text holds that nobody may be shown."""
+    return [what for what, pattern in SECRETS if pattern.search(text)]
 
 
 def leaks_in(folder: Path) -> list[str]:

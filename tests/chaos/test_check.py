@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from check import GRACE_SECONDS, Judge
 from evidence import Evidence
+from leaks import TABLE
 
 KEY = Ed25519PrivateKey.generate()
 X = base64.urlsafe_b64encode(KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode().rstrip("=")
@@ -192,9 +193,16 @@ class TestJudge(unittest.TestCase):
         self.e.mails[0]["text"] += "Receipt: https://example.com/?invoice=in_AAAAAAAAAAAA"
         self.refused("the mail <1@x> holds in_AAAAAAAAA")
 
-    def test_secret_in_a_mail(self) -> None:
-        self.e.mails[0]["text"] += "$argon2id$v=19"
-        self.refused("the mail <1@x> holds $argon2")
+    def test_secret_in_an_answer_or_a_mail(self) -> None:
+        secrets = [shape for shape in TABLE["shapes"] if shape.get("secret")]
+        self.assertGreaterEqual(len(secrets), 6)
+        for what, sample in [(shape["what"], sample) for shape in secrets for sample in shape["samples"]]:
+            self.e = good()
+            self.e.mails[0]["text"] += f" {sample}"
+            self.refused(f"the mail <1@x> holds {what}")
+            self.e = good()
+            self.e.history[3]["answer"] = json.dumps({"word": sample})
+            self.refused(f"the answer to cancel holds {what}")
 
     def test_provider_id_in_a_license(self) -> None:
         self.e.tables["licenses"][1]["token"] = token(False, END, billing="cus_AAAAAAAAAAAA")
