@@ -59,6 +59,8 @@ mod sweep_runs;
 pub mod sweeps;
 pub mod sync;
 #[cfg(test)]
+pub mod testing;
+#[cfg(test)]
 mod tests;
 pub mod tombstones;
 pub mod trials;

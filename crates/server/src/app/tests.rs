@@ -19,6 +19,7 @@ use super::settings::{
     CheckoutAuth, CheckoutTrial, DisputePolicy, DuplicatePolicy, EmailVerification, OnDelete, TrialPer,
 };
 use super::sync::Begun;
+use super::testing::plan;
 use super::*;
 use crate::db::testing::{TestDb, engines, fresh};
 use crate::providers::Made;
@@ -107,16 +108,6 @@ async fn world(engine: crate::db::Engine) -> World {
 }
 
 fn catalog() -> Catalog {
-    let plan = |code: &str, trial_days, prices| Plan {
-        code: PlanCode::new(code),
-        name: code.to_owned(),
-        description: String::new(),
-        features: Vec::new(),
-        limits: Default::default(),
-        trial_days,
-        grace_days: 7,
-        prices,
-    };
     let price = |interval, stripe_price: &str, amount| Price {
         interval,
         currency: "eur".to_owned(),
@@ -124,7 +115,7 @@ fn catalog() -> Catalog {
         stripe_price: stripe_price.to_owned(),
     };
     let prices = vec![price(Interval::Month, "price_m", 4900), price(Interval::Year, "price_y", 49_000)];
-    Catalog::new(vec![plan("trial", 14, vec![]), plan("professional", 0, prices)]).unwrap()
+    Catalog::new(vec![plan("trial", 14), Plan { prices, ..plan("professional", 0) }]).unwrap()
 }
 
 impl World {

@@ -1,7 +1,5 @@
 //! Ten customers as support meets them, and what is said of each.
 
-use std::collections::BTreeMap;
-
 use counterfoil_core::entitlement::{Hold, right};
 use counterfoil_core::facts::Money;
 use counterfoil_core::subscription::{Attention as Flag, Provided, Standing, State};
@@ -13,6 +11,7 @@ use counterfoil_core::{
 use super::explain;
 use crate::app::customer_files::{CaseFile, CustomerFile};
 use crate::app::settings::EmailVerification;
+use crate::app::testing::plan;
 use crate::store::attempts::AttemptLine;
 use crate::store::audit;
 use crate::store::customers::Customer;
@@ -29,17 +28,7 @@ fn day(number: i64) -> Timestamp {
 }
 
 fn catalog() -> Catalog {
-    let plan = |code: &str, trial_days, grace_days| Plan {
-        code: PlanCode::new(code),
-        name: code.to_owned(),
-        description: String::new(),
-        features: Vec::new(),
-        limits: BTreeMap::new(),
-        trial_days,
-        grace_days,
-        prices: Vec::new(),
-    };
-    Catalog::new(vec![plan("trial", 14, 0), plan("professional", 0, 7)]).unwrap()
+    Catalog::new(vec![Plan { grace_days: 0, ..plan("trial", 14) }, plan("professional", 0)]).unwrap()
 }
 
 fn trial_until(end: Timestamp) -> Subscription {

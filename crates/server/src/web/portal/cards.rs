@@ -96,9 +96,8 @@ pub fn license_card(app: &App, account: &Account, license: &License, now: Timest
 
 #[cfg(test)]
 mod tests {
-    use counterfoil_core::PlanCode;
-
     use super::*;
+    use crate::app::testing;
     use crate::web::portal::testing::license;
 
     fn plan(prices: &[(Interval, &str, i64)]) -> Plan {
@@ -109,14 +108,10 @@ mod tests {
             stripe_price: format!("price_{index}"),
         };
         Plan {
-            code: PlanCode::new("professional"),
-            name: "Professional".to_owned(),
-            description: String::new(),
             features: vec!["api_access".to_owned()],
             limits: [("seats".to_owned(), 1200), ("projects".to_owned(), -1)].into(),
-            trial_days: 0,
-            grace_days: 7,
             prices: prices.iter().enumerate().map(price).collect(),
+            ..testing::plan("professional", 0)
         }
     }
 

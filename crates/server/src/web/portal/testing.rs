@@ -3,27 +3,15 @@
 use counterfoil_core::entitlement::entitlement;
 use counterfoil_core::facts::Money;
 use counterfoil_core::subscription::{Provided, Standing, State, Subscription};
-use counterfoil_core::{Catalog, CustomerId, ExternalSubscriptionId, Interval, LicenseId, Plan, PlanCode, Timestamp};
+use counterfoil_core::{Catalog, CustomerId, ExternalSubscriptionId, Interval, LicenseId, PlanCode, Timestamp};
 
 use crate::app::customers::Account;
+use crate::app::testing::plan;
 use crate::store::customers::Customer;
 use crate::store::licenses::License;
 
 /// 21 September 2026, 14:13:20 UTC.
 pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
-
-pub fn plan(code: &str, trial_days: u32) -> Plan {
-    Plan {
-        code: PlanCode::new(code),
-        name: code.to_owned(),
-        description: String::new(),
-        features: Vec::new(),
-        limits: Default::default(),
-        trial_days,
-        grace_days: 7,
-        prices: Vec::new(),
-    }
-}
 
 /// What the provider has of a customer: the plan *professional* by the month, in a period that ends in thirty days.
 pub fn provided(standing: Standing, paid_until: Option<Timestamp>) -> Provided {
