@@ -3,13 +3,33 @@
 use std::sync::atomic::Ordering;
 
 use counterfoil_core::facts::Facts;
-use counterfoil_core::{AttemptId, ExternalCustomerId, ExternalSessionId, probe};
+use counterfoil_core::link::LinkState;
+use counterfoil_core::{AttemptId, CustomerId, ExternalCustomerId, ExternalSessionId, probe};
 
 use super::start::{self, StartError};
 use super::{App, Error, Failure};
 use crate::providers::PaymentProvider;
+use crate::store;
 
 impl App {
+    /// The customer's counterpart at this provider, where there is one. One in the making is none yet.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub(super) async fn active_counterpart(
+        &self,
+        customer_id: &CustomerId,
+        provider: &str,
+    ) -> Result<Option<ExternalCustomerId>, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let link = store::links::find_newest(&mut tx, customer_id, provider).await?;
+        tx.rollback().await?;
+        Ok(match link.map(|link| link.state) {
+            Some(LinkState::Active(external)) => Some(external),
+            Some(LinkState::Creating | LinkState::Poisoned { .. } | LinkState::Retired) | None => None,
+        })
+    }
+
     /// Everything that the provider knows of this customer, under the operator's policy for open disputes.
     ///
     /// # Errors

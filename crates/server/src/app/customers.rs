@@ -143,6 +143,28 @@ impl App {
         let license = newest.filter(|_| right != Err(Ended::Revoked));
         Ok(Account { customer, subscription, right, license })
     }
+
+    /// The customer alone.
+    ///
+    /// # Errors
+    /// [`Refusal::CustomerUnknown`]; failures of the database.
+    pub(super) async fn load_customer(&self, customer_id: &CustomerId) -> Result<Customer, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let customer = store::customers::find(&mut tx, customer_id).await?;
+        tx.rollback().await?;
+        customer.ok_or_else(|| Refusal::CustomerUnknown.into())
+    }
+
+    /// The customer's subscription as it is in our book.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub(super) async fn load_subscription(&self, customer_id: &CustomerId) -> Result<Subscription, Error> {
+        let mut tx = self.db.begin_read().await?;
+        let subscription = find_subscription(&mut tx, customer_id).await?;
+        tx.rollback().await?;
+        Ok(subscription)
+    }
 }
 
 /// The subscription that every customer has from sign-up on.

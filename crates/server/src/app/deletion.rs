@@ -6,13 +6,11 @@
 //! leaves an account whose subscription may have ended already; the same request goes on from there.
 
 use counterfoil_core::facts::ProviderStatus;
-use counterfoil_core::link::LinkState;
 use counterfoil_core::{
     CustomerId, EffectId, ExternalCustomerId, ExternalSubscriptionId, IdempotencyKey, Refusal, Timestamp,
 };
 
 use super::closing::Checkouts;
-use super::customers::find_subscription;
 use super::leases::Lease;
 use super::operators::By;
 use super::outbox::OwedMail;
@@ -139,9 +137,7 @@ impl App {
         match self.close_checkouts(lease).await? {
             Checkouts::Closed => Ok(()),
             Checkouts::GoneThrough => {
-                let mut tx = self.db.begin_read().await?;
-                let subscription = find_subscription(&mut tx, &lease.customer_id).await?;
-                tx.rollback().await?;
+                let subscription = self.load_subscription(&lease.customer_id).await?;
                 if subscription.is_live_at_provider() { Err(Refusal::SubscriptionRunning.into()) } else { Ok(()) }
             }
         }
@@ -209,20 +205,6 @@ impl App {
             running.extend(live.map(|each| each.account.agreement.id));
         }
         Ok(running)
-    }
-
-    async fn active_counterpart(
-        &self,
-        customer_id: &CustomerId,
-        provider: &str,
-    ) -> Result<Option<ExternalCustomerId>, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let link = store::links::find_newest(&mut tx, customer_id, provider).await?;
-        tx.rollback().await?;
-        Ok(match link.map(|link| link.state) {
-            Some(LinkState::Active(external)) => Some(external),
-            Some(LinkState::Creating | LinkState::Poisoned { .. } | LinkState::Retired) | None => None,
-        })
     }
 
     /// The one transaction. Who it was is read in it, once nobody can change it any more.

@@ -3,7 +3,6 @@
 //! Everything is written in the manual provider's book first, under the customer's lease. What came of it is learned by the look
 //! that follows, as with every provider; where that look fails, or never happens, the sweep of the worker does it.
 
-use counterfoil_core::link::LinkState;
 use counterfoil_core::manual::price_of;
 use counterfoil_core::{
     CustomerId, ExternalCustomerId, ExternalSubscriptionId, IdempotencyKey, Interval, PlanCode, Refusal, Subscription,
@@ -86,9 +85,7 @@ impl App {
     /// recorded once a reference.
     pub async fn keep_manually(&self, customer_id: &CustomerId, step: &Step, by: &By) -> Result<ManualFile, Error> {
         check(self, step)?;
-        let mut tx = self.db.begin_read().await?;
-        store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        tx.rollback().await?;
+        self.load_customer(customer_id).await?;
         let lease = self.lease(customer_id).await?;
         let result = self.keep_under(&lease, step, by).await;
         self.release(lease).await;
@@ -140,9 +137,7 @@ impl App {
     /// # Errors
     /// [`Refusal::CustomerUnknown`]; failures of the database.
     pub async fn manual_file(&self, customer_id: &CustomerId) -> Result<ManualFile, Error> {
-        let mut tx = self.db.begin_read().await?;
-        store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        tx.rollback().await?;
+        self.load_customer(customer_id).await?;
         self.manual_file_with(customer_id, true).await
     }
 
@@ -246,13 +241,7 @@ impl App {
     }
 
     async fn counterpart(&self, customer_id: &CustomerId) -> Result<Option<ExternalCustomerId>, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let link = store::links::find_newest(&mut tx, customer_id, self.manual.name()).await?;
-        tx.rollback().await?;
-        Ok(match link.map(|link| link.state) {
-            Some(LinkState::Active(external)) => Some(external),
-            Some(LinkState::Creating | LinkState::Poisoned { .. } | LinkState::Retired) | None => None,
-        })
+        self.active_counterpart(customer_id, self.manual.name()).await
     }
 
     fn manual_key(&self, lease: &Lease, what: &str) -> IdempotencyKey {

@@ -197,11 +197,4 @@ impl App {
             Err(Refusal::WrongPassword.into())
         }
     }
-
-    pub(super) async fn load_customer(&self, customer_id: &CustomerId) -> Result<Customer, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?;
-        tx.rollback().await?;
-        customer.ok_or_else(|| Refusal::CustomerUnknown.into())
-    }
 }

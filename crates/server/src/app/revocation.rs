@@ -245,9 +245,7 @@ impl App {
 
     /// The lease of a customer that exists: the lease's own row would not say so.
     async fn lease_of_known(&self, customer_id: &CustomerId) -> Result<Lease, Error> {
-        let mut tx = self.db.begin_read().await?;
-        find_customer(&mut tx, customer_id).await?;
-        tx.rollback().await?;
+        self.load_customer(customer_id).await?;
         self.lease(customer_id).await
     }
 }

@@ -109,7 +109,7 @@ impl App {
     /// # Errors
     /// As [`App::sync_customer`], and [`Failure::CustomerBusy`](super::Failure::CustomerBusy).
     pub async fn sync_by(&self, customer_id: &CustomerId, by: &By) -> Result<bool, Error> {
-        self.account(customer_id).await?;
+        self.load_customer(customer_id).await?;
         let lease = self.lease(customer_id).await?;
         let result = self.sync_and_keep(&lease).await;
         self.release(lease).await;

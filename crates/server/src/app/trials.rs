@@ -90,9 +90,7 @@ impl App {
     /// # Errors
     /// [`Refusal::CustomerUnknown`], and those of [`extend`]; failures.
     pub async fn extend_trial(&self, customer_id: &CustomerId, wish: Extension, by: &By) -> Result<Extended, Error> {
-        let mut tx = self.db.begin_read().await?;
-        store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        tx.rollback().await?;
+        self.load_customer(customer_id).await?;
         // A look at the provider that is under way may find a payment, and the two must not overwrite each other.
         let lease = self.lease(customer_id).await?;
         let result = self.extend_under(&lease, wish, by).await;
