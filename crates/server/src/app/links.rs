@@ -3,8 +3,8 @@
 //! [`counterfoil_core::link`] decides each step; here it is carried out. A row is committed before every call, and every
 //! result is written with a condition that only one writer can meet, so races and crashes end in the same customer.
 
-use counterfoil_core::link::{Link, LinkState, Step, Verdict, WINDOW_SECONDS, judge, next_step, settled_at};
-use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, Refusal, planted, probe};
+use counterfoil_core::link::{Candidate, Link, LinkState, Step, Verdict, WINDOW_SECONDS, judge, next_step, settled_at};
+use counterfoil_core::{CustomerId, ExternalCustomerId, IdempotencyKey, planted, probe};
 
 use super::{App, Error, Failure};
 use crate::db::Tx;
@@ -71,9 +71,7 @@ impl App {
         if judge(&[found], customer_id, &self.instance.instance_id) == Verdict::None {
             return Ok(false);
         }
-        let mut tx = self.db.begin_read().await?;
-        let customer = store::customers::find(&mut tx, customer_id).await?.ok_or(Refusal::CustomerUnknown)?;
-        tx.rollback().await?;
+        let customer = self.load_customer(customer_id).await?;
         self.adopt_link(provider, &customer, generation, external).await?;
         Ok(true)
     }
@@ -92,12 +90,9 @@ impl App {
         generation: i64,
     ) -> Result<(), Error> {
         let found = provider.find_customers(customer.email.as_str()).await?;
-        match judge(&found, &customer.customer_id, &self.instance.instance_id) {
-            Verdict::Adopt { id, others } => {
-                self.report_others(customer, others);
-                self.adopt_link(provider, customer, generation, &id).await
-            }
-            Verdict::None => self.open_link(provider, customer, generation).await,
+        match self.counterpart_among(&found, customer) {
+            Some(id) => self.adopt_link(provider, customer, generation, &id).await,
+            None => self.open_link(provider, customer, generation).await,
         }
     }
 
@@ -199,12 +194,10 @@ impl App {
             }
             Err(ProviderError::KeyMismatch { .. }) => {
                 // The key did something else once, before a restore perhaps. If that made our customer, the list has it.
-                let Verdict::Adopt { id, others } = self.ask_list(provider, customer, link).await? else {
-                    self.poison_link(provider, customer, link.generation).await?;
-                    return Ok(false);
-                };
-                self.report_others(customer, others);
-                self.activate_link(provider, customer, link.generation, &id).await?;
+                match self.ask_list(provider, customer, link).await? {
+                    Some(id) => self.activate_link(provider, customer, link.generation, &id).await?,
+                    None => self.poison_link(provider, customer, link.generation).await?,
+                }
                 Ok(false)
             }
             Err(error) => Err(error.into()),
@@ -219,19 +212,16 @@ impl App {
     ) -> Result<(), Error> {
         // A failed look-up is an error and never "none": it must not lead to a second customer.
         let found = match self.ask_list(provider, customer, link).await {
-            Err(_) if planted!("look-up-failure-is-none") => Verdict::None,
+            Err(_) if planted!("look-up-failure-is-none") => None,
             // A server whose clock is far ahead would give a key up with which another one is just making the customer.
-            Ok(Verdict::None) if provider.clock().await?.is_some_and(|there| there < settled_at(link)) => {
+            Ok(None) if provider.clock().await?.is_some_and(|there| there < settled_at(link)) => {
                 return Err(Failure::CounterpartInTheMaking.into());
             }
             found => found?,
         };
         match found {
-            Verdict::Adopt { id, others } => {
-                self.report_others(customer, others);
-                self.activate_link(provider, customer, link.generation, &id).await
-            }
-            Verdict::None => {
+            Some(id) => self.activate_link(provider, customer, link.generation, &id).await,
+            None => {
                 let mut tx = self.db.begin().await?;
                 let name = provider.name();
                 store::links::give_up(&mut tx, &customer.customer_id, name, link.generation, self.now()).await?;
@@ -241,12 +231,13 @@ impl App {
         }
     }
 
+    /// The counterpart in the provider's list, by the address that the link was opened with and by the one of today.
     async fn ask_list(
         &self,
         provider: &dyn PaymentProvider,
         customer: &Customer,
         link: &Link,
-    ) -> Result<Verdict, Error> {
+    ) -> Result<Option<ExternalCustomerId>, Error> {
         let mut list = provider.find_customers(&link.email).await?;
         // A customer that was made before a backup was restored may have been told of another address since.
         if customer.email.as_str() != link.email {
@@ -256,16 +247,23 @@ impl App {
                 }
             }
         }
-        Ok(judge(&list, &customer.customer_id, &self.instance.instance_id))
+        Ok(self.counterpart_among(&list, customer))
     }
 
-    fn report_others(&self, customer: &Customer, others: usize) {
-        if others > 0 {
-            metrics::counter!("counterfoil_duplicate_external_customers_total").increment(others as u64);
-            tracing::error!(
-                customer_id = %customer.customer_id, others,
-                "the provider holds more than one customer with this customer id"
-            );
+    /// The one of these that is the customer's. Where more claim to be, that is counted and logged.
+    fn counterpart_among(&self, found: &[Candidate], customer: &Customer) -> Option<ExternalCustomerId> {
+        match judge(found, &customer.customer_id, &self.instance.instance_id) {
+            Verdict::Adopt { id, others } => {
+                if others > 0 {
+                    metrics::counter!("counterfoil_duplicate_external_customers_total").increment(others as u64);
+                    tracing::error!(
+                        customer_id = %customer.customer_id, others,
+                        "the provider holds more than one customer with this customer id"
+                    );
+                }
+                Some(id)
+            }
+            Verdict::None => None,
         }
     }
 
