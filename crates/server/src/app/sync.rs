@@ -147,26 +147,34 @@ impl App {
             return Ok(Vec::new());
         }
         let mut tx = self.db.begin().await?;
-        let leases = self.take_leases(&mut tx, customers).await?;
-        let held: Vec<Held<'_>> = leases.iter().map(Lease::held).collect();
-        let mut loaded = match self.load_before_looks(&mut tx, &held).await {
-            Ok(loaded) => loaded,
+        let mut begun = match self.take_and_load(&mut tx, customers).await {
+            Ok(begun) => begun,
             Err(error) => {
-                // Now, and not when the connection comes to it: each of them is tried by itself next, and would find its lease taken.
+                // At once, not when the dropped connection comes to it: each customer is tried alone next, and its lease has to be free.
                 let _gone_anyway = tx.rollback().await;
                 return Err(error);
             }
         };
         points::next("W4");
         tx.commit().await?;
-        let mut leases: BTreeMap<CustomerId, Lease> =
-            leases.into_iter().map(|lease| (lease.customer_id.clone(), lease)).collect();
-        let begun = |customer_id: &CustomerId| match (leases.remove(customer_id), loaded.remove(customer_id)) {
-            (Some(lease), Some(before)) => Begun::Ready(lease, Box::new(before)),
-            (Some(lease), None) => Begun::Gone(lease),
-            (None, _) => Begun::Busy,
-        };
-        Ok(customers.iter().cloned().zip(customers.iter().map(begun)).collect())
+        let each = |customer_id: &CustomerId| (customer_id.clone(), begun.remove(customer_id).unwrap_or(Begun::Busy));
+        Ok(customers.iter().map(each).collect())
+    }
+
+    /// What begins for the customers whose leases are free. The others are not in the answer.
+    async fn take_and_load(&self, tx: &mut Tx, customers: &[CustomerId]) -> Result<BTreeMap<CustomerId, Begun>, Error> {
+        let leases = self.take_leases(tx, customers).await?;
+        let held: Vec<Held<'_>> = leases.iter().map(Lease::held).collect();
+        let mut loaded = self.load_before_looks(tx, &held).await?;
+        let begun = leases.into_iter().map(|lease| {
+            let customer_id = lease.customer_id.clone();
+            let begun = match loaded.remove(&customer_id) {
+                Some(before) => Begun::Ready(lease, Box::new(before)),
+                None => Begun::Gone(lease),
+            };
+            (customer_id, begun)
+        });
+        Ok(begun.collect())
     }
 
     /// Marks the waiting events, so that the write finishes these and no later one, and loads what the looks need. A customer
