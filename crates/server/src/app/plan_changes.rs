@@ -15,7 +15,7 @@ use super::leases::Lease;
 use super::revocation::refuse_if_held;
 use super::subscriptions::shown;
 use super::{App, Error, Failure};
-use crate::providers::{Change, ProviderError, Terms};
+use crate::providers::{Change, ChangePreview, ProviderError, Terms};
 use crate::store;
 
 /// How long the amount of a preview can be had.
@@ -87,39 +87,35 @@ impl App {
     /// # Errors
     /// Refusals for what cannot be changed; failures.
     pub async fn preview_change(&self, customer_id: &CustomerId, wish: &ChangeWish) -> Result<Preview, Error> {
-        let subscription = self.book(customer_id).await?;
+        let subscription = self.load_subscription(customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
         self.limit_provider(customer_id).await?;
-        let terms = self.keeper(id.as_str()).read_terms(id).await?;
+        let provider = self.keeper(id.as_str());
+        let terms = provider.read_terms(id).await?;
         let ready = Ready { standing, terms, subscription };
         let decision = self.decide_change(&ready, wish)?;
-        let Ready { terms, .. } = ready;
-        let now = self.now();
-        let from = prorated_from(wish, now)?;
-        let target = decision.target().clone();
-        let later = |effective_at| (0, target.price.currency.clone(), effective_at, false);
-        let (amount_due, currency, effective_at, at_once) = match &decision {
-            Decision::Now(target) => {
-                let told = self
-                    .keeper(terms.subscription.as_str())
-                    .preview_change(&terms, &target.price.price_id(), from)
-                    .await?;
-                (told.amount_due, told.currency, now, true)
-            }
-            Decision::AtPeriodEnd(_) | Decision::Planned(_) => later(terms.period_ends_at),
-            Decision::Stay(_) => later(now),
-        };
-        let next_amount = target.price.amount;
-        let takes_back = matches!(decision, Decision::Stay(_));
-        Ok(Preview {
-            takes_back,
+        let (now, target) = (self.now(), decision.target().clone());
+        let unchanged = Preview {
+            amount_due: 0,
+            currency: target.price.currency.clone(),
+            effective_at: now,
+            at_once: false,
+            takes_back: false,
+            next_amount: target.price.amount,
+            prorated_from: prorated_from(wish, now)?,
             target,
-            amount_due,
-            currency,
-            effective_at,
-            at_once,
-            next_amount,
-            prorated_from: from,
+        };
+        Ok(match decision {
+            Decision::Now(target) => {
+                let (price, from) = (target.price.price_id(), unchanged.prorated_from);
+                let ChangePreview { amount_due, currency } =
+                    provider.preview_change(&ready.terms, &price, from).await?;
+                Preview { amount_due, currency, at_once: true, ..unchanged }
+            }
+            Decision::AtPeriodEnd(_) | Decision::Planned(_) => {
+                Preview { effective_at: ready.terms.period_ends_at, ..unchanged }
+            }
+            Decision::Stay(_) => Preview { takes_back: true, ..unchanged },
         })
     }
 
@@ -230,18 +226,11 @@ impl App {
         }
     }
 
-    async fn book(&self, customer_id: &CustomerId) -> Result<Subscription, Error> {
-        let mut tx = self.db.begin_read().await?;
-        let subscription = find_subscription(&mut tx, customer_id).await?;
-        tx.rollback().await?;
-        Ok(subscription)
-    }
-
     /// Looks, and reads what a change starts from. A customer without a subscription costs the provider nothing.
     async fn ready_to_change(&self, lease: &Lease) -> Result<Ready, Error> {
-        changeable(&self.book(&lease.customer_id).await?)?;
+        changeable(&self.load_subscription(&lease.customer_id).await?)?;
         self.sync_and_keep(lease).await?;
-        let subscription = self.book(&lease.customer_id).await?;
+        let subscription = self.load_subscription(&lease.customer_id).await?;
         let (id, standing) = changeable(&subscription)?;
         let terms = self.keeper(id.as_str()).read_terms(id).await?;
         Ok(Ready { standing, terms, subscription })
