@@ -45,10 +45,20 @@ impl Row {
     /// # Errors
     /// As [`Row::get`], and [`DbError::Other`] where the text does not parse: it was not written by this release.
     pub fn parse<T: std::str::FromStr>(&self, name: &str) -> Result<T, DbError> {
-        let text: String = self.get(name)?;
-        text.parse()
-            .map_err(|_| DbError::other(format!("the column {name} holds a value that this release cannot read")))
+        read(&self.get::<String>(name)?, name)
     }
+
+    /// As [`Row::parse`], where NULL stands for nothing.
+    ///
+    /// # Errors
+    /// As [`Row::parse`].
+    pub fn parse_optional<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, DbError> {
+        self.get::<Option<String>>(name)?.map(|text| read(&text, name)).transpose()
+    }
+}
+
+fn read<T: std::str::FromStr>(text: &str, name: &str) -> Result<T, DbError> {
+    text.parse().map_err(|_| DbError::other(format!("the column {name} holds a value that this release cannot read")))
 }
 
 impl std::fmt::Debug for Row {

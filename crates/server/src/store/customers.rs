@@ -20,9 +20,6 @@ pub struct Customer {
     pub created_at: Timestamp,
 }
 
-const COLUMNS_BY_ID: &str = "select customer_id, email, email_verified_at, company_name, stripe_customer_id, created_at \
-                             from customers where customer_id = $1 and deleted_at is null";
-
 pub(super) fn from_row(row: &Row) -> Result<Customer, DbError> {
     Ok(Customer {
         customer_id: row.parse("customer_id")?,
@@ -59,7 +56,16 @@ pub async fn insert(
 
 /// The customer, unless deleted.
 pub async fn find(tx: &mut Tx, customer_id: &CustomerId) -> Result<Option<Customer>, DbError> {
-    tx.query(COLUMNS_BY_ID).bind(customer_id).optional().await?.as_ref().map(from_row).transpose()
+    tx.query(
+        "select customer_id, email, email_verified_at, company_name, stripe_customer_id, created_at from customers \
+         where customer_id = $1 and deleted_at is null",
+    )
+    .bind(customer_id)
+    .optional()
+    .await?
+    .as_ref()
+    .map(from_row)
+    .transpose()
 }
 
 /// The customer with this address, unless deleted.

@@ -63,7 +63,6 @@ pub struct StoredEvent {
 
 fn stored_from_row(row: &Row) -> Result<StoredEvent, DbError> {
     let state: String = row.get("state")?;
-    let customer_id: Option<String> = row.get("customer_id")?;
     Ok(StoredEvent {
         number: row.get("id")?,
         event_id: row.get("event_id")?,
@@ -71,10 +70,7 @@ fn stored_from_row(row: &Row) -> Result<StoredEvent, DbError> {
         source: row.get("source")?,
         state: EventState::parse(&state).ok_or_else(|| DbError::other("an event is in an unknown state"))?,
         ignored_because: row.get("ignored_because")?,
-        customer_id: match customer_id {
-            Some(_) => Some(row.parse("customer_id")?),
-            None => None,
-        },
+        customer_id: row.parse_optional("customer_id")?,
         external_customer: row.get("external_customer")?,
         attempts: row.get("attempts")?,
         failure: row.get("failure")?,

@@ -69,7 +69,6 @@ pub struct Claimed {
 }
 
 fn from_row(row: &Row) -> Result<Claimed, DbError> {
-    let customer_id: Option<String> = row.get("customer_id")?;
     Ok(Claimed {
         id: row.get("id")?,
         event_id: row.get("event_id")?,
@@ -78,10 +77,7 @@ fn from_row(row: &Row) -> Result<Claimed, DbError> {
         external_payment: row.get("external_payment")?,
         claimed_customer: row.get("claimed_customer")?,
         claimed_instance: row.get("claimed_instance")?,
-        customer_id: match customer_id {
-            Some(_) => Some(row.parse("customer_id")?),
-            None => None,
-        },
+        customer_id: row.parse_optional("customer_id")?,
         attempts: row.get("attempts")?,
         received_at: row.get("received_at")?,
         found_by_sweep: row.get::<String>("source")? == Source::Sweep.word(),

@@ -61,17 +61,13 @@ pub struct Job {
 
 fn job_from_row(row: &Row) -> Result<Job, DbError> {
     let state: String = row.get("state")?;
-    let customer_id: Option<String> = row.get("customer_id")?;
     Ok(Job {
         number: row.get("id")?,
         job_id: row.parse("effect_id")?,
         kind: row.get("kind")?,
         purpose: row.get("dedupe_key")?,
         state: JobState::parse(&state).ok_or_else(|| DbError::other("a job is in an unknown state"))?,
-        customer_id: match customer_id {
-            Some(_) => Some(row.parse("customer_id")?),
-            None => None,
-        },
+        customer_id: row.parse_optional("customer_id")?,
         attempts: row.get("attempts")?,
         failure: row.get("failure")?,
         last_error: row.get("last_error")?,

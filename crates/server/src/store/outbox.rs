@@ -202,14 +202,10 @@ pub async fn claim_effects(
 }
 
 fn effect_from_row(row: &Row) -> Result<Effect, DbError> {
-    let customer_id: Option<String> = row.get("customer_id")?;
     Ok(Effect {
         effect_id: row.parse("effect_id")?,
         kind: Kind::parse(&row.get::<String>("kind")?)?,
-        customer_id: match customer_id {
-            Some(_) => Some(row.parse("customer_id")?),
-            None => None,
-        },
+        customer_id: row.parse_optional("customer_id")?,
         address: row.get("recipient")?,
         attempts: row.get("attempts")?,
         created_at: row.get("created_at")?,
