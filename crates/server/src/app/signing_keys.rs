@@ -47,12 +47,6 @@ pub struct Compromised {
     pub successor: Option<StoredKey>,
 }
 
-impl std::fmt::Debug for StoredKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StoredKey").field("key_id", &self.key_id).field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
 /// A key as it is stored, without its private half.
 ///
 /// # Errors

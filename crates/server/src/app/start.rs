@@ -1,5 +1,6 @@
 //! Taking a database into use: which installation it is, and whether it fits the provider's key.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil_core::signing_key::KeyState;
@@ -10,7 +11,7 @@ use super::signing_keys::stored;
 use super::{Error, Failure};
 use crate::db::{Db, Tx};
 use crate::entropy::Entropy;
-use crate::keys::Keyring;
+use crate::keys::{KeyError, Keyring};
 use crate::providers::PaymentProvider;
 use crate::store;
 use crate::store::instance::Instance;
@@ -165,43 +166,76 @@ pub async fn check_catalog(db: &Db, catalog: &Catalog) -> Result<(), StartError>
 /// [`Failure::SigningKey`]; failures of the database.
 pub async fn ready_keys(db: &Db, keys: &Keyring, entropy: &Entropy, now: Timestamp) -> Result<(), Error> {
     let mut tx = db.begin().await?;
-    let mut known = store::signing_keys::list_all(&mut tx).await?;
+    let known = store::signing_keys::list_all(&mut tx).await?;
+    install_first_or_given(&mut tx, keys, entropy, &known, now).await?;
+    // Where another process was faster, it is its key that is known.
+    let known = store::signing_keys::list_all(&mut tx).await?;
+    publish_unknown_files(&mut tx, keys, entropy, &known, now).await?;
+    seal_and_forget(&mut tx, keys, entropy, &known).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn install_first_or_given(
+    tx: &mut Tx,
+    keys: &Keyring,
+    entropy: &Entropy,
+    known: &[StoredKey],
+    now: Timestamp,
+) -> Result<(), Error> {
     if known.is_empty() {
         let first = keys.first(entropy.bytes()).map_err(Failure::from)?;
-        insert_key(&mut tx, keys, entropy, &first, KeyState::Active, now).await?;
-    } else if let Some(given) = keys.given().filter(|given| known.iter().all(|key| key.key_id != given.key_id())) {
-        for active in known.iter().filter(|key| key.state == KeyState::Active) {
-            store::signing_keys::retire(&mut tx, &active.key_id, active.state, now).await?;
-        }
-        insert_key(&mut tx, keys, entropy, given, KeyState::Active, now).await?;
-        let by = ("start", "COUNTERFOIL_LICENSE_KEY gives another key");
-        store::audit::insert_by(&mut tx, by, "signing_key_rotated", None, given.key_id(), now).await?;
+        return insert_key(tx, keys, entropy, &first, KeyState::Active, now).await;
     }
-    // Where another process was faster, it is its key that is known.
-    known = store::signing_keys::list_all(&mut tx).await?;
-    let is_at_hand = |key: &StoredKey| keys.find(&key.key_id, key.private_key.as_deref());
-    let holds_active = known.iter().filter(|key| key.state == KeyState::Active).any(|key| is_at_hand(key).is_ok());
-    if holds_active {
-        let files = keys.in_files().map_err(Failure::from)?;
-        for key in files.iter().filter(|key| known.iter().all(|other| other.key_id != key.key_id())) {
-            insert_key(&mut tx, keys, entropy, key, KeyState::Retired, now).await?;
-            let by = ("start", "its file is in the data directory, and the database did not know it");
-            store::audit::insert_by(&mut tx, by, "signing_key_published", None, key.key_id(), now).await?;
-        }
+    let is_unknown = |given: &&SigningKey| known.iter().all(|key| key.key_id != given.key_id());
+    let Some(given) = keys.given().filter(is_unknown) else { return Ok(()) };
+    for active in known.iter().filter(|key| key.state == KeyState::Active) {
+        store::signing_keys::retire(tx, &active.key_id, active.state, now).await?;
     }
+    insert_key(tx, keys, entropy, given, KeyState::Active, now).await?;
+    let by = ("start", "COUNTERFOIL_LICENSE_KEY gives another key");
+    store::audit::insert_by(tx, by, "signing_key_rotated", None, given.key_id(), now).await?;
+    Ok(())
+}
+
+/// Only where this process holds the key that signs: the files of another installation's folder are none of ours.
+async fn publish_unknown_files(
+    tx: &mut Tx,
+    keys: &Keyring,
+    entropy: &Entropy,
+    known: &[StoredKey],
+    now: Timestamp,
+) -> Result<(), Error> {
+    if !known.iter().filter(|key| key.state == KeyState::Active).any(|key| find(keys, key).is_ok()) {
+        return Ok(());
+    }
+    let files = keys.in_files().map_err(Failure::from)?;
+    for key in files.iter().filter(|key| known.iter().all(|other| other.key_id != key.key_id())) {
+        insert_key(tx, keys, entropy, key, KeyState::Retired, now).await?;
+        let by = ("start", "its file is in the data directory, and the database did not know it");
+        store::audit::insert_by(tx, by, "signing_key_published", None, key.key_id(), now).await?;
+    }
+    Ok(())
+}
+
+/// Private halves go from files into the database where they are kept there, and those of compromised keys go for good.
+async fn seal_and_forget(tx: &mut Tx, keys: &Keyring, entropy: &Entropy, known: &[StoredKey]) -> Result<(), Error> {
     for key in known.iter().filter(|key| key.private_key.is_none()) {
         match key.state {
             KeyState::Pending | KeyState::Active => {
-                if let Some(sealed) = is_at_hand(key).ok().and_then(|held| keys.seal(&held, entropy.bytes())) {
-                    store::signing_keys::take_over(&mut tx, &key.key_id, &sealed).await?;
+                if let Some(sealed) = find(keys, key).ok().and_then(|held| keys.seal(&held, entropy.bytes())) {
+                    store::signing_keys::take_over(tx, &key.key_id, &sealed).await?;
                 }
             }
             KeyState::Compromised => keys.forget(&key.key_id).map_err(Failure::from)?,
             KeyState::Retired => {}
         }
     }
-    tx.commit().await?;
     Ok(())
+}
+
+fn find(keys: &Keyring, key: &StoredKey) -> Result<Arc<SigningKey>, KeyError> {
+    keys.find(&key.key_id, key.private_key.as_deref())
 }
 
 async fn insert_key(

@@ -1,6 +1,8 @@
 //! The keys that sign, will sign or ever signed: their public halves, where each is in its life, and the private halves where these
 //! are kept here, encrypted.
 
+use std::fmt;
+
 use counterfoil_core::Timestamp;
 use counterfoil_core::signing_key::KeyState;
 use counterfoil_license::KEYS_MAX;
@@ -21,6 +23,13 @@ pub struct StoredKey {
     pub activated_at: Option<Timestamp>,
     pub retired_at: Option<Timestamp>,
     pub compromised_at: Option<Timestamp>,
+}
+
+/// Neither half is for logs.
+impl fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredKey").field("key_id", &self.key_id).field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 fn from_row(row: &Row) -> Result<StoredKey, DbError> {
