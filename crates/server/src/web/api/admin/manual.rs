@@ -247,7 +247,8 @@ pub async fn show(
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`already_subscribed`"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json",
+         description = "`already_subscribed`, `already_recorded`, `payment_pending`"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json",
          description = "`invalid_field`, `invalid_request`, `plan_unknown`, `plan_not_for_sale`"),
     )
@@ -274,9 +275,9 @@ pub async fn start(
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`no_agreement`, `already_recorded`"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json",
-         description = "`invalid_field`, `invalid_request`, `plan_unknown`, `plan_not_for_sale`"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json",
+         description = "`no_agreement`, `already_recorded`, `change_not_possible`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`, `invalid_request`"),
     )
 )]
 pub async fn pay(
@@ -300,9 +301,9 @@ pub async fn pay(
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "`operator_key_missing`"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`no_agreement`, `already_recorded`"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json",
-         description = "`invalid_field`, `invalid_request`, `plan_unknown`, `plan_not_for_sale`"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json",
+         description = "`no_agreement`, `already_recorded`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`, `invalid_request`"),
     )
 )]
 pub async fn refund(
@@ -352,8 +353,7 @@ pub async fn change(
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`no_agreement`"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json",
-         description = "`invalid_field`, `invalid_request`, `plan_unknown`, `plan_not_for_sale`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`, `invalid_request`"),
     )
 )]
 pub async fn cancel(
@@ -377,8 +377,7 @@ pub async fn cancel(
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "`scope_missing`"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "`customer_not_found`"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "`no_agreement`, `nothing_to_resume`"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json",
-         description = "`invalid_field`, `invalid_request`, `plan_unknown`, `plan_not_for_sale`"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "`invalid_field`, `invalid_request`"),
     )
 )]
 pub async fn resume(
