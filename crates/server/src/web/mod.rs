@@ -47,7 +47,8 @@ pub struct WebOptions {
     pub mail_from: String,
 }
 
-/// Work under a customer's lease runs to its end even where the caller hangs up: half of it would leave the lease to run out.
+/// Work under a customer's lease runs to its end even where the caller hangs up: half of it would leave the lease to run out, and what
+/// an operator did without its line in the audit log.
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Problem> {

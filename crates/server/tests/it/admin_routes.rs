@@ -200,7 +200,7 @@ pub(crate) async fn new_key(world: &World, scope: Scope) -> NewApiKey {
     key
 }
 
-fn with_key(world: &World, key: &NewApiKey) -> Http {
+pub(crate) fn with_key(world: &World, key: &NewApiKey) -> Http {
     let mut http = world.http.for_reader(OPERATOR);
     http.set_token(Some(key.secret.clone()));
     http

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use counterfoil::app::operators::Scope;
 use counterfoil::app::sessions::{Arrival, Caller};
 use counterfoil::app::{App, Error, Failure};
 use counterfoil::clock::Clock;
@@ -13,6 +14,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::actors::Visitor;
+use crate::admin_routes::{new_key, with_key};
 use crate::world::{self, Setup, World, id_of};
 
 /// An event about this customer, delivered by us alone.
@@ -154,6 +156,27 @@ async fn a_worker_gets_through_while_requests_crowd_the_way_to_the_provider(worl
     world.sandbox().clear_faults().await;
 }
 
+/// Whoever asks for a look and hangs up has asked all the same: it is done, the audit log has the line, and nobody waits for a lease.
+async fn a_look_that_an_operator_hangs_up_on_is_done_and_written_down(world: &World) {
+    let mut ada = world.customer("ada@example.com").await;
+    ada.subscribe(world, "starter").await;
+    world.settled().await;
+    let slow = json!({ "slow": { "times": 1, "millis": 1_500, "path": "/v1/subscriptions", "method": "GET" } });
+    world.sandbox().faults(slow).await;
+    let operator = with_key(world, &new_key(world, Scope::Support).await);
+    let path = format!("/api/admin/customers/{}/sync", ada.customer_id);
+    let asking = tokio::spawn(async move { operator.post(&path, &json!({ "reason": "asked by phone" })).await });
+    let left = async || world.sandbox().get("/_sandbox/faults").await["slow"]["times"].as_u64().expect("a number");
+    world.until("the provider is asked", async || left().await == 0).await;
+    asking.abort();
+    let lines = async || {
+        let sql = "select action from audit_log where customer_id = $1 and action = 'looked_at_provider'";
+        world.app.db.query(sql).bind(id_of(&ada)).all().await.unwrap().len()
+    };
+    world.until("the look is written down", async || lines().await == 1).await;
+    assert!(world.app.try_lease(&id_of(&ada)).await.unwrap().is_some(), "its lease is given back");
+}
+
 /// An export reads for long. However many people want theirs, the readers of the database are there for licences.
 async fn a_third_export_at_once_is_refused_and_licences_are_refreshed(world: &World) {
     let ada = world.customer("ada@example.com").await;
@@ -219,6 +242,7 @@ both_engines!(
     a_customer_that_could_not_be_read_is_not_taken_for_deleted,
     a_third_export_at_once_is_refused_and_licences_are_refreshed,
     a_worker_gets_through_while_requests_crowd_the_way_to_the_provider,
+    a_look_that_an_operator_hangs_up_on_is_done_and_written_down,
 );
 
 /// Two transactions that lock in opposite order: the database ends one of them, and the login that it hits is done again.

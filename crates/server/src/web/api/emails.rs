@@ -90,7 +90,7 @@ pub async fn confirm(
     State(state): State<WebState>,
     JsonBody(request): JsonBody<LinkRequest>,
 ) -> Result<Json<EmailBody>, Problem> {
-    let email = state.app.confirm_email_change(&request.token).await?;
+    let email = to_its_end(async move { state.app.confirm_email_change(&request.token).await }).await?;
     Ok(Json(EmailBody { email: email.to_string() }))
 }
 

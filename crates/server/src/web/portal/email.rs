@@ -84,7 +84,8 @@ pub async fn confirm(
     visitor: Visitor,
     arrival: Arrival,
 ) -> Result<Response, PageProblem> {
-    let email = state.app.confirm_email_change(&arrival.token()).await.on(&visitor.frame)?;
+    let (app, token) = (state.app.clone(), arrival.token());
+    let email = to_its_end(async move { app.confirm_email_change(&token).await }).await.on(&visitor.frame)?;
     let view = SaidView {
         frame: visitor.frame.clone(),
         title: "Your address is changed".to_owned(),

@@ -296,8 +296,9 @@ pub async fn sync(
 ) -> Result<Json<SyncedBody>, Problem> {
     let by = operator.acts(Scope::Support, &request.reason)?;
     let customer_id = customer.customer()?;
-    let changed = state.app.sync_by(&customer_id, &by).await?;
-    Ok(Json(SyncedBody { customer_id: customer_id.to_string(), changed }))
+    let id = customer_id.to_string();
+    let changed = to_its_end(async move { state.app.sync_by(&customer_id, &by).await }).await?;
+    Ok(Json(SyncedBody { customer_id: id, changed }))
 }
 
 /// The address that a customer is to have.
@@ -339,8 +340,9 @@ pub async fn set_email(
 ) -> Result<Json<EmailSetBody>, Problem> {
     let by = operator.acts(Scope::Support, &request.reason)?;
     let customer_id = customer.customer()?;
-    let email = state.app.set_email_by(&customer_id, &request.new_email, &by).await?;
-    Ok(Json(EmailSetBody { customer_id: customer_id.to_string(), email: email.to_string() }))
+    let (id, new_email) = (customer_id.to_string(), request.new_email);
+    let email = to_its_end(async move { state.app.set_email_by(&customer_id, &new_email, &by).await }).await?;
+    Ok(Json(EmailSetBody { customer_id: id, email: email.to_string() }))
 }
 
 /// What taking an address for verified came to.
