@@ -76,7 +76,7 @@ impl From<ProviderError> for Error {
 }
 
 impl Failure {
-    /// Whether the same thing may go well later without anybody changing anything.
+    /// Whether the same thing may go well later: by itself, or once an operator has put the signing key back.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -199,7 +199,17 @@ pub const fn no_license(ended: Option<Ended>) -> Refusal {
     match ended {
         Some(Ended::Revoked) => Refusal::LicenseRevoked,
         Some(Ended::EmailNotVerified) => Refusal::EmailNotVerified,
-        _ => Refusal::NoLicense,
+        Some(
+            Ended::TrialOver
+            | Ended::NotPaid
+            | Ended::Canceled
+            | Ended::Paused
+            | Ended::Refunded
+            | Ended::DisputeLost
+            | Ended::Disputed
+            | Ended::PlanGone,
+        )
+        | None => Refusal::NoLicense,
     }
 }
 

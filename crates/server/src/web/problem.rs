@@ -206,12 +206,19 @@ impl From<Failure> for Problem {
     }
 }
 
-/// Whether trying again helps nobody until somebody does something.
+/// Whether an operator is to look, though the caller may try again: what they alone can mend, and a provider that does not answer.
 fn is_for_the_operator(failure: &Failure) -> bool {
     match failure {
-        Failure::Provider(_) | Failure::OtherAccount => true,
+        Failure::Provider(_) | Failure::OtherAccount | Failure::SigningKey(_) => true,
         Failure::Database(error) => error.is_full(),
-        _ => false,
+        // A 500, which is logged as an error in any case.
+        Failure::Corrupt(_) | Failure::NotInBook => true,
+        Failure::ProviderKeyPoisoned { .. }
+        | Failure::CustomerBusy
+        | Failure::CounterpartInTheMaking
+        | Failure::HasherBusy
+        | Failure::ExportsBusy
+        | Failure::Stopping => false,
     }
 }
 

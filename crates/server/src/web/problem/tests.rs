@@ -8,6 +8,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::*;
 use crate::db::DbError;
+use crate::keys::KeyError;
 
 #[test]
 fn a_database_that_takes_nothing_says_when_to_come_back_and_one_that_is_wrong_does_not() {
@@ -54,6 +55,7 @@ fn operators_are_called_by_what_they_can_mend_alone() {
         (Failure::from(ProviderError::NotOffered { what: "portal" }), 409, "not_offered", Level::INFO),
         (Failure::from(ProviderError::CustomerMissing), 502, "payment_provider_refused", Level::ERROR),
         (Failure::OtherAccount, 503, "payment_provider_refuses_key", Level::ERROR),
+        (Failure::SigningKey(KeyError::NoneActive), 503, "signing_key_unavailable", Level::ERROR),
         (Failure::CustomerBusy, 503, "customer_busy", Level::WARN),
         (Failure::HasherBusy, 503, "busy", Level::WARN),
         (Failure::Stopping, 503, "stopping", Level::WARN),
