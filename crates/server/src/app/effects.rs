@@ -1,9 +1,7 @@
 //! What we owe the world beside mails: rows of the outbox that are worked off in their own loop, so that a provider that is
 //! down holds up no mail.
 
-use counterfoil_core::Timestamp;
-
-use super::setbacks::GIVE_UP_TRIES;
+use super::setbacks::{failure_word, is_given_up};
 use super::{App, Error, Failure};
 use crate::store;
 use crate::store::outbox::{Effect, Kind};
@@ -16,9 +14,6 @@ const HIDDEN_SECONDS: i64 = 300;
 
 /// How soon a row is tried again whose customer is held by somebody else.
 const BUSY_MILLIS: i64 = 300;
-
-/// How long a row is tried before it is set aside for an operator.
-const GIVE_UP_DAYS: i64 = 3;
 
 impl App {
     /// Claims what is due and does it. Answers how many rows there were.
@@ -52,10 +47,8 @@ impl App {
             store::outbox::postpone(&mut tx, &effect.effect_id, run_at, &text).await?;
             return Ok(tx.commit().await?);
         }
-        if is_given_up(effect, now) {
-            let transient = matches!(error, Error::Failed(failure) if failure.is_transient());
-            let failure = if transient { "transient" } else { "permanent" };
-            store::outbox::bury(&mut tx, &effect.effect_id, failure, &text).await?;
+        if is_given_up(effect.attempts, effect.created_at, now) {
+            store::outbox::bury(&mut tx, &effect.effect_id, failure_word(error), &text).await?;
             metrics::counter!("counterfoil_effects_dead_total").increment(1);
             tracing::error!(effect_id = %effect.effect_id, error = text, "something owed was given up; an operator has to look");
         } else {
@@ -67,30 +60,5 @@ impl App {
         }
         tx.commit().await?;
         Ok(())
-    }
-}
-
-fn is_given_up(effect: &Effect, now: Timestamp) -> bool {
-    effect.attempts >= GIVE_UP_TRIES && now >= effect.created_at.plus_days(GIVE_UP_DAYS)
-}
-
-#[cfg(test)]
-mod tests {
-    use counterfoil_core::EffectId;
-
-    use super::*;
-
-    #[test]
-    fn what_is_owed_is_given_up_after_many_tries_and_days_of_them_and_not_before_both() {
-        let created_at = Timestamp::from_unix_seconds(1_790_000_000);
-        let over = |attempts, now| {
-            let (effect_id, address) = (EffectId::from_random([1; 16]), String::new());
-            let effect =
-                Effect { effect_id, kind: Kind::CustomerUpdate, customer_id: None, address, attempts, created_at };
-            is_given_up(&effect, now)
-        };
-        let days = created_at.plus_days(GIVE_UP_DAYS);
-        assert!(over(GIVE_UP_TRIES, days));
-        assert!(!over(GIVE_UP_TRIES - 1, days) && !over(GIVE_UP_TRIES, days.plus_seconds(-1)));
     }
 }

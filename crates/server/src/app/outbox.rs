@@ -2,7 +2,7 @@
 
 use counterfoil_core::{CustomerId, EffectId, Timestamp, planted, probe};
 
-use super::setbacks::GIVE_UP_TRIES;
+use super::setbacks::is_given_up;
 use super::{App, Error};
 use crate::db::Tx;
 use crate::mail::{Letter, MailError, Mailer};
@@ -19,9 +19,6 @@ const KEPT_MAX: i64 = 200;
 
 /// A claimed mail comes back after this long where its worker died.
 const HIDDEN_SECONDS: i64 = 300;
-
-/// How long a mail is tried before it is set aside for an operator.
-const GIVE_UP_DAYS: i64 = 3;
 
 /// A mail that is owed to a customer.
 pub struct OwedMail<'a> {
@@ -111,7 +108,7 @@ impl App {
                 store::outbox::forget_sent(&mut tx, &mail.effect_id).await?;
                 metrics::counter!("counterfoil_mails_sent_total").increment(1);
             }
-            Err(error) if error.is_permanent() || is_given_up(mail, now) => {
+            Err(error) if error.is_permanent() || is_given_up(mail.attempts, mail.created_at, now) => {
                 let failure = if error.is_permanent() { "permanent" } else { "transient" };
                 store::outbox::bury(&mut tx, &mail.effect_id, failure, &error.to_string()).await?;
                 metrics::counter!("counterfoil_mails_dead_total").increment(1);
@@ -149,8 +146,4 @@ impl App {
         tx.rollback().await?;
         Ok(mail)
     }
-}
-
-fn is_given_up(mail: &Mail, now: Timestamp) -> bool {
-    mail.attempts >= GIVE_UP_TRIES && now >= mail.created_at.plus_days(GIVE_UP_DAYS)
 }

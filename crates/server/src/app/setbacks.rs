@@ -1,10 +1,11 @@
 //! What becomes of claimed rows that could not be worked off: back into the queue, set aside, or given up.
 
+use counterfoil_core::{Timestamp, probe};
+
 use super::inbox::HIDDEN_SECONDS;
 use super::{App, Error, Failure};
 use crate::store;
 use crate::store::inbox::Claimed;
-use counterfoil_core::probe;
 
 /// How soon a row is tried again whose customer is being looked at by somebody else.
 const BUSY_MILLIS: i64 = 150;
@@ -19,11 +20,11 @@ const HOPELESS_MILLIS: i64 = 3_600_000;
 /// How long an event may wait for its customer to be in the book before somebody has to be told.
 pub(super) const UNMATCHED_SECONDS: i64 = 86_400;
 
-/// How long a row is tried before it is set aside for an operator: as long as the sender itself would.
+/// How long a row is tried before it is set aside for an operator: as long as Stripe itself sends an event.
 const GIVE_UP_DAYS: i64 = 3;
 
 /// Age alone gives nothing up: after days without a worker, the first try would be the last one.
-pub(super) const GIVE_UP_TRIES: i64 = 10;
+const GIVE_UP_TRIES: i64 = 10;
 
 /// A row that is due later than this is nobody's claim, even by a clock that is a minute ahead. One that is due sooner needs no
 /// hastening.
@@ -72,14 +73,14 @@ impl App {
         }
         let now = self.now();
         let text = error.to_string();
-        let failure = if is_transient(error) { "transient" } else { "permanent" };
+        let failure = failure_word(error);
         metrics::counter!("counterfoil_inbox_failures_total", "failure" => failure).increment(rows.len() as u64);
         let mut tx = self.db.begin().await?;
         for row in rows {
-            probe!("F31", matches!(error, Error::Failed(Failure::NotInBook)));
             let unmatched = matches!(error, Error::Failed(Failure::NotInBook));
+            probe!("F31", unmatched);
             let long = unmatched && now >= row.received_at.plus_seconds(UNMATCHED_SECONDS);
-            if row.attempts >= GIVE_UP_TRIES && now >= row.received_at.plus_days(GIVE_UP_DAYS) {
+            if is_given_up(row.attempts, row.received_at, now) {
                 store::inbox::bury(&mut tx, row.id, failure, &text, now).await?;
                 let event_id = &row.event_id;
                 tracing::error!(event_id, error = text, "an event was given up; an operator has to look");
@@ -135,10 +136,34 @@ impl App {
     }
 }
 
+/// Whether a row of the inbox or of the outbox that was tried so often, since then, is left to an operator.
+pub(super) fn is_given_up(attempts: i64, since: Timestamp, now: Timestamp) -> bool {
+    attempts >= GIVE_UP_TRIES && now >= since.plus_days(GIVE_UP_DAYS)
+}
+
+/// The stored word for what trying again can do about an error.
+pub(super) fn failure_word(error: &Error) -> &'static str {
+    if is_transient(error) { "transient" } else { "permanent" }
+}
+
 /// Whether it may go well by itself. A refusal is an answer, and stays the same until somebody changes something.
 fn is_transient(error: &Error) -> bool {
     match error {
         Error::Refused(_) => false,
         Error::Failed(failure) => failure.is_transient(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_given_up_after_many_tries_and_days_of_them_and_not_before_both() {
+        let since = Timestamp::from_unix_seconds(1_790_000_000);
+        let days = since.plus_days(GIVE_UP_DAYS);
+        assert!(is_given_up(GIVE_UP_TRIES, since, days));
+        assert!(!is_given_up(GIVE_UP_TRIES - 1, since, days));
+        assert!(!is_given_up(GIVE_UP_TRIES, since, days.plus_seconds(-1)));
     }
 }
