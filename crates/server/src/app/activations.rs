@@ -5,11 +5,11 @@
 //! more than the limit. Nothing here ends a licence, and nothing runs out by itself.
 
 use counterfoil_core::{ActivationId, CustomerId, Refusal, Timestamp};
-use counterfoil_license::Verified;
+use counterfoil_license::{Reason, State, Verified};
 
 use super::customers::{find_subscription, is_control};
 use super::operators::By;
-use super::validation::{Question, Validation};
+use super::validation::{DELETED, Question, Validation};
 use super::{App, Error, secrets};
 use crate::db::Tx;
 use crate::store;
@@ -197,7 +197,9 @@ impl App {
         let named = verified.claims.as_ref().and_then(|claims| claims.customer_id.parse().ok());
         match named {
             Some(customer_id) => Ok((verified, customer_id)),
-            None if verified.state.code() == "key_compromised" => Err(Refusal::LicenseKeyCompromised.into()),
+            None if verified.state == State::Invalid(Reason::KeyCompromised) => {
+                Err(Refusal::LicenseKeyCompromised.into())
+            }
             None => Err(Refusal::LicenseInvalid.into()),
         }
     }
@@ -220,7 +222,7 @@ impl App {
 fn refusal_of(answer: &Validation) -> Refusal {
     match answer.code {
         "revoked" => Refusal::LicenseRevoked,
-        "customer_deleted" => Refusal::CustomerDeleted,
+        DELETED => Refusal::CustomerDeleted,
         why if answer.claims.is_some() => Refusal::LicenseNotValid { why },
         _ => Refusal::LicenseInvalid,
     }

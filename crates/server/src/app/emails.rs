@@ -5,7 +5,9 @@
 //! trial ledger and what the provider is owed are one transaction.
 
 use counterfoil_core::link::{Link, LinkState};
-use counterfoil_core::{CustomerId, EffectId, EmailAddress, IdempotencyKey, Refusal, Timestamp, trial};
+use counterfoil_core::{
+    CustomerId, EffectId, EmailAddress, ExternalCustomerId, IdempotencyKey, Refusal, Timestamp, trial,
+};
 
 use super::leases::Lease;
 use super::mail_links::Wanted;
@@ -289,7 +291,7 @@ impl App {
 }
 
 /// Where there is a counterpart. One in the making was frozen with the old address, so it has to be waited for.
-fn active(link: Option<Link>) -> Result<Option<counterfoil_core::ExternalCustomerId>, Failure> {
+fn active(link: Option<Link>) -> Result<Option<ExternalCustomerId>, Failure> {
     match link.map(|link| link.state) {
         Some(LinkState::Active(external)) => Ok(Some(external)),
         Some(LinkState::Retired) | None => Ok(None),

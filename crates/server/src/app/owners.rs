@@ -98,6 +98,7 @@ impl App {
         }
         let mut tx = self.db.begin_read().await?;
         let known = store::customers::list_known(&mut tx, std::slice::from_ref(&customer_id)).await?;
+        tx.rollback().await?;
         Ok(if known.contains(&customer_id) { Owner::Customer(customer_id) } else { Owner::NotYet })
     }
 

@@ -119,17 +119,17 @@ impl App {
             return Ok(());
         }
         let account = account_key(email);
-        let [pair, net, account] = [
+        let wanted = [
             (Limit::Login, format!("{account} {}", network.0)),
             (Limit::LoginNetwork, network.0.clone()),
-            (Limit::LoginAccount, account.clone()),
+            (Limit::LoginAccount, account),
         ]
         .map(|(limit, whom)| self.try_at(limit, limits.of(limit).unwrap_or_else(lifted), &whom));
         let (now, site) = (self.now(), self.try_of_site(Limit::LoginNetwork, network));
-        for wanted in [&pair, &net].into_iter().chain(&site) {
-            self.limits.check_refused(&wanted.bucket, now)?;
+        let [pair, net, _account] = &wanted;
+        for each in [pair, net].into_iter().chain(&site) {
+            self.limits.check_refused(&each.bucket, now)?;
         }
-        let wanted = [pair, net, account];
         let mut tx = self.db.begin().await?;
         let [by_pair, by_network, by_account] =
             store::rate_limits::take_three(&mut tx, &wanted, now.as_micros()).await?;
@@ -141,10 +141,10 @@ impl App {
         if let Some((site, taken)) = site.as_ref().zip(by_site) {
             self.judge(Limit::LoginNetwork, site, taken, now)?;
         }
-        self.judge(Limit::LoginNetwork, &wanted[1], by_network, now)?;
-        self.judge(Limit::Login, &wanted[0], by_pair, now)?;
-        if !by_account.allowed && taken_of(&wanted[0], by_pair, now) > TRIES_UNDER_ATTACK {
-            return Err(refused(Limit::LoginAccount, wanted[0].cost).into());
+        self.judge(Limit::LoginNetwork, net, by_network, now)?;
+        self.judge(Limit::Login, pair, by_pair, now)?;
+        if !by_account.allowed && taken_of(pair, by_pair, now) > TRIES_UNDER_ATTACK {
+            return Err(refused(Limit::LoginAccount, pair.cost).into());
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::store::presented::Presented;
 const ANSWER_SECONDS: i64 = 300;
 
 /// The licence of an account that was deleted.
-const DELETED: &str = "customer_deleted";
+pub(super) const DELETED: &str = "customer_deleted";
 
 /// The question.
 #[derive(Clone, Debug, Default)]

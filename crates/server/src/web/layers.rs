@@ -1,6 +1,5 @@
 //! What surrounds every request: an id, a log line, metrics, limits, and headers that keep browsers safe.
 
-use counterfoil_core::probe;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -8,6 +7,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use counterfoil_core::probe;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::csrf::{CsrfLayer, ProtectionError};
