@@ -130,12 +130,9 @@ impl Service {
         let state = WebState { app: app_of_web, metrics, options: Arc::new(options) };
         let upkeep = sum_metrics_up(state.metrics.clone());
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(upkeep));
-        // Without the web role only the operator's routes would make sense; health checks need them, so all stay.
-        if roles.web {
-            listener::serve(listener, web::router(state), limits(config), &tasks, &shutdown);
-        } else {
-            listener::serve(listener, web::operations_router(state), limits(config), &tasks, &shutdown);
-        }
+        // A worker answers nobody but those who look after it.
+        let router = if roles.web { web::router(state) } else { web::operations_router(state) };
+        listener::serve(listener, router, limits(config), &tasks, &shutdown);
         Ok(Self { app, address, sandbox_address, tasks, shutdown, sandbox_shutdown, sandbox_tasks })
     }
 
