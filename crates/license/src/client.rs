@@ -20,11 +20,18 @@ use crate::{
 };
 
 const CACHE_FILE: &str = "counterfoil-license.json";
+
+/// How long one call may take, from the connection to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer to a refresh that is read: a license and what is said about it.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
-const HOUR: i64 = 60 * 60;
-const DAY: i64 = 24 * HOUR;
-const BACKOFF_FIRST: i64 = 60;
+
+const HOUR_SECONDS: i64 = 60 * 60;
+const DAY_SECONDS: i64 = 24 * HOUR_SECONDS;
+
+/// The longest wait after a first failure, and the shortest time for which a status list is kept.
+const WAIT_SECONDS_MIN: i64 = 60;
 
 /// Where the product's trust in keys begins.
 #[derive(Clone, Debug)]
@@ -98,10 +105,15 @@ struct Cache {
     license: String,
     keys: Document,
     status_list: Document,
+    /// In Unix seconds, as all times here.
     highest_time_seen: i64,
+    /// The highest serial of a key set that the root has signed.
     serial_seen: Option<u64>,
+    /// Keys and status list are not asked for before this.
     lists_due_at: i64,
+    /// Nor is the license before this.
     license_due_at: i64,
+    /// In a row, up to now.
     failures: u32,
 }
 
@@ -209,14 +221,14 @@ impl Client {
         if lists_due {
             self.fetch_keys()?;
             let kept_for = self.fetch_status_list()?;
-            self.cache.lists_due_at = now_unix.saturating_add(kept_for).saturating_add(self.jitter(HOUR / 10));
+            self.cache.lists_due_at = now_unix.saturating_add(kept_for).saturating_add(self.jitter(HOUR_SECONDS / 10));
         }
         // A new status may have made the license due.
         if !license_due && !self.current(now_unix).state.should_refresh() || now_unix < self.cache.license_due_at {
             return Ok(Refreshed::UpToDate);
         }
         let refreshed = self.fetch_license(now_unix)?;
-        self.cache.license_due_at = now_unix.saturating_add(DAY).saturating_add(self.jitter(HOUR));
+        self.cache.license_due_at = now_unix.saturating_add(DAY_SECONDS).saturating_add(self.jitter(HOUR_SECONDS));
         Ok(refreshed)
     }
 
@@ -243,7 +255,7 @@ impl Client {
     /// Fetches the list that the license names; answers for how many seconds not to ask again.
     fn fetch_status_list(&mut self) -> Result<i64, ClientError> {
         let claims = crate::inspect(&self.cache.license).ok().map(|(_, claims)| claims);
-        let Some(place) = claims.and_then(|claims| claims.status_list) else { return Ok(DAY) };
+        let Some(place) = claims.and_then(|claims| claims.status_list) else { return Ok(DAY_SECONDS) };
         let known = match self.open_list(&self.cache.status_list.text) {
             Some(list) if list.uri == place.uri => self.cache.status_list.clone(),
             Some(_) | None => Document::default(),
@@ -254,7 +266,7 @@ impl Client {
             self.cache.status_list = document;
         }
         let ttl = self.open_list(&self.cache.status_list.text).and_then(|list| list.ttl_seconds);
-        Ok(ttl.and_then(|ttl| i64::try_from(ttl).ok()).unwrap_or(HOUR).clamp(BACKOFF_FIRST, DAY))
+        Ok(ttl.and_then(|ttl| i64::try_from(ttl).ok()).unwrap_or(HOUR_SECONDS).clamp(WAIT_SECONDS_MIN, DAY_SECONDS))
     }
 
     fn fetch_license(&mut self, now_unix: i64) -> Result<Refreshed, ClientError> {
@@ -347,7 +359,7 @@ impl Client {
 
     /// Doubles from a minute to a day, and differs from customer to customer.
     fn backoff(&self) -> i64 {
-        let wait = (BACKOFF_FIRST << self.cache.failures.saturating_sub(1).min(11)).min(DAY);
+        let wait = (WAIT_SECONDS_MIN << self.cache.failures.saturating_sub(1).min(11)).min(DAY_SECONDS);
         wait / 2 + self.jitter(wait / 2)
     }
 

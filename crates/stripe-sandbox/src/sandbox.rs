@@ -43,7 +43,9 @@ pub struct SeedPrice {
     pub description: String,
     /// `month` or `year`.
     pub interval: String,
+    /// Three small letters, such as `eur`.
     pub currency: String,
+    /// For each interval, in the smallest unit of the currency.
     pub amount: i64,
     /// Prices with the same key share a product.
     pub product_key: String,
@@ -62,6 +64,7 @@ impl std::fmt::Debug for SeedWebhook {
     }
 }
 
+/// Why a sandbox does not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the sandbox's state file cannot be used")]
@@ -80,6 +83,9 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Reads the state and makes sure that the configured prices and webhook endpoint exist.
+    ///
+    /// # Errors
+    /// [`OpenError`] where the state cannot be read or written, or the configuration asks for what there cannot be.
     pub fn open(config: SandboxConfig) -> Result<Self, OpenError> {
         // Without a process-wide provider the client panics; a second installation is refused and harmless.
         let _already_installed = rustls::crypto::ring::default_provider().install_default();

@@ -18,12 +18,17 @@ use crate::json;
 use crate::sandbox::Inner;
 use crate::store::{Kind, Store};
 
+/// The waits between the tries of a delivery, the last one again and again. Stripe's are longer, and nobody waits for them in a test.
 const RETRY_SECONDS: &[i64] = &[1, 2, 5, 10, 30, 60, 300, 1_800, 3_600];
+/// As long as Stripe tries in live mode.
 const GIVE_UP_SECONDS: i64 = 3 * DAY;
+/// Deliveries under way at once.
 const AT_ONCE_MAX: usize = 32;
+/// How often the clock is looked at where nobody wakes the loop.
 const POLL: Duration = Duration::from_millis(500);
 /// How long events are gathered before they are sent in reverse, when that fault is on.
 const REORDER_PAUSE: Duration = Duration::from_millis(300);
+/// A receiver that answers later counts as one that did not answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Stores the event and a delivery for each endpoint that wants it.

@@ -14,11 +14,11 @@ use super::Limits;
 use super::watch::{Phase, Watch};
 use crate::app::rate_limits::Network;
 
-/// How often the connections are looked through at most, and at least where the limits are short.
+/// The pause between two looks through the connections: a second, and less where a limit is shorter than eight seconds.
 const TICK_MAX: Duration = Duration::from_secs(1);
 const TICK_MIN: Duration = Duration::from_millis(10);
 
-/// The same once the service is to stop.
+/// The pause once the service is to stop.
 const TICK_STOPPING: Duration = Duration::from_millis(20);
 
 /// How long the heads of requests may still come in then.

@@ -16,7 +16,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Who reads less than this between two looks at how long writing has been blocked is as good as silent.
+/// A client that keeps us waiting has to read so much before it is given as long again.
 const PROGRESS_BYTES: usize = 16 * 1024;
 
 const PHASE_BITS: u32 = 3;
