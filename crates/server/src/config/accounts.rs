@@ -1,20 +1,22 @@
 //! The settings of accounts.
 
-use super::EmailVerification;
 use super::error::Problems;
+use super::reading::choice;
 use super::settings;
 use super::source::Values;
+use super::{EmailVerification, OnDelete};
 
-/// Whether an address has to be verified before its trial gives a licence.
-pub(super) fn email_verification(values: &Values, problems: &mut Problems) -> Option<EmailVerification> {
-    let Some(given) = values.get(&settings::EMAIL_VERIFICATION) else { return Some(EmailVerification::Off) };
-    match given.text.as_str() {
-        "off" => Some(EmailVerification::Off),
-        "required" => Some(EmailVerification::Required),
-        other => {
-            let message = format!("`{other}` is unknown: write `off` or `required`");
-            problems.add("invalid_email_verification", &given.name, message);
-            None
-        }
-    }
+/// How accounts begin and how they end.
+pub(super) struct Accounts {
+    pub(super) email_verification: EmailVerification,
+    pub(super) on_delete: OnDelete,
+}
+
+pub(super) fn accounts(values: &Values, problems: &mut Problems) -> Option<Accounts> {
+    let words = [("off", EmailVerification::Off), ("required", EmailVerification::Required)];
+    let (setting, code) = (&settings::EMAIL_VERIFICATION, "invalid_email_verification");
+    let email_verification = choice(values, setting, code, &words, EmailVerification::Off, problems);
+    let words = [("keep", OnDelete::Keep), ("delete", OnDelete::Delete)];
+    let on_delete = choice(values, &settings::ON_DELETE, "invalid_on_delete", &words, OnDelete::Keep, problems);
+    Some(Accounts { email_verification: email_verification?, on_delete: on_delete? })
 }

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::error::Problems;
+use super::reading::choice;
 use super::settings;
 use super::source::Values;
 
@@ -13,16 +14,9 @@ const BYTES: usize = 32;
 
 /// The key under which the database keeps private keys; none where files do.
 pub(super) fn encryption_key(values: &Values, problems: &mut Problems) -> Option<Option<SecretString>> {
-    let store = values.get(&settings::LICENSE_KEY_STORE);
-    let in_database = match store.map(|given| (given.text.as_str(), &given.name)) {
-        None | Some(("file", _)) => false,
-        Some(("database", _)) => true,
-        Some((other, name)) => {
-            let message = format!("`{other}` is unknown: write `file` or `database`");
-            problems.add("invalid_license_key_store", name, message);
-            return None;
-        }
-    };
+    let words = [("file", false), ("database", true)];
+    let in_database =
+        choice(values, &settings::LICENSE_KEY_STORE, "invalid_license_key_store", &words, false, problems)?;
     match values.get(&settings::KEY_ENCRYPTION_KEY) {
         Some(given) if !is_key(&given.text) => {
             let message = "must be 32 bytes in base64; `openssl rand -base64 32` makes them";

@@ -1,8 +1,11 @@
-//! The settings of licences: their status lists.
+//! The settings of licences: the keys that sign them, and their status lists.
 
 use reqwest::Url;
+use secrecy::SecretString;
 
 use super::error::Problems;
+use super::keys;
+use super::reading::{is_loopback, text};
 use super::settings::{self, Setting};
 use super::source::Values;
 
@@ -22,11 +25,21 @@ pub struct StatusListSettings {
     pub life_seconds: i64,
 }
 
-pub(super) fn status_list(
-    values: &Values,
-    public_url: Option<&str>,
-    problems: &mut Problems,
-) -> Option<StatusListSettings> {
+/// What licences are signed with, and where products hear of their end.
+pub(super) struct Licenses {
+    pub(super) license_key: Option<SecretString>,
+    pub(super) key_encryption_key: Option<SecretString>,
+    pub(super) status_list: StatusListSettings,
+}
+
+pub(super) fn licenses(values: &Values, public_url: Option<&str>, problems: &mut Problems) -> Option<Licenses> {
+    let license_key = text(values, &settings::LICENSE_KEY).map(SecretString::from);
+    let status_list = status_list(values, public_url, problems);
+    let key_encryption_key = keys::encryption_key(values, problems);
+    Some(Licenses { license_key, key_encryption_key: key_encryption_key?, status_list: status_list? })
+}
+
+fn status_list(values: &Values, public_url: Option<&str>, problems: &mut Problems) -> Option<StatusListSettings> {
     let url = url(values, public_url, problems);
     let ttl = number(values, &settings::STATUS_LIST_TTL, TTL_MINUTES_DEFAULT, TTL_MINUTES_MAX, problems);
     let life = number(values, &settings::STATUS_LIST_LIFE, LIFE_HOURS_DEFAULT, LIFE_HOURS_MAX, problems);
@@ -47,8 +60,7 @@ fn url(values: &Values, public_url: Option<&str>, problems: &mut Problems) -> Op
     let text = given.text.trim_end_matches('/');
     let parsed = Url::parse(text).ok();
     let is_good = parsed.is_some_and(|url| {
-        let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_local;
+        let is_safe = url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url);
         let is_bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         is_safe && is_bare && url.has_host() && url.password().is_none()
     });

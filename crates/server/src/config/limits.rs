@@ -174,12 +174,7 @@ impl Default for Connections {
 /// More than any system lets one process have open is a slip of the keyboard.
 const CONNECTIONS_MAX: usize = 1_000_000;
 
-/// How many connections there may be, and whose word is taken.
-pub(super) fn of_clients(values: &Values, problems: &mut Problems) -> (Option<Connections>, Option<TrustedProxies>) {
-    (connections(values, problems), trusted_proxies(values, problems))
-}
-
-fn connections(values: &Values, problems: &mut Problems) -> Option<Connections> {
+pub(super) fn connections(values: &Values, problems: &mut Problems) -> Option<Connections> {
     let default = Connections::default();
     let all = number_of_connections(values, &settings::CONNECTIONS, default.all, problems);
     let per_address = number_of_connections(values, &settings::CONNECTIONS_PER_ADDRESS, default.per_address, problems);
@@ -236,7 +231,7 @@ fn is_in(address: IpAddr, network: IpAddr, bits: u8) -> bool {
     }
 }
 
-fn trusted_proxies(values: &Values, problems: &mut Problems) -> Option<TrustedProxies> {
+pub(super) fn trusted_proxies(values: &Values, problems: &mut Problems) -> Option<TrustedProxies> {
     let Some(given) = values.get(&settings::TRUSTED_PROXIES) else { return Some(TrustedProxies::default()) };
     match TrustedProxies::parse(&given.text) {
         Ok(proxies) => Some(proxies),

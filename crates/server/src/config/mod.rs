@@ -10,9 +10,15 @@ mod error;
 mod keys;
 mod licenses;
 mod limits;
+mod mail;
 mod mode;
+mod network;
+mod payments;
+mod product;
+mod reading;
 mod settings;
 mod source;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod trials;
@@ -30,6 +36,7 @@ use secrecy::SecretString;
 pub use error::{ConfigError, Problem};
 pub use licenses::StatusListSettings;
 pub use limits::{Connections, Limit, Rate, RateLimits, TrustedProxies};
+pub use reading::is_loopback;
 pub use source::Environment;
 
 /// The file that is read where none is asked for.

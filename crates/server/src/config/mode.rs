@@ -1,20 +1,23 @@
 //! Sandbox, test or live: decided by the Stripe key alone, and what each of them demands of the other settings.
 
 use counterfoil_core::return_url::Origin;
-use lettre::Tokio1Executor;
-use lettre::transport::smtp::AsyncSmtpTransport;
 use reqwest::Url;
 use secrecy::SecretString;
 
 use super::error::Problems;
+use super::reading::{is_loopback, is_placeholder, placeholder};
 use super::settings;
 use super::source::{Given, Values};
 use super::{CheckoutAuth, Config, Mode};
 
 const STRIPE_API_BASE: &str = "https://api.stripe.com";
+const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
 
 /// Where Stripe's checkout and its billing portal are, unless the account has a domain of its own for them.
 const STRIPE_PAGES: [&str; 2] = ["https://checkout.stripe.com", "https://billing.stripe.com"];
+
+/// The code for a webhook secret that is not set.
+pub(super) const WEBHOOK_SECRET_MISSING: &str = "webhook_secret_missing";
 
 impl Config {
     /// The origins of the provider's pages. A double of Stripe shows them where its API is.
@@ -29,15 +32,11 @@ impl Config {
         pages
     }
 }
-const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
-const CALLS_PER_SECOND_MAX: u32 = 10_000;
 
-/// The code for a webhook secret that is not set.
-pub(super) const WEBHOOK_SECRET_MISSING: &str = "webhook_secret_missing";
-
-/// What people write where a secret is to go.
-const PLACEHOLDER_WORDS: [&str; 9] =
-    ["changeme", "change_me", "change-me", "your", "placeholder", "replace", "todo", "xxx", "insert"];
+/// Whether this is the sandbox: also known where the key itself cannot be used.
+pub(super) fn is_sandbox(values: &Values) -> bool {
+    values.get(&settings::STRIPE_SECRET_KEY).is_none()
+}
 
 pub(super) fn mode(values: &Values, problems: &mut Problems) -> Option<Mode> {
     let Some(key) = values.get(&settings::STRIPE_SECRET_KEY) else { return Some(Mode::Sandbox) };
@@ -82,10 +81,6 @@ fn key_mode(key: &Given, problems: &mut Problems) -> Option<bool> {
     }
 }
 
-fn placeholder(name: &str, advice: &str, problems: &mut Problems) {
-    problems.add("placeholder_secret", name, format!("is still a placeholder: {advice}"));
-}
-
 fn webhook_secrets(values: &Values, problems: &mut Problems) -> Option<Vec<SecretString>> {
     const ADVICE: &str = "run `counterfoil stripe setup`, or create an endpoint in Stripe's dashboard under Developers, Webhooks \
          (your public URL followed by /api/webhooks/stripe), and copy its signing secret (whsec_…)";
@@ -115,14 +110,6 @@ fn webhook_secrets(values: &Values, problems: &mut Problems) -> Option<Vec<Secre
     Some(texts.into_iter().map(SecretString::from).collect())
 }
 
-fn is_placeholder(rest: &str) -> bool {
-    let folded = rest.to_lowercase();
-    let one_character = folded.chars().all(|c| folded.starts_with(c));
-    // Stripe's secrets are letters and digits; dots, brackets and stars are drawn by people.
-    let drawn = folded.contains(['.', '…', '<', '>', '*', '[', ']', '{', '}', ' ']);
-    one_character || drawn || PLACEHOLDER_WORDS.iter().any(|word| folded.starts_with(word))
-}
-
 fn api_base(values: &Values, problems: &mut Problems) -> Option<String> {
     let Some(given) = values.get(&settings::STRIPE_API_BASE) else { return Some(STRIPE_API_BASE.to_owned()) };
     let url = Url::parse(&given.text).ok().filter(|url| {
@@ -142,62 +129,6 @@ fn api_base(values: &Values, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(url.as_str().trim_end_matches('/').to_owned())
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// The id as Stripe gave it. Whether there is such a configuration is asked by `stripe doctor`.
-pub(super) fn portal_configuration(values: &Values, problems: &mut Problems) -> Option<Option<String>> {
-    let Some(given) = values.get(&settings::STRIPE_PORTAL_CONFIGURATION) else { return Some(None) };
-    if given.text.starts_with("bpc_") && !is_placeholder(&given.text[4..]) {
-        return Some(Some(given.text.clone()));
-    }
-    let message = format!(
-        "`{}` is no configuration of the billing portal: put in the id (bpc_…) that `counterfoil stripe setup` prints, or \
-         remove this setting",
-        given.text
-    );
-    problems.add("invalid_portal_configuration", &given.name, message);
-    None
-}
-
-/// A number to write as text in the file too, like every other setting. More than Stripe ever grants is a slip of the keyboard.
-pub(super) fn calls_per_second(values: &Values, problems: &mut Problems) -> Option<Option<u32>> {
-    let Some(given) = values.get(&settings::STRIPE_CALLS_PER_SECOND) else { return Some(None) };
-    match given.text.parse::<u32>() {
-        Ok(calls) if (1..=CALLS_PER_SECOND_MAX).contains(&calls) => Some(Some(calls)),
-        Ok(_) | Err(_) => {
-            let message = format!("`{}` is no pace: write a number from 1 to {CALLS_PER_SECOND_MAX}", given.text);
-            problems.add("invalid_calls_per_second", &given.name, message);
-            None
-        }
-    }
-}
-
-pub(super) fn smtp(values: &Values, problems: &mut Problems) -> Option<SecretString> {
-    let given = values.get(&settings::SMTP_URL)?;
-    let is_usable = |_: &Url| AsyncSmtpTransport::<Tokio1Executor>::from_url(&given.text).is_ok();
-    let url = Url::parse(&given.text).ok().filter(is_usable);
-    match url {
-        None => {
-            let message = "is no mail server: write smtp://user:password@host:587, or smtps:// for TLS from the start; \
-                           `?tls=` takes `required` or `opportunistic`";
-            problems.add("invalid_smtp_url", &given.name, message);
-        }
-        Some(url) if url.password().is_some_and(is_placeholder) => {
-            placeholder(
-                &given.name,
-                "put the mail server's real password in, with special characters as %XX",
-                problems,
-            );
-        }
-        Some(_) => {}
-    }
-    Some(given.text.clone().into())
 }
 
 /// Rules between settings. They need all of them, so they come last.

@@ -235,6 +235,30 @@ fn all_problems_are_told_at_once() {
         assert!(error.has(code), "{code} is not in {error}");
     }
     assert!(!error.to_string().contains(LIVE_KEY));
+    let wrong = [
+        ("STRIPE_SECRET_KEY", "pk_test_51Habcdef"),
+        ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET),
+        ("COUNTERFOIL_LISTEN", "x"),
+        ("COUNTERFOIL_CHECKOUT_AUTH", "x"),
+        ("COUNTERFOIL_RATE_LIMITS", "x"),
+        ("COUNTERFOIL_STATUS_LIST_TTL_MINUTES", "x"),
+    ];
+    let error = from_env(&wrong).unwrap_err();
+    let codes: Vec<&str> = error.problems.iter().map(|problem| problem.code).collect();
+    let expected =
+        ["invalid_address", "invalid_stripe_key", "invalid_checkout_auth", "invalid_number", "invalid_rate_limit"];
+    assert_eq!(codes, expected, "{error}");
+}
+
+#[test]
+fn the_words_of_a_setting_are_told_to_whoever_wrote_another() {
+    for (variable, told) in [
+        ("COUNTERFOIL_ON_DELETE", "`x` is unknown: write `keep` or `delete`"),
+        ("COUNTERFOIL_DUPLICATE_POLICY", "`x` is unknown: write `flag`, `cancel` or `cancel_and_refund`"),
+    ] {
+        let (_, text) = refused(from_env(&[(variable, "x")]));
+        assert!(text.contains(told), "{text}");
+    }
 }
 
 #[test]

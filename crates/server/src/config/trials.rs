@@ -3,24 +3,33 @@
 use counterfoil_core::trial::TrialPer;
 
 use super::error::Problems;
+use super::reading::{choice, flag};
 use super::settings;
 use super::source::Values;
 
+/// Who has a trial, and what is said of its end.
+pub(super) struct Trials {
+    pub(super) per: TrialPer,
+    pub(super) reminders: bool,
+}
+
+pub(super) fn trials(values: &Values, problems: &mut Problems) -> Option<Trials> {
+    let per = trial_per(values, problems);
+    let reminders = flag(values, &settings::TRIAL_REMINDERS, true, problems);
+    Some(Trials { per: per?, reminders: reminders? })
+}
+
 /// Who shares one trial, with the domains that are no company's.
-pub(super) fn trial_per(values: &Values, problems: &mut Problems) -> Option<TrialPer> {
+fn trial_per(values: &Values, problems: &mut Problems) -> Option<TrialPer> {
+    let words = [("person", false), ("company_domain", true)];
+    let is_per_company = choice(values, &settings::TRIAL_PER, "invalid_trial_per", &words, false, problems);
     let public_domains = public_domains(values, problems);
-    let word = values.get(&settings::TRIAL_PER).map_or("person", |given| given.text.as_str());
-    match (word, public_domains?) {
-        ("person", None) => Some(TrialPer::Person),
-        ("person", Some(_)) => {
+    match (is_per_company?, public_domains?) {
+        (true, domains) => Some(TrialPer::CompanyDomain { public_domains: domains.unwrap_or_default() }),
+        (false, None) => Some(TrialPer::Person),
+        (false, Some(_)) => {
             let message = "has a meaning only with trial_per = \"company_domain\": set that, or remove this";
             problems.add("setting_without_effect", values.name(&settings::PUBLIC_MAIL_DOMAINS), message);
-            None
-        }
-        ("company_domain", domains) => Some(TrialPer::CompanyDomain { public_domains: domains.unwrap_or_default() }),
-        (other, _) => {
-            let message = format!("`{other}` is unknown: write `person` or `company_domain`");
-            problems.add("invalid_trial_per", values.name(&settings::TRIAL_PER), message);
             None
         }
     }
