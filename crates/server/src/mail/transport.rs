@@ -12,6 +12,8 @@ use lettre::transport::smtp::response::Category;
 use lettre::{AsyncTransport as _, Tokio1Executor};
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::config::is_loopback;
+
 /// The longest that one attempt may take as a whole. The transport's own time-out ends with the connection's making: a server
 /// that falls silent afterwards would hold up every mail behind this one for ever.
 const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -158,10 +160,8 @@ async fn simulated(limit: Duration, letter: &Letter<'_>) -> Result<(), MailError
 /// has written `?tls=…` himself. Host and query are told apart as the transport tells them: a password may have anything in it.
 fn with_tls(url: &str) -> String {
     let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
-    let host = parsed.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    let is_local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
     let is_told = parsed.query_pairs().any(|(name, _)| name == "tls");
-    if parsed.scheme() != "smtp" || is_local || is_told {
+    if parsed.scheme() != "smtp" || is_loopback(&parsed) || is_told {
         return url.to_owned();
     }
     parsed.query_pairs_mut().append_pair("tls", "required");

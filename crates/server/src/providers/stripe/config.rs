@@ -185,8 +185,7 @@ impl ApiBase {
 
     /// Whether the address is this machine, to which no proxy leads.
     pub(super) fn is_loopback(&self) -> bool {
-        let host = self.url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        crate::config::is_loopback(&self.url)
     }
 }
 
