@@ -10,7 +10,7 @@ use crate::providers::{Expected, PaymentProvider};
 use crate::store;
 
 impl App {
-    /// The same for the running service.
+    /// Looks whether the account fits, with what the running service works with.
     ///
     /// # Errors
     /// Failures of the database; those of the provider are lines of the report.

@@ -1,4 +1,4 @@
-//! The two queues as an operator sees them: events of the inbox, mails of the outbox.
+//! The two queues as an operator sees them: events of the inbox, and jobs of the outbox, most of them mails.
 //!
 //! Nothing here can do harm. To replay an event says "look again" and applies no word of it; a mail that has left is never sent
 //! again; and what is discarded stays to be seen, with who did it and why in the audit log.
@@ -18,10 +18,10 @@ pub const PAGE_MAX: i64 = 200;
 /// delivered again that is older.
 const EVENTS_KEPT_DAYS: i64 = 90;
 
-/// Of the oldest finished events so many are looked at in a round.
+/// How many of the oldest finished events are looked at in one round.
 const EVENTS_FORGOTTEN_AT_ONCE: i64 = 1_000;
 
-/// Nothing is put off for so long, but by a server whose clock is wrong.
+/// Nothing is put off for longer than this, except by a server whose clock is wrong.
 const PUT_OFF_SECONDS_MAX: i64 = 3 * 3_600;
 
 /// Which rows of a queue.
@@ -72,7 +72,7 @@ impl App {
         Ok(removed)
     }
 
-    /// Makes due what a server put off for days because its clock was ahead.
+    /// Makes due what a server put off for too long because its clock was ahead. Answers how many rows that were.
     ///
     /// # Errors
     /// Failures of the database.

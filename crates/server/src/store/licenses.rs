@@ -27,7 +27,7 @@ pub struct License {
     pub facts_digest: String,
     /// See [`counterfoil_core::license::terms_digest`].
     pub terms_digest: String,
-    /// `sign_up`, `look`, or an operator.
+    /// `sign_up`, `email_verified`, `look`, or an operator.
     pub caused_by: String,
     /// The newest event that the look finished, or the operator's reason.
     pub cause_detail: Option<String>,

@@ -27,7 +27,7 @@ pub fn problem_view(problem: &Problem, frame: Frame, request_id: String) -> Prob
     told_by_code(ProblemView { status: problem.status.as_u16(), code: problem.code.to_owned(), ..base }, problem.code)
 }
 
-/// What there is more to tell than the status does.
+/// What the code tells beyond the status.
 fn told_by_code(base: ProblemView, code: &str) -> ProblemView {
     let plans = Link { label: "See the plans".to_owned(), href: "/account#plans".to_owned() };
     let told = |title: &str, sentence: &str| ProblemView {
