@@ -62,7 +62,7 @@ pub async fn run(common: &Common, args: &DoctorArgs) -> anyhow::Result<ExitCode>
 
 async fn examine(config: &Config, offline: bool) -> Vec<Check> {
     let now = clock_of(config).await.now();
-    let mut checks = vec![Check::ok("configuration", format!("the configuration is one, for {}", mode(config)))];
+    let mut checks = vec![Check::ok("configuration", format!("the configuration is valid, for {}", mode(config)))];
     checks.push(check_folder(&config.data_dir));
     let db = match Db::open_read_only(config.database_url.expose_secret()).await {
         Ok(db) => {

@@ -84,7 +84,7 @@ async fn an_installation_that_is_well_is_told_so() {
         };
         assert!(words.contains(version), "{words}");
         assert!(
-            words.contains("ok       the configuration is one, for test mode")
+            words.contains("ok       the configuration is valid, for test mode")
                 && words.ends_with("0 problems, 2 warnings.\n")
         );
     }

@@ -228,7 +228,8 @@ impl Outcome<'_> {
         match self.written {
             Some(0) | None if differing.is_empty() => {}
             Some(count) => {
-                let _ = writeln!(text, "\n{count} ids of prices are written into the catalogue.");
+                let ids = if count == 1 { "1 price id is".to_owned() } else { format!("{count} price ids are") };
+                let _ = writeln!(text, "\n{ids} written into the catalogue.");
             }
             None => {
                 let _ =
@@ -300,10 +301,10 @@ mod tests {
         assert!(words.contains(advice) && words.lines().any(|found| found == line), "{words}");
         for written in [None, Some(0)] {
             let words = told(&[], &there, written, "");
-            assert!(!words.contains(advice) && !words.contains("are written"), "{words}");
+            assert!(!words.contains(advice) && !words.contains("written into"), "{words}");
         }
         let words = told(&[], &other, Some(1), "");
-        assert!(words.contains("1 ids of prices are written") && !words.contains(advice), "{words}");
+        assert!(words.contains("1 price id is written") && !words.contains(advice), "{words}");
     }
 
     #[test]
