@@ -9,6 +9,8 @@ import { startSandboxServer } from './lib/servers.mjs';
 import { assertTight } from './lib/tap.mjs';
 
 const PASSWORD = 'SecurePass123';
+// Longer than a telephone is wide.
+const LONG_ADDRESS = 'somebody.who.likes.long.addresses.and.has.one@department.of.long.names.example.com';
 
 let server;
 let browser;
@@ -146,7 +148,7 @@ test('from the home page to a paid license, then the mail', { timeout: 180_000 }
 
 test('a declined card changes nothing, and the next card pays', { timeout: 90_000 }, async (t) => {
   const { page, complaints } = await newVisitor(t, browser, server);
-  await signUp(page, 'bob@example.com');
+  await signUp(page, LONG_ADDRESS);
   await goToPayment(page);
   await pay(page, 'declined');
   await page.waitForSelector('#pay');

@@ -179,3 +179,15 @@ fn an_error_is_told_beside_its_own_field_alone() {
     assert_eq!(form.error("new_password"), Some("Use at least 8 characters."));
     assert_eq!((form.error("current_password"), FormState::default().error("new_password")), (None, None));
 }
+
+#[test]
+fn who_is_logged_in_reaches_the_settings_from_everywhere_and_anybody_the_page_for_verifying() {
+    for (name, html) in pages() {
+        let nav = html.split("<nav").nth(1).and_then(|rest| rest.split("</nav>").next()).expect("a navigation");
+        assert_eq!(nav.contains("href=\"/account/settings\""), nav.contains("id=\"logout\""), "{name}");
+        let footer = html.split("<footer").nth(1).expect("a footer");
+        assert!(footer.contains("href=\"/verify\""), "{name}");
+        let is_here = name.starts_with("settings") || name.starts_with("delete");
+        assert_eq!(nav.contains("href=\"/account/settings\" aria-current=\"page\""), is_here, "{name}");
+    }
+}
