@@ -55,7 +55,7 @@ impl Reason {
                 "You have chosen your plan, and your trial goes on. The first payment is due when it ends."
             }
             Self::PlanChanged => "Your plan has changed.",
-            Self::Renewed => "Your subscription was renewed.",
+            Self::Renewed => "The next period is paid, and your licence goes on.",
             Self::PaymentOverdue => {
                 "Your last payment did not go through. Please see that your card is good: the payment is tried again, and \
                  until then the licence works to the date below."
