@@ -43,6 +43,8 @@ pub struct Preview {
     pub at_once: bool,
     /// Whether nothing changes but that a planned change is taken back.
     pub takes_back: bool,
+    /// Whether the plan stays, and only how often it is paid changes.
+    pub keeps_plan: bool,
     /// What the next full period costs, by the catalogue.
     pub next_amount: i64,
     /// To be given back with the change.
@@ -101,6 +103,7 @@ impl App {
             effective_at: now,
             at_once: false,
             takes_back: false,
+            keeps_plan: target.plan == ready.subscription.plan,
             next_amount: target.price.amount,
             prorated_from: prorated_from(wish, now)?,
             target,

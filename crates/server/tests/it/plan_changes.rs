@@ -294,6 +294,9 @@ async fn the_pages_ask_once_and_then_do_it(world: &World) {
         assert_eq!(done.status, 303, "{}", done.body);
         assert!(ada.http.get("/account").await.page().contains(shows), "{what}");
     }
+    let yearly = ada.http.get("/account/change?plan=professional&interval=year").await;
+    assert!(yearly.page().contains("<h1>Pay for Professional yearly?</h1>"), "{}", yearly.body);
+    assert!(yearly.body.contains("From now on you pay yearly.") && !yearly.body.contains("begins at once"));
 }
 
 async fn in_the_hour_before_a_renewal_is_paid_nothing_is_charged_that_would_pay_for_it(world: &World) {

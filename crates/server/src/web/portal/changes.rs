@@ -90,6 +90,11 @@ fn question(app: &App, preview: &Preview, frame: Frame) -> ConfirmView {
     let full = format!("{} per {}", words::money(preview.next_amount, &price.currency), price.interval.as_str());
     let sentence = if preview.takes_back {
         format!("You stay with {plan}, {full}. The change that was planned is taken back, and nothing is charged now.")
+    } else if preview.at_once && preview.keeps_plan {
+        let often = adverb(price.interval);
+        format!(
+            "From now on you pay {often}. {due} is charged now: what is left of your present period counts. Then {full}."
+        )
     } else if preview.at_once {
         format!("{plan} begins at once. {due} is charged now: what is left of your present period counts. Then {full}.")
     } else {
@@ -99,7 +104,11 @@ fn question(app: &App, preview: &Preview, frame: Frame) -> ConfirmView {
     ConfirmView {
         frame,
         eyebrow: plan.clone(),
-        title: if preview.takes_back { format!("Stay with {plan}?") } else { format!("Change to {plan}?") },
+        title: match (preview.takes_back, preview.keeps_plan) {
+            (true, _) => format!("Stay with {plan}?"),
+            (false, true) => format!("Pay for {plan} {}?", adverb(price.interval)),
+            (false, false) => format!("Change to {plan}?"),
+        },
         sentence,
         action: "/account/change",
         fields: vec![
@@ -115,6 +124,13 @@ fn question(app: &App, preview: &Preview, frame: Frame) -> ConfirmView {
         stub_label: "Due now".to_owned(),
         stub: due,
         stub_text: format!("then {full}"),
+    }
+}
+
+const fn adverb(interval: Interval) -> &'static str {
+    match interval {
+        Interval::Month => "monthly",
+        Interval::Year => "yearly",
     }
 }
 
