@@ -4,6 +4,9 @@
 const ZERO_DECIMAL: [&str; 16] =
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"];
 
+/// Currencies whose unit has a thousand parts.
+const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+
 /// The most days that are drawn as one hole each.
 const PUNCHES_MAX: u32 = 31;
 
@@ -15,6 +18,8 @@ pub fn money(amount: i64, currency: &str) -> String {
     let units = amount.unsigned_abs();
     let number = if ZERO_DECIMAL.contains(&code.as_str()) {
         grouped(units)
+    } else if THREE_DECIMAL.contains(&code.as_str()) {
+        format!("{}.{:03}", grouped(units / 1000), units % 1000)
     } else {
         format!("{}.{:02}", grouped(units / 100), units % 100)
     };
@@ -89,6 +94,7 @@ mod tests {
         assert_eq!(money(4900, "eur"), "€49.00");
         assert_eq!(money(125_000, "chf"), "CHF\u{a0}1,250.00");
         assert_eq!(money(980, "JPY"), "¥980");
+        assert_eq!(money(1_250_500, "kwd"), "KWD\u{a0}1,250.500");
         assert_eq!(money(-5, "usd"), "-$0.05");
         assert_eq!(money(0, "gbp"), "£0.00", "nothing is no debt");
         assert_eq!(money(i64::MIN, "usd"), "-$92,233,720,368,547,758.08");
