@@ -185,9 +185,7 @@ impl App {
         let mut lines: Vec<Line<'_>> = Vec::new();
         for each in changed {
             let (customer_id, current, next) = (each.customer_id(), &each.standing.subscription, &each.next);
-            let told =
-                format!("{} {} -> {} {}", current.plan, current.status_word(now), next.plan, next.status_word(now));
-            lines.push(("subscription_changed", customer_id, told));
+            lines.push(("subscription_changed", customer_id, difference(current, next, now)));
             if next.money() != current.money() {
                 lines.push(("money_changed", customer_id, next.money().word().to_owned()));
             }
@@ -313,6 +311,24 @@ impl App {
     }
 }
 
+/// What support reads of a change: plan and status before and after it, and what else is new where these stay as they are.
+fn difference(current: &Subscription, next: &Subscription, now: Timestamp) -> String {
+    let (old, new) = (current.to_record(), next.to_record());
+    let mut told = format!("{} {} -> {} {}", old.plan, current.status_word(now), new.plan, next.status_word(now));
+    if let Some(interval) = new.interval.filter(|_| new.interval != old.interval) {
+        told.push_str(&format!(", paid by the {}", interval.as_str()));
+    }
+    if let Some(until) = new.paid_until.filter(|_| new.paid_until != old.paid_until) {
+        told.push_str(&format!(", paid until {}", until.date_in_words()));
+    }
+    match new.cancel_at {
+        _ if new.cancel_at == old.cancel_at || new.ended_at.is_some() => {}
+        Some(end) => told.push_str(&format!(", ends on {}", end.date_in_words())),
+        None => told.push_str(", goes on after its period"),
+    }
+    told
+}
+
 /// Whether a subscription exists that may still be paid for the first time.
 fn payment_is_under_way(facts: &Facts) -> bool {
     !planted!("paying-forgotten")
@@ -327,4 +343,51 @@ fn payment_is_under_way(facts: &Facts) -> bool {
             | ProviderStatus::Canceled
             | ProviderStatus::Unknown(_) => false,
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::facts::Money;
+    use counterfoil_core::subscription::{Provided, Standing as Standings, State};
+    use counterfoil_core::{Interval, PlanCode};
+
+    use super::*;
+
+    #[test]
+    fn a_change_that_keeps_plan_and_status_says_what_else_is_new() {
+        const NOW: Timestamp = Timestamp::from_unix_seconds(1_790_000_000);
+        let active = |cancel_at, interval, days| {
+            let (ends, standing) = (Some(NOW.plus_days(days)), Standings::Active { cancel_at });
+            let id = ExternalSubscriptionId::new("x");
+            let (interval, money) = (Some(interval), Money::Kept);
+            let provided = Provided {
+                id,
+                standing,
+                interval,
+                period_ends_at: ends,
+                paid_until: ends,
+                money,
+                trial_ended_at: None,
+            };
+            Subscription { plan: PlanCode::new("pro"), state: State::Provided(provided), attention: None }
+        };
+        let ended = |by_month: Subscription| match by_month.state {
+            State::Provided(provided) => {
+                let provided = Provided { standing: Standings::Canceled { ended_at: NOW }, ..provided };
+                Subscription { state: State::Provided(provided), ..by_month }
+            }
+            State::Trial { .. } => unreachable!("it was subscribed to"),
+        };
+        let month = || active(None, Interval::Month, 30);
+        let canceling = || active(Some(NOW.plus_days(30)), Interval::Month, 30);
+        for (current, next, expected) in [
+            (month(), active(None, Interval::Year, 365), "active, paid by the year, paid until 21 September 2027"),
+            (month(), active(None, Interval::Month, 60), "active, paid until 20 November 2026"),
+            (month(), canceling(), "active, ends on 21 October 2026"),
+            (canceling(), month(), "active, goes on after its period"),
+            (canceling(), ended(month()), "canceled"),
+        ] {
+            assert_eq!(difference(&current, &next, NOW), format!("pro active -> pro {expected}"));
+        }
+    }
 }

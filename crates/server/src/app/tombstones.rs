@@ -55,8 +55,7 @@ impl TombstoneFile {
             let _ = write!(text, " The payment provider still keeps {external_id} with its invoices.");
         }
         for each in &self.history {
-            let line = format!("{}: {} by {} {}", each.at, each.action, each.actor, each.detail);
-            let _ = write!(text, "\n  {}", line.trim_end());
+            let _ = write!(text, "\n  {}", each.in_words());
         }
         text
     }

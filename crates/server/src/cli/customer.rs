@@ -213,8 +213,7 @@ fn in_words(file: &CustomerFile) -> String {
         let _ = write!(text, "\n  license v{}: {} until {until} ({})", each.version, each.plan, each.reason);
     }
     for each in &file.history {
-        let line = format!("{}: {} by {} {}", each.at, each.action, each.actor, each.detail);
-        let _ = write!(text, "\n  {}", line.trim_end());
+        let _ = write!(text, "\n  {}", each.in_words());
     }
     text
 }

@@ -40,6 +40,16 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
+impl Entry {
+    /// The line as people read it: when, what, by whom, and why where an operator did it.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let told = [self.action.as_str(), self.detail.as_str()].join(" ");
+        let why = self.reason.as_ref().map(|reason| format!(", because: {reason}")).unwrap_or_default();
+        format!("{}: {} by {}{why}", self.at.date_time_in_words(), told.trim(), self.actor)
+    }
+}
+
 /// Adds a line. `detail` is a short sentence without secrets or addresses.
 pub async fn insert(
     tx: &mut Tx,
@@ -134,4 +144,32 @@ pub async fn is_noted(tx: &mut Tx, customer_id: &CustomerId, action: &str, detai
         .optional()
         .await?;
     Ok(row.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_when_what_by_whom_and_why() {
+        let entry = Entry {
+            at: Timestamp::from_unix_seconds(1_790_000_000),
+            actor: "customer".to_owned(),
+            action: "signed_up".to_owned(),
+            detail: String::new(),
+            reason: None,
+        };
+        assert_eq!(entry.in_words(), "21 September 2026, 14:13 UTC: signed_up by customer");
+        let by_operator = Entry {
+            actor: "cli:ann".to_owned(),
+            action: "trial_extended".to_owned(),
+            detail: "by 14 days".to_owned(),
+            reason: Some("asked by phone".to_owned()),
+            ..entry
+        };
+        assert_eq!(
+            by_operator.in_words(),
+            "21 September 2026, 14:13 UTC: trial_extended by 14 days by cli:ann, because: asked by phone"
+        );
+    }
 }

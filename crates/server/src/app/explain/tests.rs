@@ -268,7 +268,7 @@ fn a_trial_without_a_license_ends_alone_and_one_that_ends_this_second_is_over() 
     let told = explain(&case(trial_until(day(15)), day(15)));
     assert!(!told.entitled && told.next.is_empty(), "{:?}", told.next);
     let words = told.in_words();
-    assert!(words.contains("Our own trial of trial, over since 15 November 2026"), "{words}");
+    assert!(words.contains("Our own trial (plan trial), over since 15 November 2026"), "{words}");
 }
 
 #[test]

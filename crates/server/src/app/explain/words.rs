@@ -7,6 +7,7 @@ use counterfoil_core::subscription::{Provided, Standing, State};
 
 use crate::app::customer_files::CaseFile;
 use crate::app::settings::EmailVerification;
+use crate::store::audit::Entry;
 use crate::store::events::EventLine;
 use crate::store::licenses::License;
 use crate::store::outbox::MailLine;
@@ -146,10 +147,13 @@ pub(super) fn subscription(case: &CaseFile) -> Vec<String> {
     let plan = &subscription.plan;
     let provided = match &subscription.state {
         State::Trial { ends_at } if case.file.now < *ends_at => {
-            return vec![format!("Our own trial of {plan}, until {}; nothing at the provider.", day(*ends_at))];
+            return vec![format!("Our own trial (plan {plan}), until {}; nothing at the provider.", day(*ends_at))];
         }
         State::Trial { ends_at } => {
-            return vec![format!("Our own trial of {plan}, over since {}; nothing at the provider.", day(*ends_at))];
+            return vec![format!(
+                "Our own trial (plan {plan}), over since {}; nothing at the provider.",
+                day(*ends_at)
+            )];
         }
         State::Provided(provided) => provided,
     };
@@ -194,11 +198,7 @@ pub(super) fn last_change(case: &CaseFile) -> Vec<String> {
         ),
         None => "No event about it was ever worked off.".to_owned(),
     }];
-    lines.extend(case.file.history.iter().take(3).map(|entry| {
-        let told = [entry.action.as_str(), entry.detail.as_str()].join(" ");
-        let why = entry.reason.as_ref().map(|reason| format!(", because: {reason}")).unwrap_or_default();
-        format!("{}: {} by {}{why}", day(entry.at), told.trim(), entry.actor)
-    }));
+    lines.extend(case.file.history.iter().take(3).map(Entry::in_words));
     lines
 }
 
