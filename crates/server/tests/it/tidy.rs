@@ -456,6 +456,33 @@ fn links_of_the_documents_lead_somewhere() {
     assert!(broken.is_empty(), "links that lead nowhere:\n  {}", broken.join("\n  "));
 }
 
+/// A page that nothing leads to is read by nobody.
+#[test]
+fn every_document_is_reached_from_the_readme() {
+    let documents: Vec<Source> = tree().into_iter().filter(|source| has_extension(&source.path, "md")).collect();
+    let root = root().canonicalize().expect("a root");
+    let mut reached = BTreeSet::from(["README.md".to_owned()]);
+    let mut waiting: Vec<String> = reached.iter().cloned().collect();
+    while let Some(path) = waiting.pop() {
+        let Some(source) = documents.iter().find(|source| source.path == path) else { continue };
+        let folder = root.join(&path).parent().expect("a file is in a folder").to_owned();
+        for (target, _) in links(&source.text) {
+            // A link within the page leads to no other one.
+            let Some(file) = target.split('#').next().filter(|file| !file.is_empty()) else { continue };
+            let Ok(file) = folder.join(file).canonicalize() else { continue };
+            // A link to a folder leads to all that is in it.
+            let led_to = documents.iter().filter(|other| root.join(&other.path).starts_with(&file));
+            for other in led_to {
+                if reached.insert(other.path.clone()) {
+                    waiting.push(other.path.clone());
+                }
+            }
+        }
+    }
+    let lost: Vec<&String> = documents.iter().map(|each| &each.path).filter(|path| !reached.contains(*path)).collect();
+    assert!(lost.is_empty(), "no link leads to {lost:?}");
+}
+
 /// The targets of `[text](target)` outside of code, with their lines.
 fn links(text: &str) -> Vec<(String, usize)> {
     let (mut found, mut in_block) = (Vec::new(), false);
