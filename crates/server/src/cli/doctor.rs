@@ -52,7 +52,11 @@ pub async fn run(common: &Common, args: &DoctorArgs) -> anyhow::Result<ExitCode>
             .iter()
             .map(|problem| {
                 let message = format!("{}: {}", problem.setting, problem.message);
-                Check::problem(problem.code, message, "Set it in the environment or in counterfoil.toml.")
+                Check::problem(
+                    problem.code,
+                    message,
+                    "counterfoil.example.toml shows every setting, with its environment variable.",
+                )
             })
             .collect(),
     });

@@ -100,8 +100,8 @@ pub fn sign(common: &Common, args: &SignArgs) -> anyhow::Result<ExitCode> {
     });
     output::show(common.json, &value, || {
         format!(
-            "{} keys of {} signed by {public}, to {}; take {} to the server: `counterfoil keys root install`",
-            set.keys.len(),
+            "{} of {} signed by {public}, to {}; take {} to the server: `counterfoil keys root install`",
+            output::count(set.keys.len(), "key"),
             set.issuer,
             ends.date_in_words(),
             args.out.display()

@@ -221,10 +221,11 @@ fn draw(phases: &[Phase], at: Timestamp, state: &State) -> String {
 fn duration(seconds: i64) -> String {
     const HOUR: i64 = 60 * 60;
     const DAY: i64 = 24 * HOUR;
+    let whole = |number: i64| usize::try_from(number).unwrap_or(0);
     match seconds {
-        ..HOUR => format!("{} minutes", seconds / 60),
-        HOUR..DAY => format!("{} hours", seconds / HOUR),
-        DAY.. => format!("{} days", seconds / DAY),
+        ..HOUR => output::count(whole(seconds / 60), "minute"),
+        HOUR..DAY => output::count(whole(seconds / HOUR), "hour"),
+        DAY.. => output::count(whole(seconds / DAY), "day"),
     }
 }
 
@@ -288,9 +289,10 @@ mod tests {
         for (seconds, words) in [
             (59, "0 minutes"),
             (3_599, "59 minutes"),
-            (3_600, "1 hours"),
+            (60, "1 minute"),
+            (3_600, "1 hour"),
             (86_399, "23 hours"),
-            (86_400, "1 days"),
+            (86_400, "1 day"),
             (30 * 86_400, "30 days"),
         ] {
             assert_eq!(duration(seconds), words, "{seconds}");

@@ -88,7 +88,7 @@ pub enum ManualCommand {
         #[command(flatten)]
         why: Why,
     },
-    /// Another plan or interval.
+    /// Change the plan, or how often it is paid.
     Change {
         #[command(flatten)]
         whose: Whose,
@@ -104,7 +104,7 @@ pub enum ManualCommand {
         #[command(flatten)]
         why: Why,
     },
-    /// End the agreement with its period.
+    /// End the agreement when its period ends, or at once.
     Cancel {
         #[command(flatten)]
         whose: Whose,

@@ -75,7 +75,7 @@ enum Command {
     /// The keys that sign licenses: see, rotate and give them up; the root that vouches for them.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Look customers up, and after them.
+    /// Find customers, say what happened to them, and help them.
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
     /// Make trials longer.
@@ -92,12 +92,12 @@ enum Command {
     Job(job::JobCommand),
     /// Compare the book with the payment provider.
     Reconcile(reconcile::ReconcileArgs),
-    /// Manage access for programs.
+    /// Make, list and take back the API keys of programs and operators.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Look at the whole installation, and say what works, what does not, and what to do about it.
     Doctor(doctor::DoctorArgs),
-    /// Set the account at Stripe up, and look whether it is.
+    /// Set up the account at Stripe, and check it.
     #[command(subcommand)]
     Stripe(stripe::StripeCommand),
     /// Print the version.

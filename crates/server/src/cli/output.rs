@@ -130,6 +130,11 @@ pub fn table(rows: &[(&str, String)]) -> String {
     rows.iter().map(|(name, value)| format!("  {name:<width$}  {value}")).collect::<Vec<_>>().join("\n")
 }
 
+/// A count with its noun: `1 key`, `3 keys`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +145,11 @@ mod tests {
         assert_eq!(message(&error), "the file cannot be written: the disk is full");
         let error = anyhow::anyhow!("no route").context("no connection: no route").context("the mail waits");
         assert_eq!(message(&error), "the mail waits: no connection: no route");
+    }
+
+    #[test]
+    fn one_of_a_kind_is_singular() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "day")), ["0 days", "1 day", "2 days"]);
     }
 
     #[test]

@@ -163,7 +163,13 @@ pub fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
 
 async fn open_database(config: &Config, migrate: bool) -> anyhow::Result<Db> {
     std::fs::create_dir_all(&config.data_dir).map_err(|error| {
-        coded("data_dir", format!("the data directory {} cannot be made: {error}", config.data_dir.display()))
+        let folder = config.data_dir.display();
+        coded(
+            "data_dir",
+            format!(
+                "the data directory {folder} cannot be made: {error}. Choose another one with COUNTERFOIL_DATA_DIR"
+            ),
+        )
     })?;
     let db = Db::open(config.database_url.expose_secret()).await?;
     if migrate {

@@ -159,15 +159,15 @@ fn check_sandbox(config: &Config, values: &Values, problems: &mut Problems) {
 
 fn check_live(config: &Config, values: &Values, problems: &mut Problems) {
     if !config.public_url.is_https() {
-        let message = "a live key needs a public address with https://, as passwords and licences pass through it";
+        let message = "a live key needs a public address with https://, as passwords and licenses pass through it";
         problems.add("live_needs_https", values.name(&settings::PUBLIC_URL), message);
     }
     if config.smtp.is_none() {
-        let message = "is missing: with a live key people pay, and their licences go out by mail";
+        let message = "is missing: with a live key people pay, and their licenses go out by mail";
         problems.add("live_needs_smtp", settings::SMTP_URL.variable, message);
     }
     if config.checkout_auth == CheckoutAuth::CustomerId {
-        let message = "`customer_id` is for trying things out: with a live key, anybody who holds a licence could start a \
+        let message = "`customer_id` is for trying things out: with a live key, anybody who holds a license could start a \
              checkout in its owner's name; write `required`";
         problems.add("live_needs_checkout_auth", values.name(&settings::CHECKOUT_AUTH), message);
     }

@@ -21,7 +21,7 @@ pub(super) struct Product {
 }
 
 pub(super) fn product(values: &Values, is_sandbox: bool, problems: &mut Problems) -> Option<Product> {
-    let product = one_line(values, &settings::PRODUCT, "licences name it as their audience", problems);
+    let product = one_line(values, &settings::PRODUCT, "licenses name it as their audience", problems);
     let name = one_line(values, &settings::PRODUCT_NAME, "pages and mails call it that", problems);
     let product = product?.unwrap_or_else(|| PRODUCT_DEFAULT.to_owned());
     let name = name?.unwrap_or_else(|| if is_sandbox { SANDBOX_PRODUCT_NAME.to_owned() } else { product.clone() });

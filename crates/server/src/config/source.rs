@@ -232,7 +232,11 @@ pub(super) fn file_text(path: Option<&Path>, problems: &mut Problems) -> Option<
         Ok(text) => Some(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !asked => None,
         Err(error) => {
-            problems.add("file_unreadable", path.display().to_string(), format!("cannot be read: {error}"));
+            problems.add(
+                "file_unreadable",
+                path.display().to_string(),
+                format!("cannot be read: {error}; see that --config names the right file, and that you may read it"),
+            );
             None
         }
     }

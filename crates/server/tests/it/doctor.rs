@@ -115,6 +115,18 @@ async fn faults_in_the_data_are_found() {
 }
 
 #[test]
+fn a_wrong_setting_comes_with_advice_that_fits_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = run_in(folder.path(), &[], &["--config", "nope.toml", "doctor"]).out;
+    assert!(told.contains("see that --config names the right file"), "{told}");
+    let told = run_in(folder.path(), &[("COUNTERFOIL_LISTN", "x")], &["doctor"]).out;
+    assert!(
+        told.contains("did you mean COUNTERFOIL_LISTEN?\n") && told.contains("counterfoil.example.toml shows"),
+        "{told}"
+    );
+}
+
+#[test]
 fn before_the_first_start_there_is_no_key_and_nobody_is_alarmed() {
     let folder = tempfile::tempdir().expect("a folder");
     run_in(folder.path(), &[], &["migrate"]).succeeded();

@@ -228,7 +228,7 @@ impl Outcome<'_> {
         match self.written {
             Some(0) | None if differing.is_empty() => {}
             Some(count) => {
-                let ids = if count == 1 { "1 price id is".to_owned() } else { format!("{count} price ids are") };
+                let ids = output::count(count, "price id");
                 let _ = writeln!(text, "\n{ids} written into the catalogue.");
             }
             None => {
@@ -304,7 +304,7 @@ mod tests {
             assert!(!words.contains(advice) && !words.contains("written into"), "{words}");
         }
         let words = told(&[], &other, Some(1), "");
-        assert!(words.contains("1 price id is written") && !words.contains(advice), "{words}");
+        assert!(words.contains("\n1 price id written into the catalogue.") && !words.contains(advice), "{words}");
     }
 
     #[test]
