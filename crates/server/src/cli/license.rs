@@ -238,6 +238,11 @@ fn read(given: &str) -> anyhow::Result<LicenseFile> {
     let text = match given {
         "-" => std::io::read_to_string(std::io::stdin())?,
         path if Path::new(path).is_file() => read_file(Path::new(path), "license_file")?,
+        path if looks_like_a_path(path) => {
+            let message =
+                format!("there is no file {path}: give a file, `-` for standard input, or the license itself");
+            return Err(coded("license_file", message));
+        }
         token => token.to_owned(),
     };
     match LicenseFile::parse(&text) {
@@ -245,6 +250,12 @@ fn read(given: &str) -> anyhow::Result<LicenseFile> {
         Err(error) if text.contains("-----BEGIN ") => Err(coded(error.code(), error.to_string())),
         Err(_) => Ok(LicenseFile { license: text.trim().to_owned(), key_set: None, status_list: None }),
     }
+}
+
+/// What is meant as the name of a file: neither the parts of a token nor the blocks of a license file have a slash or such an end.
+fn looks_like_a_path(given: &str) -> bool {
+    let ends = |end: &str| given.to_ascii_lowercase().ends_with(end);
+    !given.contains("-----BEGIN ") && (given.contains('/') || [".lic", ".jwt", ".txt"].into_iter().any(ends))
 }
 
 fn read_file(path: &Path, code: &'static str) -> anyhow::Result<String> {
@@ -297,6 +308,21 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), words, "{seconds}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told_from_a_license() {
+        for (given, expected) in [
+            ("acme.lic", true),
+            ("ACME.LIC", true),
+            ("folder/license", true),
+            ("eyJhbGciOiJFZERTQSJ9.eyJpc3MiOiJ4In0.c2lnbmF0dXJl", false),
+            ("-", false),
+        ] {
+            assert_eq!(looks_like_a_path(given), expected, "{given}");
+        }
+        let missing = read("acme.lic").err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(missing.starts_with("there is no file acme.lic"), "{missing}");
     }
 
     #[test]
