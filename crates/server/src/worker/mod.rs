@@ -31,7 +31,7 @@ const INBOX_LOOPS: usize = 2;
 
 /// What is being done when the service is told to stop has this long to come to its end. What has not is safe to drop, like
 /// everything here: claims and leases run out, and somebody does it again.
-const FINISH_MAX: Duration = Duration::from_secs(10);
+pub(crate) const FINISH_MAX: Duration = Duration::from_secs(10);
 
 /// Starts all workers; they end when `shutdown` is cancelled, after what they are doing.
 pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &CancellationToken) {
@@ -66,10 +66,13 @@ pub fn start(app: &App, mailer: Mailer, tasks: &TaskTracker, shutdown: &Cancella
         };
         work("effects", &effects.signals.effects, &stop, round).await;
     });
-    let (sweep_app, stop) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move { sweep(&sweep_app, &stop).await });
-    let (compare_app, stop) = (app.clone(), shutdown.clone());
-    tasks.spawn(async move { repair(&compare_app, &stop).await });
+    // What has an appointment may be overdue since an outage.
+    let begin: [(&'static [Chore], Duration); 2] =
+        [(&Chore::EACH_ROUND, SWEEP_EVERY), (&Chore::BY_APPOINTMENT, Duration::ZERO)];
+    for (chores, first) in begin {
+        let (app, stop) = (app.clone(), shutdown.clone());
+        tasks.spawn(async move { again_and_again(first, SWEEP_EVERY, &stop, || do_all(chores, &app, &stop)).await });
+    }
 }
 
 async fn work<F, W>(name: &'static str, wake: &Notify, stop: &CancellationToken, round: F)
@@ -134,25 +137,22 @@ async fn finish_within<T: Send + 'static>(
     }
 }
 
-async fn sweep(app: &App, stop: &CancellationToken) {
+/// Rounds that begin after `first`, with a pause between each two, until the service stops.
+async fn again_and_again<W: Future<Output = ()>>(
+    first: Duration,
+    every: Duration,
+    stop: &CancellationToken,
+    round: impl Fn() -> W,
+) {
+    let mut pause = first;
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        do_all(&Chore::EACH_ROUND, app, stop).await;
-    }
-}
-
-async fn repair(app: &App, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        do_all(&Chore::BY_APPOINTMENT, app, stop).await;
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-        }
+        round().await;
+        pause = every;
     }
 }
 
@@ -165,6 +165,8 @@ async fn do_all(chores: &[Chore], app: &App, stop: &CancellationToken) {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::app::Failure;
 
@@ -193,5 +195,22 @@ mod tests {
         assert_eq!(finish_within(soon, "test", &stop, finishing).await, Some(1), "it has time to finish");
         let endless = std::future::pending::<Result<usize, Error>>();
         assert_eq!(finish_within(soon, "test", &stop, endless).await, None);
+    }
+
+    #[tokio::test]
+    async fn rounds_go_on_until_the_stop_and_the_first_one_waits_where_it_is_to() {
+        let (an_hour, a_moment) = (Duration::from_secs(3600), Duration::from_millis(1));
+        for (first, every, rounds) in [(Duration::ZERO, a_moment, 3), (a_moment, an_hour, 1), (an_hour, a_moment, 0)] {
+            let (stop, done) = (CancellationToken::new(), Cell::new(0));
+            let round = async || {
+                done.set(done.get() + 1);
+                if done.get() == 3 {
+                    stop.cancel();
+                }
+            };
+            let running = again_and_again(first, every, &stop, round);
+            let ended = tokio::time::timeout(Duration::from_millis(300), running).await.is_ok();
+            assert_eq!((done.get(), ended), (rounds, rounds == 3), "{first:?}, then every {every:?}");
+        }
     }
 }
