@@ -138,14 +138,18 @@ impl Service {
 
     /// Stops: no new requests, what runs is finished, then the database is closed. Answers whether all ended in time.
     pub async fn stop(self) -> bool {
+        self.stop_within(DRAIN_MAX, CLOSE_MAX).await
+    }
+
+    async fn stop_within(self, drain_max: Duration, close_max: Duration) -> bool {
         self.shutdown.cancel();
         self.tasks.close();
-        let drained = tokio::time::timeout(DRAIN_MAX, self.tasks.wait()).await.is_ok();
+        let drained = tokio::time::timeout(drain_max, self.tasks.wait()).await.is_ok();
         self.sandbox_shutdown.cancel();
         self.sandbox_tasks.close();
-        let sandbox_drained = tokio::time::timeout(DRAIN_MAX, self.sandbox_tasks.wait()).await.is_ok();
+        let sandbox_drained = tokio::time::timeout(drain_max, self.sandbox_tasks.wait()).await.is_ok();
         // A database that does not answer must not keep the process alive.
-        let closed = tokio::time::timeout(CLOSE_MAX, self.app.db.close()).await.is_ok();
+        let closed = tokio::time::timeout(close_max, self.app.db.close()).await.is_ok();
         drained && sandbox_drained && closed
     }
 }

@@ -1,4 +1,4 @@
-//! What of the configuration reaches the parts.
+//! What of the configuration reaches the parts, and what a stop says.
 
 use std::path::Path;
 
@@ -54,4 +54,31 @@ fn the_secret_of_the_sandbox_is_made_only_where_there_is_none() {
     std::fs::create_dir(&path).unwrap();
     let refused = read_sandbox_secret(&config).unwrap_err().to_string();
     assert!(refused.contains(SANDBOX_SECRET_FILE) && refused.contains("cannot be read"), "{refused}");
+}
+
+/// The command says with it that something was cut short.
+#[tokio::test]
+async fn a_stop_says_whether_all_ended_in_time() {
+    for held in ["nothing", "a request", "the sandbox", "the database"] {
+        let folder = tempfile::tempdir().unwrap();
+        let anywhere = [("COUNTERFOIL_LISTEN", "127.0.0.1:0"), ("COUNTERFOIL_SANDBOX_LISTEN", "127.0.0.1:0")];
+        let service = Service::start(&configured(&anywhere, folder.path()), Roles::ALL, true).await.unwrap();
+        let (soon, mut open) = (Duration::from_millis(200), None);
+        match held {
+            "a request" => drop(service.tasks.spawn(std::future::pending::<()>())),
+            "the sandbox" => drop(service.sandbox_tasks.spawn(std::future::pending::<()>())),
+            "the database" => open = Some(service.app.db.begin().await.unwrap()),
+            _ => {
+                assert!(service.stop().await, "nothing was held");
+                continue;
+            }
+        }
+        assert!(!service.stop_within(soon, soon).await, "{held}");
+        drop(open);
+    }
+}
+
+#[test]
+fn a_round_that_is_cut_short_still_ends_within_the_stop() {
+    assert!(worker::FINISH_MAX < DRAIN_MAX);
 }
