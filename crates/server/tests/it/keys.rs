@@ -301,6 +301,7 @@ both_engines!(crate::keys::in_database();
     keys_rotate_under_load_and_no_verification_fails,
     of_many_rotations_at_once_one_happens,
     where_the_encryption_key_is_lost_a_new_key_signs_and_nothing_else_is,
+    who_cannot_open_the_keys_of_the_others_makes_none_unless_it_is_forced,
     a_look_at_a_customer_replaces_what_a_compromised_key_signed,
 );
 
@@ -359,6 +360,22 @@ async fn where_the_encryption_key_is_lost_a_new_key_signs_and_nothing_else_is(wo
     assert_eq!(retired, Some(kid(&ada.license)));
     assert_eq!(active(&other).await.unwrap().key_id(), key.key_id);
     assert_eq!(ada.validate(&ada.license).await["valid"], true);
+    other.db.close().await;
+}
+
+async fn who_cannot_open_the_keys_of_the_others_makes_none_unless_it_is_forced(world: &World) {
+    let key_encryption_key = Some(STANDARD.encode([9; 32]).into());
+    let other = replica_of(world, Config { key_encryption_key, ..world.config.clone() }).await;
+    let before = states(&world.app).await;
+    let made = other.generate_key(false, &by("a slip")).await.map(drop);
+    let at_once = other.rotate_keys(NOW, &by("a slip")).await.map(drop);
+    let in_time = other.rotate_keys(IN_TIME, &by("a slip")).await.map(drop);
+    for slip in [made, at_once, in_time] {
+        assert!(matches!(slip, Err(Error::Failed(Failure::SigningKey(_)))), "{slip:?}");
+    }
+    assert_eq!(states(&world.app).await, before);
+    let forced = other.generate_key(true, &by("it is lost")).await.unwrap();
+    assert!(states(&world.app).await.contains(&("pending", forced.key_id)));
     other.db.close().await;
 }
 
