@@ -336,6 +336,29 @@ async fn nobody_pays_beside_a_subscription_that_only_the_provider_knows_of() {
     }
 }
 
+/// A plan is offered and charged in that currency from then on.
+#[tokio::test]
+async fn the_currency_that_a_look_has_seen_is_kept() {
+    for engine in engines() {
+        let world = world(engine).await;
+        let customer_id = world.customer().await;
+        world.checkout(&customer_id, Interval::Month).await.unwrap();
+        let external = world.external_id(&customer_id).await;
+        let post = async |path: &str, form: &str| world.stripe(reqwest::Method::POST, path, form).await;
+        let looked = async || {
+            world.app.sync_customer(&customer_id).await.unwrap();
+            let mut tx = world.app.db.begin_read().await.unwrap();
+            crate::store::links::find_currency(&mut tx, &customer_id, world.app.provider.name()).await.unwrap()
+        };
+        assert_eq!(looked().await, None, "nothing is settled yet");
+        post("/v1/invoiceitems", &format!("customer={external}&amount=1000&currency=eur")).await;
+        let including = format!("customer={external}&pending_invoice_items_behavior=include");
+        let invoice = post("/v1/invoices", &including).await["id"].as_str().unwrap().to_owned();
+        post(&format!("/v1/invoices/{invoice}/finalize"), "").await;
+        assert_eq!(looked().await.as_deref(), Some("eur"));
+    }
+}
+
 #[tokio::test]
 async fn the_open_page_of_a_customer_that_was_deleted_is_not_answered_again() {
     for engine in engines() {
