@@ -83,7 +83,12 @@ pub async fn sign_up(
     };
     let refusal = match result {
         Ok((_account, session)) => return Ok(come_in(&state, &session, HOME)),
-        Err(Error::Refused(refusal)) if refusal.field().is_some() => refusal,
+        Err(Error::Refused(
+            refusal @ (Refusal::InvalidEmail(_)
+            | Refusal::EmailTaken
+            | Refusal::WeakPassword(_)
+            | Refusal::InvalidField { .. }),
+        )) => refusal,
         Err(error) => return Err(PageProblem::new(error, visitor.frame)),
     };
     let empty = empty_form(&state, &visitor);
