@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::config::LogFormat;
+use crate::config::{Limit, LogFormat};
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "info,sqlx=warn,hyper=warn,reqwest=warn,rustls=warn";
@@ -89,6 +89,9 @@ fn begin_at_zero() {
         ),
         ("counterfoil_webhooks_refused_total", "Webhook requests that were not believed."),
         ("counterfoil_mails_dead_total", "Mails that were given up."),
+        ("counterfoil_effects_dead_total", "What was owed beside mails and was given up."),
+        ("counterfoil_paid_after_deletion_total", "Subscriptions that run although their account is deleted."),
+        ("counterfoil_connections_refused_total", "Connections over the limit of one address."),
         ("counterfoil_logins_refused_total", "Logins with a wrong address or password."),
         ("counterfoil_signups_total", "Customers who signed up."),
         ("counterfoil_syncs_total", "Looks at the provider."),
@@ -99,6 +102,14 @@ fn begin_at_zero() {
     metrics::describe_counter!("counterfoil_attention_total", "Customers who came to need an operator, by reason.");
     for why in counterfoil_core::subscription::Attention::ALL {
         metrics::counter!("counterfoil_attention_total", "why" => why.word()).increment(0);
+    }
+    metrics::describe_counter!("counterfoil_rate_limited_total", "Who was told to wait, by limit.");
+    for limit in Limit::ALL {
+        metrics::counter!("counterfoil_rate_limited_total", "limit" => limit.word()).increment(0);
+    }
+    metrics::describe_counter!("counterfoil_connections_ended_total", "Connections that were too slow, by what for.");
+    for waited_for in ["head", "body", "reader"] {
+        metrics::counter!("counterfoil_connections_ended_total", "waited_for" => waited_for).increment(0);
     }
     let repairs = "Customers whom a sweep repaired because no webhook had brought the change, by sweep.";
     metrics::describe_counter!("counterfoil_sweep_repairs_total", repairs);
@@ -123,6 +134,7 @@ fn begin_at_zero() {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
@@ -138,6 +150,20 @@ mod tests {
 
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
+        }
+    }
+
+    #[test]
+    fn each_counter_that_operators_are_told_to_watch_is_there_from_the_start() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, begin_at_zero);
+        let rendered = recorder.handle().render();
+        let words = include_str!("../../../docs/operations.md").split(|c: char| c != '_' && !c.is_ascii_lowercase());
+        let told: BTreeSet<&str> = words.filter(|word| word.starts_with("counterfoil_")).collect();
+        let counters: Vec<&str> = told.into_iter().filter(|word| word.ends_with("_total")).collect();
+        assert!(counters.len() >= 10, "{counters:?}");
+        for name in counters {
+            assert!(rendered.lines().any(|line| line.starts_with(name) && line.ends_with(" 0")), "{name} is missing");
         }
     }
 
