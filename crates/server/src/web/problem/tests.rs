@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use counterfoil_core::Timestamp;
 use tracing::Level;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -43,26 +44,48 @@ fn logged(failure: Failure) -> (Problem, Vec<Level>) {
 }
 
 #[test]
-fn operators_are_called_by_what_they_can_mend_alone() {
-    let unavailable = || ProviderError::Unavailable { reason: "time-out".into(), request_id: None };
-    for (failure, status, code, level) in [
-        (Failure::from(DbError::Unavailable { detail: "gone".into() }), 503, "database_unavailable", Level::WARN),
-        (Failure::from(DbError::Conflict { detail: "met".into() }), 503, "database_unavailable", Level::WARN),
-        (Failure::from(DbError::Full { detail: "disk".into() }), 503, "database_full", Level::ERROR),
-        (Failure::from(DbError::ForeignKey), 500, "internal", Level::ERROR),
-        (Failure::Corrupt("a date".into()), 500, "internal", Level::ERROR),
-        (Failure::from(unavailable()), 503, "payment_provider_unavailable", Level::ERROR),
-        (Failure::from(ProviderError::NotOffered { what: "portal" }), 409, "not_offered", Level::INFO),
-        (Failure::from(ProviderError::CustomerMissing), 502, "payment_provider_refused", Level::ERROR),
-        (Failure::OtherAccount, 503, "payment_provider_refuses_key", Level::ERROR),
-        (Failure::SigningKey(KeyError::NoneActive), 503, "signing_key_unavailable", Level::ERROR),
-        (Failure::CustomerBusy, 503, "customer_busy", Level::WARN),
-        (Failure::HasherBusy, 503, "busy", Level::WARN),
-        (Failure::Stopping, 503, "stopping", Level::WARN),
+fn operators_are_called_by_what_they_can_mend_alone_and_callers_come_back_when_it_may_go_well() {
+    let detail = || "as it was told".to_owned();
+    let unavailable = || ProviderError::Unavailable { reason: detail(), request_id: None };
+    let until = Timestamp::from_unix_seconds(1_790_000_000);
+    for (failure, status, code, seconds, level) in [
+        (Failure::from(DbError::Unavailable { detail: detail() }), 503, "database_unavailable", Some(5), Level::WARN),
+        (Failure::from(DbError::Conflict { detail: detail() }), 503, "database_unavailable", Some(5), Level::WARN),
+        (Failure::from(DbError::Full { detail: detail() }), 503, "database_full", Some(60), Level::ERROR),
+        (Failure::from(DbError::BadText { detail: detail() }), 422, "invalid_request", None, Level::INFO),
+        (Failure::from(DbError::ForeignKey), 500, "internal", None, Level::ERROR),
+        (Failure::Corrupt(detail()), 500, "internal", None, Level::ERROR),
+        (Failure::NotInBook, 500, "internal", None, Level::ERROR),
+        (Failure::from(unavailable()), 503, "payment_provider_unavailable", Some(10), Level::ERROR),
+        (Failure::from(ProviderError::KeyInUse), 503, "payment_provider_unavailable", Some(10), Level::ERROR),
+        (Failure::ProviderKeyPoisoned { until }, 503, "payment_provider_unavailable", Some(600), Level::WARN),
+        (Failure::from(ProviderError::NotOffered { what: "portal" }), 409, "not_offered", None, Level::INFO),
+        (Failure::from(ProviderError::CustomerMissing), 502, "payment_provider_refused", None, Level::ERROR),
+        (
+            Failure::from(ProviderError::PriceMissing { message: detail(), request_id: None }),
+            502,
+            "price_missing_at_provider",
+            None,
+            Level::ERROR,
+        ),
+        (
+            Failure::from(ProviderError::Unauthorized { message: detail(), request_id: None }),
+            503,
+            "payment_provider_refuses_key",
+            Some(300),
+            Level::ERROR,
+        ),
+        (Failure::OtherAccount, 503, "payment_provider_refuses_key", Some(300), Level::ERROR),
+        (Failure::from(KeyError::NoneActive), 503, "signing_key_unavailable", Some(60), Level::ERROR),
+        (Failure::CustomerBusy, 503, "customer_busy", Some(2), Level::WARN),
+        (Failure::CounterpartInTheMaking, 503, "customer_busy", Some(2), Level::WARN),
+        (Failure::HasherBusy, 503, "busy", Some(2), Level::WARN),
+        (Failure::ExportsBusy, 503, "busy", Some(2), Level::WARN),
+        (Failure::Stopping, 503, "stopping", Some(5), Level::WARN),
     ] {
         let (problem, levels) = logged(failure);
         assert_eq!((problem.status.as_u16(), problem.code, levels), (status, code, vec![level]));
-        assert_eq!(problem.retry_after_seconds.is_some(), status == 503, "{code}");
+        assert_eq!(problem.retry_after_seconds, seconds, "{code}");
     }
 }
 
