@@ -18,3 +18,20 @@ pub fn why_it_broke_off(error: &JoinError) -> &'static str {
 pub fn own<F: Future>(work: F) -> F {
     work
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_task_had_in_hand_when_it_broke_off_is_not_told() {
+        let address = "ada@example.com".to_owned();
+        let panicked = tokio::spawn(async move { assert!(address.is_empty(), "cannot go on with {address}") });
+        let panicked = panicked.await.unwrap_err();
+        assert!(panicked.to_string().contains("ada@example.com"), "the error itself repeats it");
+        assert_eq!(why_it_broke_off(&panicked), "it panicked");
+        let endless = tokio::spawn(std::future::pending::<()>());
+        endless.abort();
+        assert_eq!(why_it_broke_off(&endless.await.unwrap_err()), "it was canceled");
+    }
+}

@@ -94,3 +94,37 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use counterfoil_core::Timestamp;
+
+    use super::*;
+    use crate::keys::KeyError;
+
+    /// What is transient is tried again within minutes; for the rest somebody is called, and it waits for an hour.
+    #[test]
+    fn what_may_go_well_by_itself_is_told_from_what_needs_somebody() {
+        let detail = || "as it was told".to_owned();
+        let until = Timestamp::from_unix_seconds(1_790_000_000);
+        for (failure, may_go_well) in [
+            (Failure::from(DbError::Unavailable { detail: detail() }), true),
+            (Failure::from(DbError::Conflict { detail: detail() }), true),
+            (Failure::from(DbError::ForeignKey), false),
+            (Failure::from(ProviderError::KeyInUse), true),
+            (Failure::from(ProviderError::CustomerMissing), false),
+            (Failure::CustomerBusy, true),
+            (Failure::CounterpartInTheMaking, true),
+            (Failure::HasherBusy, true),
+            (Failure::ExportsBusy, true),
+            (Failure::ProviderKeyPoisoned { until }, true),
+            (Failure::from(KeyError::NoneActive), true),
+            (Failure::Stopping, true),
+            (Failure::NotInBook, true),
+            (Failure::OtherAccount, false),
+            (Failure::Corrupt(detail()), false),
+        ] {
+            assert_eq!(failure.is_transient(), may_go_well, "{failure}");
+        }
+    }
+}

@@ -226,6 +226,12 @@ impl App {
 mod tests {
     use super::*;
 
+    /// One renewal may fail, as where the database restarts.
+    #[test]
+    fn a_lease_outlasts_two_renewals() {
+        assert!(RENEW_EVERY.as_secs() * 3 < LEASE_SECONDS.unsigned_abs());
+    }
+
     #[tokio::test]
     async fn nobody_goes_on_renewing_a_lease_that_was_dropped() {
         let renewal = tokio::spawn(std::future::pending());

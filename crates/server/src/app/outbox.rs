@@ -5,7 +5,7 @@ use counterfoil_core::{CustomerId, EffectId, Timestamp, planted, probe};
 use super::setbacks::is_given_up;
 use super::{App, Error};
 use crate::db::Tx;
-use crate::mail::{Letter, MailError, Mailer};
+use crate::mail::{Letter, MailError, Mailer, SMTP_TIMEOUT};
 use crate::points;
 use crate::store;
 use crate::store::outbox::{Mail, NewMail};
@@ -13,6 +13,8 @@ use crate::store::outbox::{Mail, NewMail};
 /// Mails claimed at once: so few that even a mail server that takes each attempt to its time-out is through before the last
 /// of them comes back and is sent by somebody else, too.
 const CLAIM_MAX: i64 = 8;
+
+const _: () = assert!(SMTP_TIMEOUT.as_secs() * CLAIM_MAX.unsigned_abs() < HIDDEN_SECONDS.unsigned_abs());
 
 /// Mails ended at once where none is sent.
 const KEPT_MAX: i64 = 200;

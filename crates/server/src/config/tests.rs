@@ -601,3 +601,20 @@ fn a_product_is_one_line_of_bounded_length() {
         assert!(code == "invalid_product" && text.contains("one line of at most 128 bytes"), "{text}");
     }
 }
+
+/// A browser lets a form of ours lead there and nowhere else.
+#[test]
+fn the_providers_pages_are_stripes_and_those_of_the_accounts_own_domains() {
+    let own = ("COUNTERFOIL_PAYMENT_ORIGINS", "https://pay.acme.example, https://bills.acme.example:8443");
+    let [checkout, billing] = ["https://checkout.stripe.com", "https://billing.stripe.com"];
+    let [pay, bills] = ["https://pay.acme.example", "https://bills.acme.example:8443"];
+    let double = ("STRIPE_API_BASE", "http://127.0.0.1:12111");
+    for (config, pages) in [
+        (from_env(&[own]), &[][..]),
+        (live(&[]), &[checkout, billing]),
+        (live(&[own]), &[checkout, billing, pay, bills]),
+        (stripe(&[double]), &[checkout, billing, "http://127.0.0.1:12111"]),
+    ] {
+        assert_eq!(config.unwrap().payment_pages(), pages);
+    }
+}

@@ -4,4 +4,5 @@ pub mod account;
 pub mod texts;
 mod transport;
 
+pub(crate) use transport::SMTP_TIMEOUT;
 pub use transport::{Letter, MailError, Mailer};

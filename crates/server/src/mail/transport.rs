@@ -16,7 +16,7 @@ use crate::config::is_loopback;
 
 /// The longest that one attempt may take as a whole. The transport's own time-out ends with the connection's making: a server
 /// that falls silent afterwards would hold up every mail behind this one for ever.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const SMTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a mail server may take to say hello.
 const REACH_TIMEOUT: Duration = Duration::from_secs(8);
