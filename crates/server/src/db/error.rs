@@ -277,7 +277,8 @@ mod tests {
         for code in ["57014", "25P03", "25006", "08006", "28P01", "3D000", "53300", "57P01", "57P03"] {
             assert!(by_sqlstate(code, "x").is_unavailable(), "{code}");
         }
-        for code in ["23514", "25001", "40002", "42601", "57000"] {
+        assert!(matches!(by_sqlstate("22021", "a NUL"), DbError::BadText { .. }));
+        for code in ["22003", "23514", "25001", "40002", "42601", "57000"] {
             let told = by_sqlstate(code, "why");
             assert_eq!(told, DbError::other(format!("why (SQLSTATE {code})")));
         }

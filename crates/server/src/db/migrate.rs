@@ -17,7 +17,7 @@ static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Any number will do that no other program uses on the same database.
-const POSTGRES_LOCK_SQL: &str = "select pg_advisory_xact_lock(4857234905114)";
+pub(super) const POSTGRES_LOCK_SQL: &str = "select pg_advisory_xact_lock(4857234905114)";
 
 /// What [`Db::migrate`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -296,3 +296,26 @@ fn postgres(
         Value::Bytes(bytes) => query.bind(bytes),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On SQLite a write that is taken for a read fails, and a read that is taken for a write waits for every writer.
+    #[test]
+    fn a_statement_reads_where_it_begins_with_select() {
+        for (sql, reads) in [
+            ("select 1", true),
+            ("SELECT 1", true),
+            ("\n    select\n1", true),
+            ("with n as (select 1) delete from customers", false),
+            ("insert into customers select 1", false),
+            ("update customers set email = (select 1)", false),
+            ("selec", false),
+            ("séleçt", false),
+            ("", false),
+        ] {
+            assert_eq!(is_select(sql), reads, "{sql}");
+        }
+    }
+}

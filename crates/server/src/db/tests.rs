@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use counterfoil_core::Timestamp;
 
+use super::migrate::POSTGRES_LOCK_SQL;
 use super::testing::{TestDb, empty, engines, fresh};
 use super::{Db, DbError, Engine, SchemaState, Tx};
 
@@ -158,6 +159,17 @@ async fn a_unique_violation_names_its_columns_alike_and_spoils_the_transaction()
         assert_eq!(insert_customer(&mut tx, "c", "c@example.com").await, Err(DbError::Spoiled));
         assert_eq!(tx.commit().await, Err(DbError::Spoiled));
         assert_eq!(count_customers(&db).await, 0, "{engine:?}");
+    }
+}
+
+/// SQLite keeps it; a caller of PostgreSQL has to send another text.
+#[tokio::test]
+async fn a_text_with_a_nul_is_told_apart_from_a_mistake_of_ours() {
+    for engine in engines().into_iter().filter(|engine| *engine == Engine::Postgres) {
+        let db = fresh(engine).await;
+        let asked = db.query("select customer_id from customers where email = $1").bind("a\0b").optional().await;
+        let told = asked.err();
+        assert!(matches!(told, Some(DbError::BadText { .. })), "{told:?}");
     }
 }
 
@@ -402,6 +414,25 @@ async fn two_processes_that_migrate_at_once_both_succeed() {
     }
 }
 
+/// Whoever looks at what is applied before the other is through would apply it once more.
+#[tokio::test]
+async fn a_migration_waits_for_the_one_that_is_under_way() {
+    for engine in engines().into_iter().filter(|engine| *engine == Engine::Postgres) {
+        let db = empty(engine).await;
+        let mut first = db.begin_migration().await.unwrap();
+        first.query(POSTGRES_LOCK_SQL).execute().await.unwrap();
+        let other = db.db.clone();
+        let second = tokio::spawn(async move { other.migrate().await });
+        let waiting = "select 1 as one from pg_locks l join pg_database d on d.oid = l.database \
+             where d.datname = current_database() and l.locktype = 'advisory' and not l.granted";
+        while db.query(waiting).optional().await.unwrap().is_none() {
+            assert!(!second.is_finished(), "it did not wait");
+        }
+        first.rollback().await.unwrap();
+        assert_eq!(second.await.unwrap().unwrap().applied.len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_database_of_a_newer_release_is_refused() {
     for engine in engines() {
@@ -633,6 +664,7 @@ async fn no_prepared_statement_outlives_its_transaction_where_the_url_says_so() 
         assert_eq!(insert_customer(&mut tx, "cust_2", "bob@example.com").await.unwrap(), 1);
         tx.commit().await.unwrap();
         assert_eq!(count_customers(&pooled).await, 2);
+        assert_eq!(pooled.query("update customers set updated_at = $1").bind(NOON).execute().await.unwrap(), 2);
         assert_eq!(
             pooled.query("delete from customers where customer_id = $1").bind("cust_1").execute().await.unwrap(),
             1
