@@ -6,12 +6,16 @@ use counterfoil::app::operators::By;
 use counterfoil::app::tombstones::TombstoneFile;
 use counterfoil::db::Row;
 use counterfoil::providers::manual::NewPayment;
+use counterfoil::store::trials;
+use counterfoil_core::trial::TrialNotice;
 use counterfoil_core::{Interval, PlanCode, Refusal};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::actors::Visitor;
 use crate::client::{Answer, form};
+use crate::counts::Counts;
+use crate::logs;
 use crate::world::{World, id_of};
 
 const DELETE_TOO: &[(&str, &str)] = &[("COUNTERFOIL_ON_DELETE", "delete")];
@@ -23,6 +27,7 @@ const PERSONAL: &str = "select email as a, coalesce(company_name, '') as b, pass
     union all select recipient, body_text, coalesce(body_html, '') from outbox where customer_id = $1 and state = 'sent' \
     and dedupe_key not like 'goodbye:%' \
     union all select coalesce(payload, ''), '', '' from account_tokens where customer_id = $1 \
+    union all select 'a notice of ' || kind, '', '' from trial_notices where customer_id = $1 \
     union all select coalesce(name, ''), fingerprint_hash, '' from license_activations where customer_id = $1";
 
 async fn delete(visitor: &Visitor, end_subscription: bool) -> Answer {
@@ -81,6 +86,9 @@ async fn a_deleted_account_is_gone_everywhere_and_leaves_nobodys_name(world: &Wo
     let body = json!({ "new_email": "ada.new@example.com", "current_password": ada.password });
     assert_eq!(ada.http.post("/api/customers/email", &body).await.status, 202);
     world.settled().await;
+    let (mut tx, now) = (world.app.db.begin().await.unwrap(), world.app.now());
+    assert!(trials::decide_notice(&mut tx, &id_of(&ada), now, TrialNotice::OneDay, now).await.unwrap());
+    tx.commit().await.unwrap();
     let before = world.stored(&ada).await;
     delete(&ada, false).await.refused(409, "subscription_running");
     assert_eq!(world.stored(&ada).await, before, "nothing was changed");
@@ -95,7 +103,7 @@ async fn a_deleted_account_is_gone_everywhere_and_leaves_nobodys_name(world: &Wo
     assert_eq!(after.licenses, before.licenses, "the versions stay, and none was added");
     assert_eq!(after.stripe_customer_id, before.stripe_customer_id, "invoices have to be found again");
     let said = texts(world, PERSONAL, &ada).await.join("\n");
-    for name in ["ada@", "ada.new@", "Test Corp", "localhost:3000", "eyJhbGciOi", "argon2"] {
+    for name in ["ada@", "ada.new@", "Test Corp", "localhost:3000", "eyJhbGciOi", "argon2", "a notice of"] {
         assert!(!said.contains(name), "{name} is left in: {said}");
     }
     let bodies = "select cast(count(*) as bigint) as n from webhook_inbox where length(body) > 0";
@@ -221,6 +229,7 @@ async fn what_is_paid_by_invoice_ends_too_and_its_book_is_exported(world: &World
 }
 
 async fn late_events_are_finished_at_once_and_a_late_payment_is_told(world: &World) {
+    let counts = Counts::begin();
     let mut ada = world.customer("ada@example.com").await;
     ada.subscribe(world, "professional").await;
     deleted(&ada).await;
@@ -236,6 +245,8 @@ async fn late_events_are_finished_at_once_and_a_late_payment_is_told(world: &Wor
     let finished = |kind: &str| done.iter().any(|line| *line == format!("{kind} ignored customer_deleted"));
     assert!(finished("customer.subscription.updated") && finished("checkout.session.completed"), "{done:#?}");
     assert_eq!(noted(world, &ada, "paid_after_deletion").await, 0, "nothing runs");
+    let counted = || (counts.of("customers_deleted_total"), counts.of("paid_after_deletion_total"));
+    assert_eq!(counted(), (1, 0));
     // Somebody sells again in Stripe's dashboard.
     world.sandbox().replace_card(&at_stripe, "success").await;
     let pairs = [("customer", at_stripe.as_str()), ("items[0][price]", "price_pro_monthly")];
@@ -248,6 +259,8 @@ async fn late_events_are_finished_at_once_and_a_late_payment_is_told(world: &Wor
     world.app.compare_subscriptions().await.unwrap();
     world.settled().await;
     assert_eq!(noted(world, &ada, "paid_after_deletion").await, 1, "told once");
+    assert_eq!(counted(), (1, 1));
+    assert_eq!(logs::told("a subscription runs at the provider although its account is deleted", &ada.customer_id), 1);
     assert_eq!(noted(world, &ada, "sweep_repaired").await, 0);
     assert_eq!(world.stored(&ada).await.licenses, 2, "nothing is issued to who is gone");
     let page = world.app.reconcile(None, None).await.unwrap();

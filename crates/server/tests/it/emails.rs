@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::actors::Visitor;
 use crate::client::{Answer, form};
+use crate::counts::Counts;
+use crate::logs;
 use crate::world::World;
 
 const DAY: i64 = 86_400;
@@ -176,6 +178,31 @@ async fn after_two_hours_without_stripe_exactly_the_newest_address_is_there(worl
     world.allow_unsettled();
 }
 
+async fn what_stripe_does_not_take_for_days_is_given_up_and_says_whether_it_may_go_well(world: &World) {
+    world.allow_unsettled();
+    let ada = world.customer("ada@example.com").await;
+    ada.checkout_url("professional").await;
+    for (status, failure, address) in [(503, "transient", "second@example.com"), (401, "permanent", NEW)] {
+        let token = asked(world, &ada, address).await;
+        confirm(world, &token).await.accepted();
+        let (counts, mut tries) = (Counts::begin(), 0);
+        world.sandbox().faults(json!({ "calls": { "fail": 100_000, "status": status } })).await;
+        while owed_updates(world).await.contains(&"pending".to_owned()) {
+            tries += world.app.work_effects().await.unwrap();
+            world.sandbox().advance(2 * 3600).await;
+        }
+        assert!((30..=40).contains(&tries), "three days of trying took {tries} tries");
+        let sql = "select effect_id, failure from outbox where kind = 'customer_update' order by id desc limit 1";
+        let row = world.app.db.query(sql).one().await.unwrap();
+        assert_eq!(row.get::<String>("failure").unwrap(), failure, "HTTP {status}");
+        let given_up: String = row.get("effect_id").unwrap();
+        assert_eq!(logs::told("something owed was given up; an operator has to look", &given_up), 1);
+        assert_eq!(counts.of("effects_dead_total"), 1);
+        world.sandbox().clear_faults().await;
+    }
+    assert_eq!(owed_updates(world).await, ["dead", "dead"]);
+}
+
 async fn an_operator_sets_an_address_and_both_mailboxes_are_told(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
     world.customer("bob@example.com").await;
@@ -249,4 +276,5 @@ both_engines!(
     Setup::no_worker();
     a_customer_in_the_making_is_told_once_it_is_made,
     after_two_hours_without_stripe_exactly_the_newest_address_is_there,
+    what_stripe_does_not_take_for_days_is_given_up_and_says_whether_it_may_go_well,
 );

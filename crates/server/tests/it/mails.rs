@@ -12,6 +12,8 @@ use secrecy::SecretString;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::counts::Counts;
+use crate::logs;
 use crate::world::World;
 
 /// How the mail server takes one connection.
@@ -158,10 +160,11 @@ async fn scenario_81_two_hours_without_a_mail_server_and_then_one_mail(world: &W
 async fn a_mail_that_is_refused_for_good_is_set_aside_for_an_operator(world: &World) {
     world.allow_unsettled();
     let server = MailServer::start(&[Mood::Refuses]).await;
-    let ada = world.customer("ada@example.com").await;
+    let (ada, counts) = (world.customer("ada@example.com").await, Counts::begin());
     assert_eq!(world.app.work_outbox(&server.mailer()).await.unwrap(), 1);
     let (state, attempts, error) = the_mail(world).await;
     assert_eq!((state.as_str(), attempts), ("dead", 1));
+    assert_eq!((counts.of("mails_dead_total"), counts.of("mails_sent_total")), (1, 0));
     assert!(error.is_some_and(|error| error.contains("550")));
     // The licence does not depend on the mail.
     ada.current_license().await.accepted();
@@ -171,13 +174,15 @@ async fn a_mail_server_that_is_away_for_days_is_given_up(world: &World) {
     world.allow_unsettled();
     let server = MailServer::start(&[Mood::Busy]).await;
     world.customer("ada@example.com").await;
-    let mut tries = 0;
+    let (counts, mut tries) = (Counts::begin(), 0);
     while the_mail(world).await.0 == "pending" {
         tries += world.app.work_outbox(&server.mailer()).await.unwrap();
         world.sandbox().advance(2 * 3600).await;
     }
     assert!((20..=40).contains(&tries), "three days of trying took {tries} tries");
-    assert_eq!(the_mail(world).await.0, "dead");
+    assert_eq!((the_mail(world).await.0.as_str(), counts.of("mails_dead_total")), ("dead", 1));
+    let given_up = world.mails().await[0].effect_id.to_string();
+    assert_eq!(logs::told("a mail was given up; an operator has to look", &given_up), 1);
 }
 
 async fn two_workers_send_each_mail_once(world: &World) {

@@ -63,6 +63,7 @@ mod cli_sessions;
 mod cli_stripe;
 mod cli_verification;
 mod client;
+mod counts;
 mod crashes;
 mod customers;
 mod deletion;

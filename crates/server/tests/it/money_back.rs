@@ -4,6 +4,7 @@ use counterfoil::store::audit;
 use serde_json::{Value, json};
 
 use crate::actors::Visitor;
+use crate::counts::Counts;
 use crate::world::{World, id_of};
 
 pub const HOLD: &[(&str, &str)] = &[("COUNTERFOIL_DISPUTE_POLICY", "hold")];
@@ -222,9 +223,12 @@ async fn a_second_subscription(world: &World) -> (Visitor, Value) {
 }
 
 async fn two_subscriptions_are_flagged_and_both_go_on(world: &World) {
+    let counts = Counts::begin();
     let (ada, second) = a_second_subscription(world).await;
     let stored = world.stored(&ada).await;
     assert_eq!((stored.plan.as_str(), stored.needs_attention.as_deref()), ("professional", Some("several_live")));
+    assert!(counts.of("attention_total{why=\"several_live\"}") > 0, "whoever watches is told");
+    assert_eq!(counts.of("duplicates_canceled_total"), 0);
     let path = format!("/v1/subscriptions/{}", second["id"].as_str().unwrap());
     assert_eq!(world.sandbox().get(&path).await["status"], "active");
 }
@@ -259,10 +263,12 @@ async fn taken_and_given_back(world: &World, visitor: &Visitor) -> Vec<(i64, i64
 }
 
 async fn the_later_of_two_subscriptions_is_canceled_and_its_money_goes_back(world: &World) {
+    let counts = Counts::begin();
     let (ada, second) = a_second_subscription(world).await;
     world.until("one is left", async || world.stored(&ada).await.needs_attention.is_none()).await;
     world.settled().await;
     assert_eq!(taken_and_given_back(world, &ada).await, [(4900, 0), (19_900, 19_900)]);
+    assert_eq!((counts.of("duplicates_canceled_total"), counts.of("duplicates_refunded_total")), (1, 1));
     let id = second["id"].as_str().unwrap();
     assert_eq!(world.sandbox().get(&format!("/v1/subscriptions/{id}")).await["status"], "canceled");
     let done = actions(world, &ada).await;

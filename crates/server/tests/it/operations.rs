@@ -6,12 +6,14 @@ use counterfoil::app::operators::Scope;
 use counterfoil::cli::service::{Roles, Service};
 use counterfoil::config::{CheckoutAuth, Mode};
 use counterfoil::db::Engine;
+use counterfoil::store::sweeps::{self, Sweep};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::admin_routes::new_key;
 use crate::client::{Answer, Http};
+use crate::counts::Counts;
 use crate::tap::OPERATOR;
 use crate::world::{Setup, World};
 
@@ -234,6 +236,49 @@ async fn numbers_are_there_and_name_nobody(world: &World) {
     }
 }
 
+/// Alarms ring at these numbers.
+async fn the_numbers_of_queues_and_sweeps_are_those_of_their_rows(world: &World) {
+    world.allow_unsettled();
+    for name in ["ada", "bob", "eve"] {
+        world.customer(&format!("{name}@example.com")).await;
+    }
+    for kind in ["invoice.paid", "customer.deleted", "invoice.updated"] {
+        let object = json!({ "id": "in_Some00000001", "object": "invoice", "customer": "cus_Stranger000001" });
+        world.deliver(&world.event(kind, object)).await.accepted();
+    }
+    world.sandbox().advance(7_200).await;
+    let (now, days_ago) = (world.app.now(), world.app.now().plus_days(-2));
+    let mut tx = world.app.db.begin().await.unwrap();
+    for (sweep, age) in [(Sweep::Events, 600), (Sweep::Comparison, 7_200)] {
+        let provider = world.app.provider.name();
+        sweeps::ensure(&mut tx, sweep, provider, now.plus_seconds(-age), now.plus_days(1)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    for sql in [
+        "update outbox set created_at = $1, state = 'dead' where recipient = 'ada@example.com'",
+        "update webhook_inbox set received_at = $1, state = 'dead' where event_type = 'invoice.paid'",
+        "update webhook_inbox set received_at = $1 where event_type = 'customer.deleted'",
+    ] {
+        assert_eq!(world.app.db.query(sql).bind(days_ago).execute().await.unwrap(), 1, "{sql}");
+    }
+    let counts = Counts::begin();
+    world.http.get("/metrics").await;
+    for (name, least, most) in [
+        ("inbox_rows{state=\"pending\"}", 2, 2),
+        ("inbox_rows{state=\"dead\"}", 1, 1),
+        ("inbox_oldest_seconds", 172_800, 172_900),
+        ("inbox_unmatched_rows", 1, 1),
+        ("outbox_rows{state=\"pending\"}", 2, 2),
+        ("outbox_rows{state=\"dead\"}", 1, 1),
+        ("outbox_oldest_seconds", 7_200, 7_300),
+        ("sweep_age_seconds{sweep=\"events\"}", 600, 700),
+        ("sweep_age_seconds{sweep=\"comparison\"}", 7_200, 7_300),
+    ] {
+        let number = counts.of(name);
+        assert!((least..=most).contains(&number), "{name} is {number}");
+    }
+}
+
 async fn without_the_database_nothing_is_claimed_or_acknowledged(world: &World) {
     world.allow_unsettled();
     let mut ada = world.customer("ada@example.com").await;
@@ -271,6 +316,8 @@ both_engines!(
     numbers_are_for_the_machine_itself_and_for_operators,
     without_the_database_nothing_is_claimed_or_acknowledged,
 );
+
+both_engines!(Setup::no_worker(); the_numbers_of_queues_and_sweeps_are_those_of_their_rows);
 
 /// A restart keeps everything; a start with a key of another mode is refused and changes nothing.
 async fn a_database_stays_in_the_mode_it_was_first_used_with(engine: Engine) {

@@ -12,6 +12,7 @@ use counterfoil_core::{ExternalCustomerId, Refusal, Timestamp};
 use serde_json::json;
 
 use crate::actors::Visitor;
+use crate::counts::Counts;
 use crate::processes::until;
 use crate::world::{Setup, World, id_of};
 
@@ -148,7 +149,7 @@ async fn tries_until_it_is_over(world: &World) -> usize {
 }
 
 async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(world: &World) {
-    let mut ada = one_event(world).await;
+    let (mut ada, counts) = (one_event(world).await, Counts::begin());
     // The provider is down: soon again.
     world.sandbox().faults(json!({ "calls": { "fail": 1_000_000, "status": 503 } })).await;
     assert_eq!(world.app.work_inbox().await.unwrap(), 1);
@@ -162,6 +163,8 @@ async fn what_needs_an_operator_is_not_hammered_and_any_later_look_heals_it(worl
     let (state, failure, wait) = the_event(world).await;
     assert_eq!((state.as_str(), failure.as_deref()), ("pending", Some("permanent")));
     assert!((HOUR / 2 - 1..=2 * HOUR).contains(&wait), "{wait}");
+    let failures = ["transient", "permanent"].map(|word| format!("inbox_failures_total{{failure=\"{word}\"}}"));
+    assert_eq!(failures.map(|name| counts.of(&name)), [1, 1]);
     tries_until_it_is_over(world).await;
     let listed = world.app.list_events(&all(Some(EventState::Dead))).await.unwrap();
     assert_eq!(listed.rows.len(), 1);

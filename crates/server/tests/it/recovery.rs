@@ -14,6 +14,8 @@ use counterfoil_core::{Interval, PlanCode};
 use serde_json::json;
 
 use crate::actors::Visitor;
+use crate::counts::Counts;
+use crate::logs;
 use crate::world::{World, id_of};
 
 const HOUR: i64 = 3600;
@@ -195,6 +197,30 @@ async fn who_has_not_paid_keeps_the_counterpart_that_the_book_has_lost(world: &W
     world.allow_unsettled();
 }
 
+/// Somebody has restored both sides, or another program copies customers: one is used, and whoever watches is told of the other.
+async fn a_second_counterpart_with_our_id_is_told_and_the_older_one_is_kept(world: &World) {
+    let ada = world.customer("ada@example.com").await;
+    ada.checkout_url("professional").await;
+    let external = world.stored(&ada).await.stripe_customer_id.expect("a counterpart");
+    let made = world.sandbox().get(&format!("/v1/customers/{external}")).await;
+    let metadata = made["metadata"].as_object().expect("metadata").iter();
+    let mut copy: Vec<(String, String)> = metadata
+        .map(|(name, value)| (format!("metadata[{name}]"), value.as_str().expect("a text").to_owned()))
+        .collect();
+    copy.push(("email".to_owned(), ada.email.clone()));
+    let copy: Vec<(&str, &str)> = copy.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    world.sandbox().advance(1).await;
+    world.sandbox().post("/v1/customers", &copy).await;
+    forget_checkout(world, &ada).await;
+    world.sandbox().advance(25 * HOUR).await;
+    let counts = Counts::begin();
+    ada.checkout_url("professional").await;
+    assert_eq!(counts.of("duplicate_external_customers_total"), 1);
+    assert_eq!(logs::told("the provider holds more than one customer", &ada.customer_id), 1);
+    assert_eq!(world.stored(&ada).await.stripe_customer_id, Some(external));
+    world.allow_unsettled();
+}
+
 /// With a key of another account nobody whom we know is there.
 async fn in_another_account_nobody_is_taken_for_deleted(world: &World) {
     let mut ada = world.customer("ada@example.com").await;
@@ -294,6 +320,7 @@ both_engines!(
     a_counterpart_is_found_again_beside_a_sale_by_invoice,
     a_checkout_finds_the_payment_that_the_book_has_lost,
     who_has_not_paid_keeps_the_counterpart_that_the_book_has_lost,
+    a_second_counterpart_with_our_id_is_told_and_the_older_one_is_kept,
     in_another_account_nobody_is_taken_for_deleted,
     nobody_who_is_deleted_gets_a_counterpart,
 );

@@ -8,6 +8,7 @@ use counterfoil_core::Refusal;
 use serde_json::json;
 
 use crate::actors::Visitor;
+use crate::counts::Counts;
 use crate::world::{World, id_of};
 
 /// The most that is done in one sequence.
@@ -34,8 +35,9 @@ async fn a_revoked_license_is_refused_everywhere_and_its_customer_is_told_once(w
     let mut ada = world.customer("ada@example.com").await;
     let trial = ada.license.clone();
     ada.subscribe(world, "professional").await;
-    let mails = world.stored(&ada).await.mails;
+    let (mails, counts) = (world.stored(&ada).await.mails, Counts::begin());
     revoke(world, &ada).await;
+    assert_eq!(counts.of("licenses_revoked_total"), 2, "the versions");
     for token in [&trial, &ada.license] {
         let judged = ada.validate(token).await;
         assert_eq!((&judged["valid"], &judged["code"]), (&json!(false), &json!("revoked")));

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::counts::Counts;
+
 /// How long a test waits for what has to happen. Far more than is needed: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -168,9 +170,10 @@ async fn drip_beside_others(server: &Server, beginning: &str) {
 
 #[tokio::test]
 async fn a_head_that_comes_byte_by_byte_is_not_waited_for() {
-    let server = Server::start(Limits { head: SHORT, ..lenient() }).await;
+    let (server, counts) = (Server::start(Limits { head: SHORT, ..lenient() }).await, Counts::begin());
     drip_beside_others(&server, "GET /ping HTTP/1.1\r\nx-slow: ").await;
     drip_beside_others(&server, "").await;
+    assert!(counts.of("connections_ended_total{waited_for=\"head\"}") >= 2);
     server.stopped().await;
 }
 
@@ -188,8 +191,9 @@ async fn the_head_of_a_later_request_has_the_same_time() {
 
 #[tokio::test]
 async fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
-    let server = Server::start(Limits { body: SHORT, ..lenient() }).await;
+    let (server, counts) = (Server::start(Limits { body: SHORT, ..lenient() }).await, Counts::begin());
     drip_beside_others(&server, "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n").await;
+    assert!(counts.of("connections_ended_total{waited_for=\"body\"}") >= 1);
     let mut stream = server.connect().await;
     let head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n";
     stream.write_all(head).await.unwrap();
@@ -233,11 +237,12 @@ async fn an_answer_before_the_whole_body_says_that_the_connection_ends() {
 
 #[tokio::test]
 async fn who_leaves_an_answer_unread_is_hung_up_on() {
-    let server = Server::start(Limits { read: SHORT, ..lenient() }).await;
+    let (server, counts) = (Server::start(Limits { read: SHORT, ..lenient() }).await, Counts::begin());
     let mut stream = server.connect().await;
     stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     server.has_connections(1).await;
     server.has_connections(0).await;
+    assert_eq!(counts.of("connections_ended_total{waited_for=\"reader\"}"), 1);
     let mut bytes = Vec::new();
     let _broken_off = stream.read_to_end(&mut bytes).await;
     assert!(bytes.len() < LARGE_BYTES, "it was not given the whole");
@@ -282,9 +287,11 @@ async fn a_client_has_so_many_connections_and_others_have_theirs() {
         assert!(ask(&mut stream, PING).await.is_some());
         held.push(stream);
     }
+    let counts = Counts::begin();
     for _ in 0..50 {
         assert_eq!(ask(&mut server.connect().await, PING).await, None, "one more is closed at once");
     }
+    assert_eq!(counts.of("connections_refused_total"), 50);
     let mut other = server.connect_from("127.0.0.2").await;
     assert!(
         ask(&mut other, PING).await.unwrap().ends_with("127.0.0.2"),

@@ -10,6 +10,7 @@ use counterfoil_core::Timestamp;
 use serde_json::json;
 
 use crate::actors::Visitor;
+use crate::counts::Counts;
 use crate::recovery::forget_checkout;
 use crate::world::{Stored, World};
 
@@ -144,6 +145,7 @@ async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world:
     let cast = a_day_without_webhooks(world).await;
     let done = "select done_until from sweeps where sweep = 'events'";
     let begin: Timestamp = world.app.db.query(done).one().await.unwrap().get("done_until").unwrap();
+    let counts = Counts::begin();
     release(world, Sweep::Events).await;
     world.app.sweep_events().await.unwrap();
     let is_reported = async || audited(world, "webhooks_missed").await.len() == 1;
@@ -156,6 +158,7 @@ async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world:
     assert_eq!(reports.len(), 1, "{reports:?}");
     let missed: u32 = reports[0].split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(missed >= 10, "{reports:?}");
+    assert_eq!((counts.of("events_missed_total"), counts.of("event_log_gaps_total")), (missed.into(), 0));
     let since = begin.plus_seconds(-HOUR).date_time_in_words();
     assert!(reports[0].contains(&format!("since {since} came by no webhook")), "{reports:?}");
     assert!(audited(world, "sweep_repaired").await.len() >= 7);
@@ -168,8 +171,30 @@ async fn scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log(world:
     all_is_right(world, &cast, "an hour later").await;
 }
 
+/// What is older than the log reaches is found by nobody but the comparison, and whoever watches is told so once.
+async fn after_more_than_thirty_days_the_log_is_read_from_where_it_begins(world: &World) {
+    hold_sweeps(world).await;
+    let ada = world.customer("ada@example.com").await;
+    world.sandbox().drop_webhooks().await;
+    ada.buy(world, "professional").await;
+    world.sandbox().advance(29 * DAY).await;
+    for (days, gaps) in [(29, 0), (31, 1)] {
+        let counts = Counts::begin();
+        let since = world.app.now().plus_days(-days);
+        let set = "update sweeps set done_until = $1 where sweep = 'events'";
+        world.app.db.query(set).bind(since).execute().await.unwrap();
+        release(world, Sweep::Events).await;
+        assert!(world.app.sweep_events().await.unwrap().is_some());
+        assert_eq!(counts.of("event_log_gaps_total"), gaps, "{days} days");
+        assert!(places(world).await[0] > -HOUR, "it has come to its end: {:?}", places(world).await);
+    }
+    world.worked_off().await;
+    assert_eq!(world.stored(&ada).await.plan, "professional");
+}
+
 async fn scenario_77_a_day_of_dropped_webhooks_and_the_comparison_alone(world: &World) {
     let cast = a_day_without_webhooks(world).await;
+    let counts = Counts::begin();
     // The refund is not among them: no list of subscriptions shows it.
     release(world, Sweep::Comparison).await;
     world.app.compare_subscriptions().await.unwrap();
@@ -177,6 +202,7 @@ async fn scenario_77_a_day_of_dropped_webhooks_and_the_comparison_alone(world: &
     world.worked_off().await;
     all_is_right(world, &cast, "after the comparison").await;
     assert_eq!(audited(world, "sweep_repaired").await.len(), 7);
+    assert_eq!(counts.of("sweep_repairs_total{sweep=\"comparison\"}"), 7);
     assert_eq!(world.app.compare_subscriptions().await.unwrap(), None, "it is not due again");
     world.sandbox().advance(DAY).await;
     assert_eq!(world.app.compare_subscriptions().await.unwrap().unwrap_or(0), 0);
@@ -436,6 +462,7 @@ async fn many_links_that_do_not_come_to_an_end_hold_nobody_up(world: &World) {
 both_engines!(
     scenario_77_a_day_of_dropped_webhooks_and_one_reading_of_the_log,
     scenario_77_a_day_of_dropped_webhooks_and_the_comparison_alone,
+    after_more_than_thirty_days_the_log_is_read_from_where_it_begins,
     what_a_webhook_brings_after_the_sweep_is_done_already,
     a_sweep_is_run_by_one_process_and_goes_on_after_a_crash,
     of_two_replicas_one_sweeps,

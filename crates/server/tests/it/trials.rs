@@ -3,10 +3,12 @@
 use counterfoil::app::api_keys::create_api_key;
 use counterfoil::app::operators::{By, Scope};
 use counterfoil_core::Timestamp;
+use counterfoil_core::trial::TrialNotice;
 use serde_json::{Value, json};
 
 use crate::actors::Visitor;
 use crate::client::{Answer, Http};
+use crate::counts::Counts;
 use crate::tap::OPERATOR;
 use crate::world::{World, id_of};
 
@@ -53,6 +55,7 @@ async fn a_trials_end_is_told_three_days_and_one_day_before_and_when_it_has_come
     assert_eq!(sweep(world).await, 0);
     world.sandbox().advance(11 * DAY - 60).await;
     assert_eq!(sweep(world).await, 0, "a minute too early");
+    let counts = Counts::begin();
     for (seconds, subject) in [(120, IN_THREE_DAYS), (2 * DAY, TOMORROW), (DAY, OVER)] {
         world.sandbox().advance(seconds).await;
         assert_eq!((sweep(world).await, sweep(world).await), (1, 0), "{subject}");
@@ -63,6 +66,8 @@ async fn a_trials_end_is_told_three_days_and_one_day_before_and_when_it_has_come
     }
     world.sandbox().advance(30 * DAY).await;
     assert_eq!(sweep(world).await, 0);
+    let told_of = TrialNotice::ALL.map(|notice| format!("trial_notices_total{{kind=\"{}\"}}", notice.word()));
+    assert!(told_of.iter().all(|name| counts.of(name) == 1), "each once");
     assert_eq!(told(world, &ada).await, [IN_THREE_DAYS, TOMORROW, OVER]);
 }
 

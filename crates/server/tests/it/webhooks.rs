@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::counts::Counts;
 use crate::world::{World, sign};
 
 const OLD_SECRET: &str = "whsec_0d1b7f3d0c1a94e2";
@@ -28,7 +29,7 @@ async fn stored_events(world: &World) -> i64 {
 }
 
 async fn scenarios_31_to_35_only_what_is_well_signed_is_stored(world: &World) {
-    let (body, now) = (idle_event(world), world.app.now().as_unix_seconds());
+    let (body, now, counts) = (idle_event(world), world.app.now().as_unix_seconds(), Counts::begin());
     let good = world.sign(&body, now);
     let wrong = sign("whsec_of_somebody_else", now, &body);
     let unsigned_time = format!("t=soon,v1={}", good.split("v1=").nth(1).unwrap());
@@ -57,6 +58,7 @@ async fn scenarios_31_to_35_only_what_is_well_signed_is_stored(world: &World) {
         assert_eq!(answer, json!({ "received": true }));
     }
     assert_eq!(stored_events(world).await, 3);
+    assert_eq!((counts.of("webhooks_refused_total"), counts.of("webhooks_received_total")), (14, 3));
 }
 
 async fn scenario_36_any_signature_by_any_configured_secret_is_believed(world: &World) {
