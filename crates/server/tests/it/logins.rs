@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, form};
+use crate::counts::Counts;
 use crate::logs;
 use crate::world::World;
 
@@ -58,15 +59,18 @@ async fn each_login_costs_one_hash_whether_or_not_there_is_an_account(world: &Wo
 
 /// Who looks into the log learns whose account was tried, and no address.
 async fn the_log_says_whose_account_was_opened_or_tried(world: &World) {
-    let ada = world.customer("ada@example.com").await;
+    let (ada, counts) = (world.customer("ada@example.com").await, Counts::begin());
     let told = |entry| logs::told(entry, &ada.customer_id);
     assert_eq!((told("a customer logged in"), told("a login was refused")), (0, 0));
     log_in(world, "ada@example.com", "not the password").await.refused(401, "invalid_credentials");
-    log_in(world, "nobody@example.com", "not the password").await.refused(401, "invalid_credentials");
+    let nobody = log_in(world, "nobody@example.com", "not the password").await;
+    assert_eq!(logs::told("a login was refused", nobody.header("x-request-id")), 1, "a line for each");
+    nobody.refused(401, "invalid_credentials");
     log_in_on_the_page(world, "ada@example.com", "not the password").await;
     assert_eq!((told("a customer logged in"), told("a login was refused")), (0, 2));
     let answer = log_in(world, &ada.email, &ada.password).await.accepted();
     world.http.tap().guard_token(answer["token"].as_str().expect("a token"), &ada.email);
+    assert_eq!(counts.of("logins_refused_total"), 3, "that of nobody among them");
     assert_eq!((told("a customer logged in"), told("a login was refused")), (1, 2));
 }
 

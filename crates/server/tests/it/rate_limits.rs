@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
+use counterfoil::app::deletion::Running;
+use counterfoil::app::operators::By;
 use counterfoil::app::rate_limits::Network;
 use counterfoil::app::sessions::Caller;
 use counterfoil::app::{App, Error};
 use counterfoil::db::Engine;
-use counterfoil_core::Refusal;
+use counterfoil_core::{CustomerId, Refusal};
 use reqwest::Method;
 use serde_json::json;
 
 use crate::client::Answer;
+use crate::counts::Counts;
 use crate::world::{Setup, World, id_of, tell};
 
 const ON: &[(&str, &str)] = &[("COUNTERFOIL_RATE_LIMITS", "on")];
@@ -42,12 +45,14 @@ fn replica(world: &World) -> App {
 }
 
 async fn a_guesser_is_stopped_on_all_replicas_and_the_owner_is_not(world: &World) {
-    let other = replica(world);
+    let (other, counts) = (replica(world), Counts::begin());
     let guesser = network(1);
     assert_eq!(allowed(&world.app, &guesser, "ada@example.com", 6).await, 6);
     assert_eq!(allowed(&other, &guesser, "ADA@example.com", 6).await, 4, "two processes count together");
     assert_eq!(allowed(&replica(world), &guesser, "ada@example.com", 3).await, 0, "a restart forgets nothing");
     assert_eq!(allowed(&world.app, &network(2), "ada@example.com", 1).await, 1, "the owner is elsewhere");
+    assert!(counts.of("rate_limited_total{limit=\"login\"}") > 0, "whoever watches sees the guesser");
+    assert_eq!(counts.of("rate_limited_total{limit=\"login_account\"}"), 0);
     world.sandbox().advance(HOUR).await;
     assert_eq!(allowed(&other, &guesser, "ada@example.com", 20).await, 10, "rest helps, up to a burst");
 }
@@ -292,6 +297,30 @@ async fn signing_a_stranger_up_and_going_again_sends_few_mails(world: &World) {
     assert_eq!(all_mails(world).await, before + 1);
 }
 
+/// A goodbye that somebody is owed is said on the first day as well, whatever strangers have used up.
+async fn whose_address_is_verified_and_whom_an_operator_deletes_is_told_so(world: &World) {
+    for name in ["verified", "deleted by an operator"] {
+        let email = format!("{}@example.com", name.replace(' ', "."));
+        let signed_up = sign_up_from(world, "203.0.113.1", &email).await.accepted();
+        let customer_id: CustomerId = signed_up["customer"]["customer_id"].as_str().unwrap().parse().unwrap();
+        for _ in 0..6 {
+            sign_up_from(world, "203.0.113.1", &email).await;
+        }
+        world.worked_off().await;
+        let before = all_mails(world).await;
+        if name == "verified" {
+            let verified = "update customers set email_verified_at = $2 where customer_id = $1";
+            world.app.db.query(verified).bind(&customer_id).bind(world.app.now()).execute().await.unwrap();
+            let deleted = world.app.delete_own_account(&customer_id, "a fine password 3", Running::Refuse).await;
+            deleted.unwrap();
+        } else {
+            let by = By::command_line("a wish by telephone").unwrap();
+            world.app.delete_customer_by(&customer_id, &by, Running::Refuse).await.unwrap();
+        }
+        assert_eq!(all_mails(world).await, before + 1, "{name}");
+    }
+}
+
 async fn links_that_are_asked_for_again_are_limited_by_address_and_network(world: &World) {
     let ada = world.customer("ada@example.com").await;
     for _ in 0..5 {
@@ -414,6 +443,7 @@ both_engines!(
     Setup::configured(super::BEHIND_A_PROXY);
     nobody_is_sent_mails_by_many_networks_and_in_many_spellings,
     signing_a_stranger_up_and_going_again_sends_few_mails,
+    whose_address_is_verified_and_whom_an_operator_deletes_is_told_so,
 );
 both_engines!(
     Setup::configured(super::VERIFIED);
