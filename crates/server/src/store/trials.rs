@@ -105,6 +105,7 @@ pub async fn decide_notice(
 }
 
 /// Removes what was decided about telling this customer. The ledger stays.
-pub async fn delete_notices(tx: &mut Tx, customer_id: &CustomerId) -> Result<u64, DbError> {
-    tx.query("delete from trial_notices where customer_id = $1").bind(customer_id).execute().await
+pub async fn delete_notices(tx: &mut Tx, customer_id: &CustomerId) -> Result<(), DbError> {
+    tx.query("delete from trial_notices where customer_id = $1").bind(customer_id).execute().await?;
+    Ok(())
 }
