@@ -1,12 +1,16 @@
 //! A simulator of the whole service: the real application on the real SQL, in a world whose every mishap is drawn from a seed.
 
 mod acknowledged;
+mod at_stripe;
 pub mod checker;
 mod checkouts;
 pub mod dice;
 pub mod evidence;
+pub mod fault;
+mod fixed;
 pub mod history;
 mod mended;
+mod mending;
 mod order;
 mod outside;
 mod passwords;

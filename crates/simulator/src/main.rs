@@ -1,6 +1,7 @@
 //! `cargo run --profile simulation -p counterfoil-simulator -- --seeds 5000`
 
 mod cores;
+mod each_step;
 mod planted;
 mod totals;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
@@ -63,6 +65,13 @@ struct Arguments {
     /// Counts a planted mistake as found only where it breaks the rule that is named for it, and not where it breaks another one first.
     #[arg(long, requires = "planted")]
     by_its_rule: bool,
+    /// Lets each step of a fixed course go wrong in turn, in each way that it can, until nothing is left: alone, or one such as
+    /// `database:17:lose-answer`. With --planted it looks for steps that fail because of the mistake.
+    #[arg(long, value_name = "STEP", num_args = 0..=1, default_missing_value = "all", conflicts_with_all = ["seed", "compare", "by_its_rule"])]
+    each_step: Option<String>,
+    /// With --each-step: of so many of its worlds one is lived through.
+    #[arg(long, default_value_t = 1, value_name = "WORLDS", requires = "each_step")]
+    one_of: usize,
     /// Where the stories of failing seeds are written.
     #[arg(long, default_value = "target/simulator", value_name = "FOLDER")]
     stories: PathBuf,
@@ -98,10 +107,13 @@ enum Told {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    match (&arguments.planted, arguments.seed) {
-        (Some(name), _) => planted::look_for(&arguments, name),
-        (None, Some(seed)) => tell_one(&arguments, seed),
-        (None, None) => live_many(&arguments),
+    match (arguments.each_step.as_deref(), &arguments.planted, arguments.seed) {
+        (Some("all"), Some(name), _) => each_step::look_for(&arguments, name),
+        (Some("all"), None, _) => each_step::live_all(&arguments),
+        (Some(step), _, _) => each_step::tell_one(&arguments, step.parse().map_err(anyhow::Error::msg)?),
+        (None, Some(name), _) => planted::look_for(&arguments, name),
+        (None, None, Some(seed)) => tell_one(&arguments, seed),
+        (None, None, None) => live_many(&arguments),
     }
 }
 
@@ -220,11 +232,21 @@ fn commit() -> String {
 }
 
 fn keep(arguments: &Arguments, outcome: &Outcome, why: &str) -> anyhow::Result<PathBuf> {
-    std::fs::create_dir_all(&arguments.stories)?;
-    let file = arguments.stories.join(format!("seed-{}.txt", outcome.seed));
-    std::fs::write(&file, format!("{why}\n\n{}\n", story(outcome, usize::MAX)))?;
+    let file = keep_as(arguments, &format!("seed-{}", outcome.seed), outcome, why)?;
     remember(outcome.seed, why);
     Ok(file)
+}
+
+/// Writes a story down.
+fn keep_as(arguments: &Arguments, name: &str, outcome: &Outcome, why: &str) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(&arguments.stories)?;
+    let file = arguments.stories.join(format!("{name}.txt"));
+    std::fs::write(&file, format!("{why}\n\n{}\n", story(outcome, usize::MAX)))?;
+    Ok(file)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Adds the seed to those that every run lives through, where the sources are at hand.

@@ -9,7 +9,7 @@ use counterfoil_simulator::checker::{Breach, RULES};
 use counterfoil_simulator::run::Bench;
 use counterfoil_simulator::swarm::Without;
 
-use crate::{Arguments, cores};
+use crate::{Arguments, cores, lock};
 
 /// Rules that notice none of the mistakes that are named for them: what is acknowledged before the commit is committed by a task of
 /// no replica, which no seed can kill. `W` notices it, because a transaction is open meanwhile.
@@ -130,8 +130,4 @@ fn search(arguments: &Arguments, rule: Option<&str>) -> anyhow::Result<Option<Ca
         threads.into_iter().try_for_each(|thread| thread.join().expect("a thread that simulates does not panic"))
     })?;
     Ok(least.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,12 +1,11 @@
 //! One seed: a world is made, lived in, mended, and judged.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use counterfoil::app::App;
 use counterfoil::cli::service;
 use counterfoil::config::{Config, Environment};
 use counterfoil::db::testing::{self, TestDb};
@@ -16,8 +15,10 @@ use counterfoil_stripe_sandbox::{Sandbox, SandboxConfig, SeedWebhook};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::checker::{self, Breach};
-use crate::evidence::{self, Book, Columns, Evidence, Person, Stripe};
+use crate::evidence::{Book, Evidence, Stripe};
+use crate::fault::{Course, Fault, Taken};
 use crate::history::{History, Seen};
+use crate::mending::{Mended, leases_at_rest, mend};
 use crate::replicas::Replicas;
 use crate::surroundings::Surroundings;
 use crate::swarm::{Swarm, Without};
@@ -31,24 +32,11 @@ const MAIL_PASSWORD: &str = "canary-of-the-mail-server";
 /// Where the service is reached.
 pub(crate) const ISSUER: &str = "http://billing.example";
 
+/// Chance in the fixed course: which it is does not matter, as long as it is the same.
+const FIXED_SEED: u64 = 1;
+
 /// How long users have for what they do, at most.
 const LIVES_MAX: Duration = Duration::from_secs(8 * 3_600);
-
-/// How long the mended world has until everything must be in order.
-const MENDED: Duration = Duration::from_secs(3 * 3_600);
-
-/// The least that it is given: an event that was lost for ever is found by the hourly reading of the log.
-const MENDED_LEAST: Duration = Duration::from_secs(90 * 60);
-
-/// How soon after that our book must say what Stripe says.
-const SOON: Duration = Duration::from_secs(10 * 60);
-
-/// How long it waits between two looks whether it is.
-const STEP: Duration = Duration::from_secs(600);
-
-/// How often, and with which pause, somebody looks for a moment at which no lease is held.
-const MOMENTS: usize = 20;
-const MOMENT: Duration = Duration::from_secs(7);
 
 /// What came of a seed.
 #[derive(Debug)]
@@ -60,6 +48,8 @@ pub struct Outcome {
     pub gist: Vec<String>,
     pub swarm: String,
     pub steps: u64,
+    /// Those that have a number, where the course is fixed.
+    pub taken: Vec<Taken>,
     pub took: Duration,
 }
 
@@ -136,14 +126,22 @@ impl Bench {
 
     /// Lives through a seed and judges it.
     pub fn run(&self, seed: u64, without: &Without) -> anyhow::Result<Outcome> {
+        self.live_through(seed, Swarm::draw(seed, without), Course::Drawn)
+    }
+
+    /// Lives through the fixed course, in which nothing goes wrong but this, and judges it.
+    pub fn run_fixed(&self, fault: Option<Fault>) -> anyhow::Result<Outcome> {
+        self.live_through(FIXED_SEED, Swarm::fixed(), Course::Fixed(fault))
+    }
+
+    fn live_through(&self, seed: u64, swarm: Swarm, course: Course) -> anyhow::Result<Outcome> {
         let began = clock();
-        let swarm = Swarm::draw(seed, without);
         let db = self.database()?;
         let keys = self.folder.join("keys");
         // The first start makes the key anew.
         let _absent = std::fs::remove_dir_all(&keys);
         let told = swarm.to_string();
-        let world = World::new(seed, swarm, self.driver.handle().clone(), self.aloud);
+        let world = World::new(seed, swarm, course, self.driver.handle().clone(), self.aloud);
         let surroundings = Arc::new(Surroundings(Arc::clone(&world)));
         simulation::enter(Some(surroundings.clone()));
         counterfoil_stripe_sandbox::simulation::enter(Some(surroundings));
@@ -160,7 +158,8 @@ impl Bench {
         let breaches = checker::judge(&evidence);
         let steps = world.steps.load(Ordering::Relaxed);
         let (gist, history) = (evidence.book.gist(), evidence.history);
-        Ok(Outcome { seed, breaches, history, gist, swarm: told, steps, took: began.elapsed() })
+        let taken = std::mem::take(&mut *world.taken.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Outcome { seed, breaches, history, gist, swarm: told, steps, taken, took: began.elapsed() })
     }
 
     async fn story(&self, seed: u64, world: &Arc<World>, db: Db) -> anyhow::Result<Evidence> {
@@ -219,21 +218,6 @@ impl Drop for Bench {
     }
 }
 
-/// The leases that are held when nobody works on anything any more: looks are short, so that there is a moment at which none is
-/// under way, and whoever died with a lease did so long ago.
-async fn leases_at_rest(world: &World, app: &App) -> anyhow::Result<Vec<Columns>> {
-    let slowest = world.swarm.skews.iter().copied().min().unwrap_or(0).min(0);
-    let mut held = evidence::held(app, slowest).await?;
-    for _ in 0..MOMENTS {
-        if held.is_empty() {
-            break;
-        }
-        tokio::time::sleep(MOMENT).await;
-        held = evidence::held(app, slowest).await?;
-    }
-    Ok(held)
-}
-
 /// The history at its end.
 fn what_happened(world: &World, seen: Vec<Seen>) -> History {
     let mut history = std::mem::take(&mut *world.history());
@@ -279,12 +263,19 @@ fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
     tokio::spawn(trouble::deliver(w(), r()));
     tokio::spawn(trouble::kill(w(), r()));
     tokio::spawn(trouble::stop(w(), r()));
-    tokio::spawn(trouble::forge(w(), r()));
+    if world.course == Course::Drawn {
+        tokio::spawn(trouble::forge(w(), r()));
+    }
 }
 
 async fn live(seed: u64, world: &Arc<World>, replicas: &Arc<Replicas>) -> anyhow::Result<Vec<User>> {
-    let lives: Vec<_> =
-        (0..world.swarm.users).map(|number| tokio::spawn(User::new(seed, number, world, replicas).live())).collect();
+    let lives: Vec<_> = (0..world.swarm.users)
+        .map(|number| User::new(seed, number, world, replicas))
+        .map(|user| match world.course {
+            Course::Drawn => tokio::spawn(user.live()),
+            Course::Fixed(_) => tokio::spawn(user.live_as_most_do()),
+        })
+        .collect();
     if world.swarm.outage_hours > 0 && !world.swarm.outage_at_creation {
         let seconds = world.draw(|dice| dice.between(1, 120));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
@@ -314,53 +305,6 @@ async fn pass_time(world: &World, replicas: &Replicas) {
         replicas.set_pace(2);
         tokio::time::sleep(Duration::from_secs(120)).await;
     }
-}
-
-/// What was seen after everything had been mended.
-struct Mended {
-    /// A little while after.
-    soon: (Stripe, Book),
-    /// At the end.
-    people: Vec<Person>,
-}
-
-async fn mend(world: &Arc<World>, replicas: &Arc<Replicas>, users: Vec<User>) -> anyhow::Result<Mended> {
-    world.heal();
-    for life in replicas.lives() {
-        life.go_on();
-        if world.was_key_refused() {
-            // An operator has put the new key in, and starts every server with it.
-            life.kill();
-        }
-    }
-    replicas.set_pace(30);
-    tokio::time::sleep(SOON).await;
-    let app = replicas.any_app().context("a mended world has a replica")?;
-    let soon = (Stripe::read(world), Book::read(&app).await?);
-    replicas.set_pace(240);
-    tokio::time::sleep(MENDED_LEAST).await;
-    let mut waited = MENDED_LEAST;
-    while waited < MENDED && !is_settled(world, replicas).await {
-        tokio::time::sleep(STEP).await;
-        waited += STEP;
-    }
-    replicas.set_pace(2);
-    let mut people = Vec::new();
-    for user in users {
-        people.push(Person::at_the_end(user).await);
-    }
-    // Whoever has just logged in may have caused a look.
-    tokio::time::sleep(Duration::from_secs(120)).await;
-    Ok(Mended { soon, people })
-}
-
-/// Whether nothing is owed any more, so that waiting longer would show nothing else.
-async fn is_settled(world: &World, replicas: &Replicas) -> bool {
-    let Some(app) = replicas.any_app() else { return false };
-    let sql = "select (select count(*) from webhook_inbox where state = 'pending') \
-               + (select count(*) from outbox where state = 'pending') as owed";
-    let owed: Option<i64> = app.db.query(sql).one().await.ok().and_then(|row| row.get("owed").ok());
-    owed == Some(0) && world.sandbox().undelivered() == 0
 }
 
 /// The machine's clock, for how long a seed took; nothing in the story reads it.

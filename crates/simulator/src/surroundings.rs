@@ -10,6 +10,7 @@ use counterfoil::simulation::{self, Boxed, Fate, Progress, SentLetter, Step, Str
 use counterfoil_core::{faults, probe};
 use tokio::runtime::Handle;
 
+use crate::fault::{Edge, Kind, kinds_of};
 use crate::world::{BEGIN_SECONDS, World};
 
 /// The points of a checkout and of a webhook after which something can still die, and the row of the fault catalogue that this is. After
@@ -72,7 +73,9 @@ impl simulation::World for Surroundings {
             return Fate::Die;
         }
         let swarm = &world.swarm;
-        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.dies_at_database * 2) {
+        let here = world.step(Edge::Database, kinds_of(step), || format!("{}: {step:?}", doing()));
+        let lasts = matches!(step, Step::Commit | Step::Single | Step::Write);
+        if lasts && world.befalls(here, Kind::DieAfter, swarm.dies_at_database * 2) {
             world.count("died after a commit");
             world.tell(format_args!("replica {} dies (after a commit)", life.replica));
             committed();
@@ -80,7 +83,7 @@ impl simulation::World for Surroundings {
         }
         // Between the provider's answer and our commit there is a step or two, once in a customer's life.
         let rare = if simulation::progress().is_some_and(|progress| progress.point() == "C4") { 20 } else { 1 };
-        if world.strikes(swarm.dies_at_database * rare) {
+        if world.befalls(here, Kind::DieBefore, swarm.dies_at_database * rare) {
             let why = match step {
                 Step::Begin | Step::Single | Step::Write => "died before a transaction",
                 Step::Statement => "died inside a transaction",
@@ -89,20 +92,20 @@ impl simulation::World for Surroundings {
             world.kill_current(why);
             return Fate::Die;
         }
-        if world.strikes(swarm.database_conflicts) {
+        if world.befalls(here, Kind::Conflict, swarm.database_conflicts) {
             probe!("F56");
             world.count("a transaction met another one");
             return Fate::Fail(DbError::Conflict { detail: "simulated".into() });
         }
-        if world.strikes(swarm.database_unavailable) {
+        if world.befalls(here, Kind::Fail, swarm.database_unavailable) {
             probe!("F57");
             world.count("the database was not available");
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
-        if matches!(step, Step::Commit | Step::Single | Step::Write) {
+        if lasts {
             committed();
         }
-        if matches!(step, Step::Commit | Step::Single | Step::Write) && world.strikes(swarm.commit_answer_lost) {
+        if lasts && world.befalls(here, Kind::LoseAnswer, swarm.commit_answer_lost) {
             probe!("F55");
             world.count("the answer to a commit was lost");
             return Fate::LoseAnswer;
@@ -149,6 +152,11 @@ impl counterfoil_stripe_sandbox::simulation::Surroundings for Surroundings {
     fn fill(&self, bytes: &mut [u8]) {
         self.0.chance.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
     }
+}
+
+/// What the task that runs is doing.
+pub(crate) fn doing() -> &'static str {
+    simulation::progress().map_or("nothing", |progress| progress.doing())
 }
 
 /// The task that runs has committed.

@@ -81,6 +81,54 @@ pub struct Swarm {
 }
 
 impl Swarm {
+    /// A world in which nothing goes wrong and nobody lives yet.
+    fn calm() -> Self {
+        Self {
+            replicas: 1,
+            skews: Vec::new(),
+            users: 0,
+            deeds: 0,
+            think_seconds: 0,
+            database_millis: 0,
+            stripe_millis: 0,
+            kill_every_seconds: 0,
+            stop_every_seconds: 0,
+            late_seconds: 0,
+            delivery_shuffled: false,
+            priorities: false,
+            outage_hours: 0,
+            outage_at_creation: false,
+            days_after: 0,
+            namesakes: 0,
+            small_pages: false,
+            stops_at_stripe: 0,
+            key_refused_seconds: 0,
+            stripe_refuses: 0,
+            stripe_times_out_before: 0,
+            stripe_answer_lost: 0,
+            stripe_limits: 0,
+            stripe_stores_error: 0,
+            stripe_garbage: 0,
+            stripe_slow: 0,
+            stripe_key_in_use: 0,
+            dies_at_stripe: 0,
+            database_conflicts: 0,
+            database_unavailable: 0,
+            commit_answer_lost: 0,
+            dies_at_database: 0,
+            delivery_lost: 0,
+            delivery_twice: 0,
+            delivery_late: 0,
+            mail_refused: 0,
+            mail_taken_unsaid: 0,
+        }
+    }
+
+    /// The world of the fixed course: who is woken by nobody looks seldom, so that most steps are those of somebody's deed.
+    pub fn fixed() -> Self {
+        Self { users: 1, think_seconds: 120, stripe_millis: 10, late_seconds: 3_600, ..Self::calm() }
+    }
+
     pub fn draw(seed: u64, without: &Without) -> Self {
         let dice = &mut Dice::new(seed, "swarm");
         // Each fault is absent in about half of all worlds, rare or frequent in the others.
@@ -104,25 +152,7 @@ impl Swarm {
             delivery_late: odds(3_000),
             mail_refused: odds(3_000),
             mail_taken_unsaid: odds(1_500),
-            replicas: 1,
-            skews: Vec::new(),
-            users: 0,
-            deeds: 0,
-            think_seconds: 0,
-            database_millis: 0,
-            stripe_millis: 0,
-            kill_every_seconds: 0,
-            stop_every_seconds: 0,
-            late_seconds: 0,
-            delivery_shuffled: false,
-            priorities: false,
-            outage_hours: 0,
-            outage_at_creation: false,
-            days_after: 0,
-            namesakes: 0,
-            small_pages: false,
-            stops_at_stripe: 0,
-            key_refused_seconds: 0,
+            ..Self::calm()
         };
         swarm.draw_rest(dice);
         swarm.take_away(without);

@@ -10,6 +10,7 @@ use counterfoil_core::probe;
 use counterfoil_stripe_sandbox::simulation::Due;
 use serde_json::Value;
 
+use crate::fault::{Edge, KINDS_OF_WEBHOOK, Kind};
 use crate::replicas::Replicas;
 use crate::users::address_of;
 use crate::world::World;
@@ -67,19 +68,21 @@ async fn send(world: &Arc<World>, replicas: &Replicas, late: &mut BTreeMap<Strin
         } else {
             // One draw for each webhook decides what becomes of it.
             late.insert(event.delivery.clone(), 0);
-            if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_lost)) {
+            let here = world.step(Edge::Webhook, KINDS_OF_WEBHOOK, || event.kind.clone());
+            if world.befalls(here, Kind::Lose, swarm.delivery_lost) {
                 world.count("webhooks lost for ever");
                 world.tell(format_args!("the webhook {} is lost", event.kind));
                 world.history().unheard.extend(counterpart_of(&event.body));
                 return world.sandbox().lose(&event.delivery);
             }
-            if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_late)) {
+            if world.befalls(here, Kind::Late, swarm.delivery_late) {
                 world.count("webhooks late");
-                let seconds = world.draw(|dice| dice.between(1, swarm.late_seconds));
+                let least = if here.is(Kind::Late) { swarm.late_seconds } else { 1 };
+                let seconds = world.draw(|dice| dice.between(least, swarm.late_seconds));
                 late.insert(event.delivery.clone(), world.now_seconds() + i64::try_from(seconds).unwrap_or(0));
                 return;
             }
-            if world.draw(|dice| dice.of_ten_thousand(swarm.delivery_twice)) {
+            if world.befalls(here, Kind::Twice, swarm.delivery_twice) {
                 world.count("webhooks sent twice");
                 let (first, _second) = tokio::join!(post(world, replicas, event), post(world, replicas, event));
                 return world.sandbox().note(&event.delivery, first);

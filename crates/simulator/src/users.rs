@@ -166,7 +166,7 @@ impl User {
         }
     }
 
-    fn keep(&mut self, answer: &Answer) {
+    pub(crate) fn keep(&mut self, answer: &Answer) {
         let told = answer.json();
         self.token = told["token"].as_str().map(str::to_owned);
         self.customer_id = told["customer"]["customer_id"].as_str().map(str::to_owned);

@@ -9,8 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use counterfoil::mail::MailError;
 use counterfoil::points;
-use counterfoil::simulation::{self, Progress, SentLetter, StripeAnswer, StripeCall};
-use counterfoil_core::probe;
+use counterfoil::simulation::{self, Progress, SentLetter, StripeAnswer};
 use counterfoil_stripe_sandbox::Sandbox;
 use counterfoil_stripe_sandbox::simulation::Truth;
 use tokio::runtime::Handle;
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use crate::dice::Dice;
+use crate::fault::{Course, Edge, Here, KINDS_OF_MAIL, Kind, Taken};
 use crate::history::{History, Mail};
 use crate::swarm::Swarm;
 
@@ -25,10 +25,13 @@ use crate::swarm::Swarm;
 pub const BEGIN_SECONDS: i64 = 1_800_007_200;
 
 /// Longer than any patience with Stripe.
-const NEVER: Duration = Duration::from_secs(600);
+pub(crate) const NEVER: Duration = Duration::from_secs(600);
 
 pub struct World {
     pub swarm: Swarm,
+    pub(crate) course: Course,
+    /// The steps of a fixed course, each where it was taken.
+    pub(crate) taken: Mutex<Vec<Taken>>,
     pub history: Mutex<History>,
     /// Chance as the application sees it.
     pub(crate) chance: Mutex<Dice>,
@@ -40,8 +43,8 @@ pub struct World {
     pub(crate) driver: Handle,
     begun: OnceLock<Instant>,
     healed: AtomicBool,
-    outage_until: AtomicI64,
-    key_refused_until: AtomicI64,
+    pub(crate) outage_until: AtomicI64,
+    pub(crate) key_refused_until: AtomicI64,
     pub(crate) held: AtomicI64,
     /// Uses of the database so far.
     pub steps: AtomicU64,
@@ -50,9 +53,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, swarm: Swarm, driver: Handle, aloud: bool) -> Arc<Self> {
+    pub fn new(seed: u64, swarm: Swarm, course: Course, driver: Handle, aloud: bool) -> Arc<Self> {
         Arc::new(Self {
             swarm,
+            course,
+            taken: Mutex::default(),
             history: Mutex::default(),
             chance: Mutex::new(Dice::new(seed, "chance")),
             faults: Mutex::new(Dice::new(seed, "faults")),
@@ -140,6 +145,26 @@ impl World {
         !self.is_healed() && self.draw(|dice| dice.of_ten_thousand(times))
     }
 
+    /// A step of a replica's. Where the course is fixed it has a number, and what goes wrong with it stands there.
+    pub(crate) fn step(&self, edge: Edge, kinds: &'static [Kind], what: impl FnOnce() -> String) -> Here {
+        let Course::Fixed(fault) = self.course else { return Here(None) };
+        if self.is_healed() {
+            return Here(None);
+        }
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.push(Taken { edge, what: what(), kinds });
+        let number = taken.iter().filter(|step| step.edge == edge).count();
+        drop(taken);
+        let Some(fault) = fault.filter(|fault| (fault.edge, fault.number) == (edge, number)) else { return Here(None) };
+        self.tell(format_args!("here it is: {fault}"));
+        Here(Some(fault.kind))
+    }
+
+    /// Whether this becomes of a step: where it is what goes wrong in a fixed course, or where chance will have it.
+    pub(crate) fn befalls(&self, here: Here, kind: Kind, times: u64) -> bool {
+        here.is(kind) || self.strikes(times)
+    }
+
     pub fn draw<T>(&self, draw: impl FnOnce(&mut Dice) -> T) -> T {
         draw(&mut self.faults.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -160,137 +185,8 @@ impl World {
         }
     }
 
-    /// Holds the replica that runs, for longer than a lease lasts.
-    async fn hold_current(&self) {
-        let Some(life) = simulation::life() else { return };
-        self.count("held with an answer in its hands");
-        self.tell(format_args!("replica {} is held with an answer in its hands", life.replica));
-        life.stop();
-        let seconds = self.draw(|dice| dice.between(15, 90));
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            life.go_on();
-        });
-        // Here it stands until then.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-
-    pub(crate) async fn call_stripe(self: Arc<Self>, call: StripeCall) -> Result<StripeAnswer, String> {
-        let who = simulation::life().map_or(9, |life| life.replica);
-        let swarm = &self.swarm;
-        let way = self.draw(|dice| dice.between(1, swarm.stripe_millis)) * self.slowness().min(3);
-        tokio::time::sleep(Duration::from_millis(way)).await;
-        self.count("calls to Stripe");
-        if self.is_outage() || self.strikes(swarm.stripe_refuses) {
-            probe!("F38");
-            self.count("Stripe refused the connection");
-            return Err("connection refused".to_owned());
-        }
-        if self.strikes(swarm.stripe_times_out_before) {
-            probe!("F40");
-            self.count("Stripe timed out before the deed");
-            tokio::time::sleep(NEVER).await;
-        }
-        if let Some(answer) = self.answer_instead(&call) {
-            return Ok(answer);
-        }
-        if self.strikes(swarm.dies_at_stripe) {
-            self.kill_current("died before a call to Stripe");
-            std::future::pending::<()>().await;
-        }
-        let (sent, answered) = points_of(&call);
-        sent.into_iter().for_each(points::passed);
-        if call.method == "POST" && self.strikes(swarm.stripe_stores_error) {
-            self.count("Stripe stored an error under the key");
-            self.ask_sandbox("POST", "/_sandbox/faults", None, r#"{"store_error":{"times":1}}"#).await;
-        }
-        let target = self.in_small_pages(&call.target);
-        let answer = self.ask_sandbox(&call.method, &target, call.idempotency_key.as_deref(), &call.body).await;
-        get_on(|progress| &progress.calls);
-        let path = call.target.split('?').next().unwrap_or_default();
-        self.tell(format_args!("replica {who} calls Stripe: {} {path} -> {}", call.method, answer.status));
-        self.history().note_look(self.elapsed().as_secs_f64(), &call.method, &call.target);
-        if self.is_worst_moment(&call, &answer) {
-            self.begin_outage(swarm.outage_hours);
-            tokio::time::sleep(NEVER).await;
-        }
-        if self.strikes(swarm.dies_at_stripe) {
-            self.kill_current("died after a call to Stripe");
-            std::future::pending::<()>().await;
-        }
-        if self.strikes(swarm.stops_at_stripe) {
-            self.hold_current().await;
-        }
-        if self.strikes(swarm.stripe_answer_lost) {
-            self.count("Stripe's answer was lost");
-            tokio::time::sleep(NEVER).await;
-        }
-        if self.strikes(swarm.stripe_slow) {
-            probe!("F45");
-            self.count("Stripe was slow");
-            let slow = self.draw(|dice| dice.between(1_000, 19_000));
-            tokio::time::sleep(Duration::from_millis(slow)).await;
-        }
-        answered.into_iter().for_each(points::passed);
-        Ok(answer)
-    }
-
-    /// Whether somebody has rolled the key and has not told us yet: one stretch in the life of this world.
-    fn is_key_refused(&self) -> bool {
-        let seconds = self.swarm.key_refused_seconds;
-        if seconds > 0 && self.key_refused_until.load(Ordering::SeqCst) == 0 && self.strikes(200) {
-            self.tell(format_args!("Stripe refuses our key for {seconds} s"));
-            let until = self.now_seconds() + i64::try_from(seconds).unwrap_or(0);
-            self.key_refused_until.store(until, Ordering::SeqCst);
-        }
-        !self.is_healed() && self.now_seconds() < self.key_refused_until.load(Ordering::SeqCst)
-    }
-
     pub fn was_key_refused(&self) -> bool {
         self.key_refused_until.load(Ordering::SeqCst) != 0
-    }
-
-    /// Stripe may answer with fewer than were asked for and say that there is more.
-    fn in_small_pages(&self, target: &str) -> String {
-        let is_short = ["/v1/subscriptions?", "/v1/customers?"].iter().any(|list| target.starts_with(list));
-        if is_short && self.swarm.small_pages { target.replace("limit=100", "limit=1") } else { target.to_owned() }
-    }
-
-    /// Whether the outage that this world has begins now.
-    fn is_worst_moment(&self, call: &StripeCall, answer: &StripeAnswer) -> bool {
-        let made = call.method == "POST" && call.target == "/v1/customers" && answer.status == 200;
-        let first = !self.is_healed() && self.outage_until.load(Ordering::SeqCst) == 0;
-        made && first && self.swarm.outage_at_creation
-    }
-
-    /// An answer that Stripe gives without doing anything.
-    fn answer_instead(&self, call: &StripeCall) -> Option<StripeAnswer> {
-        let swarm = &self.swarm;
-        if self.is_key_refused() {
-            self.count("Stripe refused our key");
-            let body = r#"{"error":{"type":"invalid_request_error","message":"Invalid API Key provided"}}"#;
-            return Some(refusal(401, body));
-        }
-        if self.strikes(swarm.stripe_limits) {
-            self.count("Stripe limited the rate");
-            return Some(refusal(
-                429,
-                r#"{"error":{"type":"invalid_request_error","code":"rate_limit","message":"slow"}}"#,
-            ));
-        }
-        if self.strikes(swarm.stripe_garbage) {
-            self.count("something else answered for Stripe");
-            let (status, body) =
-                [(502, "<html>bad gateway</html>"), (503, ""), (200, "<html>hello</html>"), (200, "{\"id\": 7")]
-                    [self.draw(|dice| dice.index(4))];
-            return Some(refusal(status, body));
-        }
-        if call.idempotency_key.is_some() && self.strikes(swarm.stripe_key_in_use) {
-            self.count("the key was in use");
-            let body = r#"{"error":{"type":"idempotency_error","code":"idempotency_key_in_use","message":"busy"}}"#;
-            return Some(refusal(409, body));
-        }
-        None
     }
 
     /// One request to the sandbox, which always answers.
@@ -327,7 +223,12 @@ impl World {
     pub(crate) async fn take_mail(self: Arc<Self>, letter: SentLetter) -> Result<(), MailError> {
         points::passed("W8");
         tokio::time::sleep(Duration::from_millis(self.draw(|dice| dice.between(1, 2_000)))).await;
-        if self.strikes(self.swarm.mail_refused) {
+        let here = self.step(Edge::Mail, KINDS_OF_MAIL, || letter.subject.clone());
+        if here.is(Kind::DieBefore) {
+            self.kill_current("died before a mail was taken");
+            std::future::pending::<()>().await;
+        }
+        if self.befalls(here, Kind::Fail, self.swarm.mail_refused) {
             self.count("the mail server did not take a mail");
             return Err(MailError::Unavailable("SMTP status 421".into()));
         }
@@ -337,7 +238,11 @@ impl World {
         self.history().mails.push(Mail { recipient, subject, body_text, message_id });
         self.count("mails");
         get_on(|progress| &progress.mails);
-        if self.strikes(self.swarm.mail_taken_unsaid) {
+        if here.is(Kind::DieAfter) {
+            self.kill_current("died after a mail was taken");
+            std::future::pending::<()>().await;
+        }
+        if self.befalls(here, Kind::LoseAnswer, self.swarm.mail_taken_unsaid) {
             self.count("the mail server took a mail and did not say so");
             tokio::time::sleep(NEVER).await;
         }
@@ -351,24 +256,9 @@ impl World {
     }
 }
 
-/// The points of a call to Stripe on the ways of a checkout and of a webhook: sent, and answered.
-fn points_of(call: &StripeCall) -> (Option<&'static str>, Option<&'static str>) {
-    match (call.method.as_str(), call.target.split('?').next().unwrap_or_default()) {
-        ("POST", "/v1/customers") => (Some("C3"), Some("C4")),
-        ("POST", "/v1/checkout/sessions") => (Some("C6"), Some("C7")),
-        ("GET", "/v1/subscriptions") => (Some("W5"), None),
-        _ => (None, None),
-    }
-}
-
 /// The task that runs has come one step further.
-fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
+pub(crate) fn get_on(counter: impl FnOnce(&Progress) -> &AtomicU64) {
     if let Some(progress) = simulation::progress() {
         counter(&progress).fetch_add(1, Ordering::SeqCst);
     }
-}
-
-fn refusal(status: u16, body: &str) -> StripeAnswer {
-    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    StripeAnswer { status, headers, body: body.as_bytes().to_vec() }
 }
