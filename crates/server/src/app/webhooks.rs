@@ -10,6 +10,7 @@ use crate::providers::{Notice, PaymentRef, WebhookRefusal};
 use crate::store;
 use crate::store::audit::Actor;
 use crate::store::inbox::{NewEvent, Source};
+use crate::tasks;
 
 /// What came of a request that was believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl App {
         if planted!("acknowledged-before-the-commit") {
             let mut tx = self.db.begin().await?;
             let new = self.store_notice(&mut tx, Source::Webhook, notice, body, now).await?;
-            tokio::spawn(tx.commit());
+            tokio::spawn(tasks::own(tx.commit()));
             return Ok(new);
         }
         let event = self.event_of(Source::Webhook, notice, body);

@@ -46,6 +46,11 @@ impl Answer {
         self.status == 429 || (self.status == 400 && self.error_text("code") == Some("rate_limit"))
     }
 
+    /// Somebody else is using the key at this moment.
+    pub(super) fn is_key_in_use(&self) -> bool {
+        self.status == 409 && self.error_text("code") == Some("idempotency_key_in_use")
+    }
+
     fn error_text(&self, key: &str) -> Option<&str> {
         json::at(self.body.as_ref()?, &["error", key])?.as_str()
     }
@@ -70,10 +75,7 @@ impl Answer {
             409 if code.as_deref() == Some("lock_timeout") => {
                 ProviderError::Unavailable { reason: format!("HTTP 409: {message}"), request_id }
             }
-            409 => {
-                probe!("F41");
-                ProviderError::KeyInUse
-            }
+            409 => ProviderError::KeyInUse,
             _ if self.error_text("type") == Some("idempotency_error") => ProviderError::KeyMismatch { request_id },
             402 => ProviderError::CardDeclined { code, request_id },
             400 | 404 => self.missing_or_rejected(code, message, request_id),

@@ -35,8 +35,9 @@ pub(super) fn judge(outcome: &Outcome) -> Verdict {
         Outcome::Refused(_) => return Verdict::Stop,
         Outcome::Answered(answer) => answer,
     };
-    // A stored server error is replayed for as long as Stripe remembers the key; the server's advice cannot mend that.
     probe!("F35", answer.is_rate_limited());
+    probe!("F41", answer.is_key_in_use());
+    // A stored server error is replayed for as long as Stripe remembers the key; the server's advice cannot mend that.
     if answer.is_poisoned() {
         return Verdict::Stop;
     }
