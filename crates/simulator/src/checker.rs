@@ -22,7 +22,7 @@ pub type Breach = (&'static str, String);
 type Rule = (&'static str, fn(&Evidence) -> Vec<String>);
 
 /// Every rule, in the order of its name.
-pub const RULES: [Rule; 19] = [
+pub const RULES: [Rule; 20] = [
     ("S1", one_counterpart),
     ("S2", one_live_subscription),
     ("S3", signed::no_signature_outlives_what_is_paid),
@@ -33,6 +33,7 @@ pub const RULES: [Rule; 19] = [
     ("S7", nothing_of_others),
     ("S8", no_provider_ids),
     ("S9", forged_events_do_nothing),
+    ("S9", foreign_events_do_nothing),
     ("S10", signed::one_trial_a_person),
     ("L1", mended::who_pays_has_a_license),
     ("L1", mended::soon_the_book_tells_the_truth),
@@ -174,7 +175,19 @@ fn forged_events_do_nothing(evidence: &Evidence) -> Vec<String> {
             breaches.push(format!("the forged event {event} was stored"));
         }
     }
+    let believed = evidence.history.replayed.iter().filter(|(_, status)| *status < 400);
+    breaches.extend(believed.map(|(event, status)| {
+        format!("the event {event} was signed long before, sent again, and answered with {status}")
+    }));
     breaches
+}
+
+/// What is of another mode, account or installation is kept, and nobody is looked at because of it.
+fn foreign_events_do_nothing(evidence: &Evidence) -> Vec<String> {
+    let foreign: BTreeSet<&str> = evidence.history.foreign.iter().map(String::as_str).collect();
+    let stored = evidence.book.inbox.iter().filter(|row| foreign.contains(row["event_id"].as_str()));
+    let worked = stored.filter(|row| row["state"] != "ignored");
+    worked.map(|row| format!("the event {}, which is none of ours, is {}", row["event_id"], row["state"])).collect()
 }
 
 fn what_the_world_saw(evidence: &Evidence) -> Vec<String> {

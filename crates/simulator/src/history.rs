@@ -91,6 +91,12 @@ pub struct History {
     pub acknowledged: Vec<String>,
     /// Events with a signature that was not Stripe's, and how they were answered.
     pub forged: Vec<(String, u16)>,
+    /// The first event that was sent to us, as somebody overheard it: its id, its bytes and its signature.
+    pub overheard: Option<(String, String, String)>,
+    /// True events that were sent again long after they had been signed, and how that was answered.
+    pub replayed: Vec<(String, u16)>,
+    /// Well-signed events that are none of ours.
+    pub foreign: Vec<String>,
     /// Who asked for the checkout of which other customer, and how that was answered.
     pub trespasses: Vec<(usize, String, u16)>,
     /// The newest id of each user's account.

@@ -74,6 +74,7 @@ impl User {
         let (first, second) = tokio::join!(self.send("POST", path, Some(&body)), self.send("POST", path, Some(&body)));
         let answers = [first, second];
         if answers.iter().flatten().any(Answer::is_good) {
+            self.used_link = Some(token);
             self.passwords = vec![new];
             self.token = None;
         } else if answers.iter().any(|answer| answer.as_ref().is_none_or(|answer| answer.status >= 500)) {

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::checker::{self, Breach};
 use crate::evidence::{Book, Evidence, Stripe};
 use crate::fault::{Course, Fault, Taken};
+use crate::forgers;
 use crate::history::{History, Seen};
 use crate::mending::{Mended, leases_at_rest, mend};
 use crate::replicas::Replicas;
@@ -27,7 +28,11 @@ use crate::users::User;
 use crate::witness;
 use crate::world::World;
 
-const WEBHOOK_SECRET: &str = "whsec_simulated0000000000";
+/// Stripe's secret is being rolled: both hold.
+pub(crate) const WEBHOOK_SECRETS: [&str; 2] = ["whsec_simulated0000000000", "whsec_simulated0000000001"];
+/// The one before them.
+pub(crate) const OLD_SECRET: &str = "whsec_simulatedlongago000";
+
 const MAIL_PASSWORD: &str = "canary-of-the-mail-server";
 /// Where the service is reached.
 pub(crate) const ISSUER: &str = "http://billing.example";
@@ -170,7 +175,7 @@ impl Bench {
             prices: service::seed_prices(&self.config),
             webhook: Some(SeedWebhook {
                 url: "http://127.0.0.1:9/api/webhooks/stripe".to_owned(),
-                secret: WEBHOOK_SECRET.to_owned(),
+                secret: WEBHOOK_SECRETS[0].to_owned(),
             }),
         })?;
         world.begin(sandbox);
@@ -231,7 +236,8 @@ fn what_happened(world: &World, seen: Vec<Seen>) -> History {
 fn secrets() -> Vec<(&'static str, &'static str)> {
     vec![
         ("the API key", counterfoil_stripe_sandbox::API_KEY),
-        ("the webhook's secret", WEBHOOK_SECRET),
+        ("the webhook's secret", WEBHOOK_SECRETS[0]),
+        ("the webhook's next secret", WEBHOOK_SECRETS[1]),
         ("the mail server's password", MAIL_PASSWORD),
         // Each of them begins so.
         ("a password", "canary password"),
@@ -244,7 +250,7 @@ fn configure(folder: &std::path::Path) -> anyhow::Result<Config> {
         ("COUNTERFOIL_PUBLIC_URL", ISSUER.to_owned()),
         ("COUNTERFOIL_DATA_DIR", folder.display().to_string()),
         ("STRIPE_SECRET_KEY", counterfoil_stripe_sandbox::API_KEY.to_owned()),
-        ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRET.to_owned()),
+        ("STRIPE_WEBHOOK_SECRET", WEBHOOK_SECRETS.join(",")),
         ("STRIPE_API_BASE", "http://127.0.0.1:9".to_owned()),
         ("SMTP_URL", format!("smtp://acme:{MAIL_PASSWORD}@127.0.0.1:9")),
         ("COUNTERFOIL_MAIL_FROM", "Acme <billing@acme.example>".to_owned()),
@@ -264,7 +270,9 @@ fn surround(world: &Arc<World>, replicas: &Arc<Replicas>) {
     tokio::spawn(trouble::kill(w(), r()));
     tokio::spawn(trouble::stop(w(), r()));
     if world.course == Course::Drawn {
-        tokio::spawn(trouble::forge(w(), r()));
+        tokio::spawn(forgers::forge(w(), r()));
+        tokio::spawn(forgers::replay(w(), r()));
+        tokio::spawn(forgers::mistake(w(), r()));
     }
 }
 

@@ -102,6 +102,11 @@ impl simulation::World for Surroundings {
             world.count("the database was not available");
             return Fate::Fail(DbError::Unavailable { detail: "simulated".into() });
         }
+        if matches!(step, Step::Commit | Step::Write) && world.is_disk_full() {
+            probe!("F60");
+            world.count("the disk was full");
+            return Fate::Fail(DbError::Full { detail: "simulated".into() });
+        }
         if lasts {
             committed();
         }

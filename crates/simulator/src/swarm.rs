@@ -54,6 +54,8 @@ pub struct Swarm {
     pub database_unavailable: u64,
     pub commit_answer_lost: u64,
     pub dies_at_database: u64,
+    /// Seconds for which the database has no space, once it has none; 0 for never.
+    pub disk_full_seconds: u64,
     /// The mean pause between two kills, in seconds; 0 for none.
     pub kill_every_seconds: u64,
     /// The mean pause between two stops, in seconds; 0 for none.
@@ -103,6 +105,7 @@ impl Swarm {
             small_pages: false,
             stops_at_stripe: 0,
             key_refused_seconds: 0,
+            disk_full_seconds: 0,
             stripe_refuses: 0,
             stripe_times_out_before: 0,
             stripe_answer_lost: 0,
@@ -186,6 +189,7 @@ impl Swarm {
             self.delivery_lost = 10_000;
         }
         self.small_pages = dice.percent(30);
+        self.disk_full_seconds = if dice.percent(10) { dice.between(2, 120) } else { 0 };
     }
 
     fn take_away(&mut self, without: &Without) {
@@ -203,6 +207,7 @@ impl Swarm {
         }
         if without.database_faults {
             (self.database_conflicts, self.database_unavailable, self.commit_answer_lost) = (0, 0, 0);
+            self.disk_full_seconds = 0;
         }
         if without.delivery_faults {
             (self.delivery_lost, self.delivery_twice, self.delivery_late) = (0, 0, 0);

@@ -1,4 +1,4 @@
-//! What happens by itself: webhooks on their way, replicas that are killed or held, and forgers.
+//! What happens by itself: webhooks on their way, and replicas that are killed or held.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use counterfoil_stripe_sandbox::simulation::Due;
 use serde_json::Value;
 
 use crate::fault::{Edge, KINDS_OF_WEBHOOK, Kind};
+use crate::forgers::signature;
 use crate::replicas::Replicas;
 use crate::users::address_of;
 use crate::world::World;
@@ -102,20 +103,21 @@ fn counterpart_of(body: &str) -> Option<String> {
 }
 
 async fn post(world: &Arc<World>, replicas: &Replicas, event: &Due) -> bool {
-    let Some(signature) = world.sandbox().sign(&event.body) else { return false };
+    let signature = signature(world, &event.body);
     world.count("webhooks");
     world.history().sent.entry(event.event.clone()).or_insert(world.elapsed().as_secs_f64());
     let answer = replicas.request(webhook(&event.body, &signature)).await;
     let status = answer.as_ref().map_or(0, |(status, _, _)| *status);
     world.tell(format_args!("the webhook {} -> {status}", event.kind));
     let taken = (200..300).contains(&status);
+    world.history().overheard.get_or_insert_with(|| (event.event.clone(), event.body.clone(), signature));
     if taken {
         world.history().acknowledged.push(event.event.clone());
     }
     taken
 }
 
-fn webhook(body: &str, signature: &str) -> Request<Body> {
+pub(crate) fn webhook(body: &str, signature: &str) -> Request<Body> {
     Request::builder()
         .method("POST")
         .uri("/api/webhooks/stripe")
@@ -124,28 +126,6 @@ fn webhook(body: &str, signature: &str) -> Request<Body> {
         .header("stripe-signature", signature)
         .body(Body::from(body.to_owned()))
         .expect("our requests are well formed")
-}
-
-/// Sends events that Stripe has never signed.
-pub async fn forge(world: Arc<World>, replicas: Arc<Replicas>) {
-    for number in 0..4 {
-        let pause = world.draw(|dice| dice.between(5, 60));
-        tokio::time::sleep(Duration::from_secs(pause)).await;
-        let event = format!("evt_forged{number:018}");
-        let body = format!(r#"{{"id":"{event}","object":"event","type":"invoice.paid","data":{{"object":{{}}}}}}"#);
-        let good = world.sandbox().sign(&body).unwrap_or_default();
-        let signature = match number {
-            0 => good.replace("v1=", "v0="),
-            1 => good.replace("v1=", "v1=00"),
-            2 => world.sandbox().sign("other bytes").unwrap_or_default(),
-            _ => String::new(),
-        };
-        if let Some((status, _, _)) = replicas.request(webhook(&body, &signature)).await {
-            world.tell(format_args!("a forged webhook -> {status}"));
-            world.count("forged webhooks");
-            world.history().forged.push((event, status));
-        }
-    }
 }
 
 /// Kills replicas now and then.

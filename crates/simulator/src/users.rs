@@ -15,6 +15,10 @@ use crate::world::World;
 /// What is for sale.
 pub(crate) const PLANS: [&str; 3] = ["starter", "professional", "enterprise"];
 
+/// Where everybody has a mailbox, and the same in letters.
+const DOMAIN: &str = "xn--bcher-kva.example";
+const DOMAIN_IN_UNICODE: &str = "bücher.example";
+
 /// How often a user who was told "later" tries the same again at once.
 const TRIES: usize = 3;
 
@@ -32,6 +36,8 @@ pub struct User {
     pub deletion: Deletion,
     pub(crate) licenses: Vec<String>,
     pub(crate) urls: Vec<String>,
+    /// What stood in a link that has worked.
+    pub(crate) used_link: Option<String>,
     pub(crate) dice: Dice,
     pub(crate) world: Arc<World>,
     replicas: Arc<Replicas>,
@@ -39,7 +45,12 @@ pub struct User {
 
 /// The address of the user of this number.
 pub fn address_of(number: usize) -> String {
-    format!("user{number}.canary@mail{number}.example")
+    format!("user{number}.canary@mail{number}.{DOMAIN}")
+}
+
+/// The same address as people write it who have letters of their own.
+pub fn unicode_of(address: &str) -> String {
+    address.replace(DOMAIN, DOMAIN_IN_UNICODE)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +72,7 @@ impl User {
             deletion: Deletion::No,
             licenses: Vec::new(),
             urls: Vec::new(),
+            used_link: None,
             dice: Dice::new(seed, &format!("user {number}")),
             world: Arc::clone(world),
             replicas: Arc::clone(replicas),
@@ -96,7 +108,7 @@ impl User {
     }
 
     async fn use_account(&mut self) {
-        match self.dice.between(0, 99) {
+        match self.dice.between(0, 109) {
             0..=1 => self.trespass().await,
             2..=24 => self.check_out().await,
             25..=41 => self.pay().await,
@@ -121,7 +133,8 @@ impl User {
             94 => self.someone_in_the_office().await,
             95..=96 => self.replace_card().await,
             97 => self.delete().await,
-            _ => self.log_in().await,
+            98..=99 => self.log_in().await,
+            _ => self.try_what_is_refused().await,
         }
     }
 
@@ -260,10 +273,13 @@ impl User {
                 Body::from(json.to_string())
             }
         };
-        let request = request.body(body).expect("our requests are well formed");
+        self.ask(request.body(body).expect("our requests are well formed")).await
+    }
+
+    pub(crate) async fn ask(&self, request: Request<Body>) -> Option<Answer> {
         self.world.count("requests");
+        let (number, call) = (self.number, format!("{} {}", request.method(), request.uri()));
         let told = self.replicas.request(request).await;
-        let (number, call) = (self.number, format!("{method} {path}"));
         let Some((status, headers, body)) = told else {
             self.world.tell(format_args!("user {number}: {call} -> no answer"));
             self.world.count("requests without an answer");

@@ -45,6 +45,7 @@ pub struct World {
     healed: AtomicBool,
     pub(crate) outage_until: AtomicI64,
     pub(crate) key_refused_until: AtomicI64,
+    disk_full_until: AtomicI64,
     pub(crate) held: AtomicI64,
     /// Uses of the database so far.
     pub steps: AtomicU64,
@@ -68,6 +69,7 @@ impl World {
             healed: AtomicBool::new(false),
             outage_until: AtomicI64::new(0),
             key_refused_until: AtomicI64::new(0),
+            disk_full_until: AtomicI64::new(0),
             held: AtomicI64::new(0),
             steps: AtomicU64::new(0),
             aloud,
@@ -138,6 +140,16 @@ impl World {
 
     pub fn is_outage(&self) -> bool {
         self.now_seconds() < self.outage_until.load(Ordering::SeqCst)
+    }
+
+    /// Whether the disk below the database is full: one stretch in the life of this world.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let seconds = self.swarm.disk_full_seconds;
+        if seconds > 0 && self.disk_full_until.load(Ordering::SeqCst) == 0 && self.strikes(100) {
+            self.tell(format_args!("the disk is full for {seconds} s"));
+            self.disk_full_until.store(self.now_seconds() + i64::try_from(seconds).unwrap_or(0), Ordering::SeqCst);
+        }
+        !self.is_healed() && self.now_seconds() < self.disk_full_until.load(Ordering::SeqCst)
     }
 
     /// A draw about what goes wrong; nothing does once the world is healed.

@@ -357,6 +357,17 @@ fn nobody_sees_others_or_the_provider() {
 #[test]
 fn forged_events_and_second_trials_are_seen() {
     assert_eq!(broken_rules(|it| it.history.forged.push(("evt_f".into(), 200))), ["S9"]);
+    assert_eq!(broken_rules(|it| it.history.replayed.push(("evt_1".into(), 200))), ["S9"]);
+    let foreign = |state: &'static str, customer: &'static str| {
+        broken_rules(move |it| {
+            it.history.foreign.push("evt_foreign".into());
+            let mut row = processed("evt_foreign");
+            row.extend([("state", state.to_owned()), ("customer_id", customer.to_owned())]);
+            it.book.inbox.push(row);
+        })
+    };
+    assert_eq!(foreign("processed", ADA), ["S9"]);
+    assert_eq!(foreign("ignored", ""), [""; 0]);
     let again = token(|claims| (claims.trial, claims.iat, claims.exp) = (true, NOW - 900, NOW + 14 * 86_400));
     let told = json!({ "customer": { "customer_id": ADA }, "license": { "token": again } });
     let signup = answer(0, "POST /api/customers/signup", &told);

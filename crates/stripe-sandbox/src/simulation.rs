@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::context::Cause;
 use crate::sandbox::Sandbox;
 use crate::store::Kind;
-use crate::{json, lifecycle, webhooks};
+use crate::{lifecycle, webhooks};
 
 /// What a simulated world gives to the sandbox.
 pub trait Surroundings: Send + Sync {
@@ -74,14 +74,10 @@ impl Sandbox {
         webhooks::due_now(self.inner(), limit)
     }
 
-    /// The value of `Stripe-Signature` for these bytes, made now.
+    /// The value of `Stripe-Signature` for these bytes, made now with this secret.
     #[must_use]
-    pub fn sign(&self, body: &str) -> Option<String> {
-        let inner = self.inner();
-        let secret = inner.read(|store| {
-            store.oldest_first(Kind::Endpoint).next().map(|(_, endpoint)| json::text(endpoint, "_secret").to_owned())
-        })?;
-        Some(webhooks::signature(&secret, inner.now(), body.as_bytes()))
+    pub fn sign_with(&self, secret: &str, body: &str) -> String {
+        webhooks::signature(secret, self.inner().now(), body.as_bytes())
     }
 
     /// Notes whether a webhook was taken; one that was not is due again later, for three days.
