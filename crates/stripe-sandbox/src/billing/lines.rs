@@ -128,19 +128,39 @@ pub(crate) fn product_name(cx: &Context, product: &str) -> String {
     json::text(&cx.object(crate::store::Kind::Product, product), "name").to_owned()
 }
 
-/// An amount as people read it. Currencies without minor units have whole amounts.
+/// An amount as people read it. Currencies without minor units have whole amounts, but for two that Stripe still counts in hundredths.
 pub(crate) fn money(amount: i64, currency: &str) -> String {
     let sign = if amount < 0 { "-" } else { "" };
     let amount = amount.unsigned_abs();
     let code = currency.to_uppercase();
-    if matches!(currency, "jpy" | "krw" | "vnd" | "clp" | "xaf" | "xof" | "pyg" | "ugx" | "rwf") {
-        return format!("{sign}{amount} {code}");
-    }
-    let number = format!("{}.{:02}", amount / 100, amount % 100);
+    let number = match currency {
+        "bif" | "clp" | "djf" | "gnf" | "jpy" | "kmf" | "krw" | "mga" | "pyg" | "rwf" | "vnd" | "vuv" | "xaf"
+        | "xof" | "xpf" => amount.to_string(),
+        "bhd" | "jod" | "kwd" | "omr" | "tnd" => format!("{}.{:03}", amount / 1000, amount % 1000),
+        _ => format!("{}.{:02}", amount / 100, amount % 100),
+    };
     match currency {
         "usd" => format!("{sign}${number}"),
         "eur" => format!("{sign}€{number}"),
         "gbp" => format!("{sign}£{number}"),
         _ => format!("{sign}{number} {code}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::money;
+
+    #[test]
+    fn an_amount_has_as_many_decimals_as_its_currency() {
+        for (amount, currency, words) in [
+            (4_900, "eur", "€49.00"),
+            (-5, "usd", "-$0.05"),
+            (980, "jpy", "980 JPY"),
+            (1_250, "kwd", "1.250 KWD"),
+            (500, "ugx", "5.00 UGX"),
+        ] {
+            assert_eq!(money(amount, currency), words);
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Small words around numbers, shared by pages and mails, so that the same amount reads the same everywhere.
 
-/// Currencies without a minor unit: Stripe gives their amounts in whole units.
-const ZERO_DECIMAL: [&str; 16] =
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"];
+/// Currencies without a minor unit: Stripe gives their amounts in whole units. Krónur and Ugandan shillings have none either, but
+/// their amounts still come in hundredths, as <https://docs.stripe.com/currencies#special-cases> has it: 500 are 5 UGX.
+const ZERO_DECIMAL: [&str; 15] =
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"];
 
 /// Currencies whose unit has a thousand parts.
 const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
@@ -95,6 +96,7 @@ mod tests {
         assert_eq!(money(125_000, "chf"), "CHF\u{a0}1,250.00");
         assert_eq!(money(980, "JPY"), "¥980");
         assert_eq!(money(1_250_500, "kwd"), "KWD\u{a0}1,250.500");
+        assert_eq!(money(500, "ugx"), "UGX\u{a0}5.00");
         assert_eq!(money(-5, "usd"), "-$0.05");
         assert_eq!(money(0, "gbp"), "£0.00", "nothing is no debt");
         assert_eq!(money(i64::MIN, "usd"), "-$92,233,720,368,547,758.08");
