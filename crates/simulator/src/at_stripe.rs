@@ -92,17 +92,6 @@ impl World {
         Ok(answer)
     }
 
-    /// Whether somebody has rolled the key and has not told us yet: one stretch in the life of this world.
-    fn is_key_refused(&self) -> bool {
-        let seconds = self.swarm.key_refused_seconds;
-        if seconds > 0 && self.key_refused_until.load(Ordering::SeqCst) == 0 && self.strikes(200) {
-            self.tell(format_args!("Stripe refuses our key for {seconds} s"));
-            let until = self.now_seconds() + i64::try_from(seconds).unwrap_or(0);
-            self.key_refused_until.store(until, Ordering::SeqCst);
-        }
-        !self.is_healed() && self.now_seconds() < self.key_refused_until.load(Ordering::SeqCst)
-    }
-
     /// Stripe may answer with fewer than were asked for and say that there is more.
     fn in_small_pages(&self, target: &str) -> String {
         let is_short = ["/v1/subscriptions?", "/v1/customers?"].iter().any(|list| target.starts_with(list));

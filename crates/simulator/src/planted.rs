@@ -38,7 +38,7 @@ pub fn look_for(arguments: &Arguments, name: &str) -> anyhow::Result<()> {
     let most = needed.last().copied().unwrap_or(0);
     println!("{} of {} found; median {median} seeds, most {most}", needed.len(), wanted.len());
     anyhow::ensure!(needed.len() == wanted.len(), "{} planted mistakes were not found", wanted.len() - needed.len());
-    if name == "all" { each_rule_notices(arguments, noticing, &broken) } else { Ok(()) }
+    if name == "all" { each_rule_notices(arguments, noticing, broken) } else { Ok(()) }
 }
 
 fn its_rule(bug: &Planted) -> String {
@@ -60,7 +60,7 @@ fn tell(arguments: &Arguments, bug: &Planted, seed: u64, breaches: &[Breach]) {
 fn each_rule_notices(
     arguments: &Arguments,
     mut noticing: BTreeSet<&'static str>,
-    broken: &BTreeSet<&str>,
+    mut broken: BTreeSet<&'static str>,
 ) -> anyhow::Result<()> {
     let planted: BTreeSet<String> = PLANTED.iter().map(its_rule).collect();
     for bug in &PLANTED {
@@ -69,6 +69,7 @@ fn each_rule_notices(
         }
         if let Some((seed, breaches)) = find(arguments, bug, true)? {
             noticing.extend(breaches.iter().map(|(rule, _)| *rule).filter(|rule| *rule == its_rule(bug)));
+            broken.extend(breaches.iter().map(|(rule, _)| *rule));
             tell(arguments, bug, seed, &breaches);
         }
     }

@@ -58,12 +58,7 @@ impl User {
     }
 
     fn json_of(&self, path: &str, text: String) -> Request<Body> {
-        let mut request = Request::builder().method("POST").uri(path).header("host", "billing.example");
-        if let Some(token) = &self.token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        let request = request.header("content-type", "application/json");
-        request.body(Body::from(text)).expect("our requests are well formed")
+        self.request("POST", path, Some(text))
     }
 
     async fn say_too_much(&self) {

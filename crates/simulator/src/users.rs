@@ -259,6 +259,12 @@ impl User {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {
+        let json = body.filter(|body| !body.is_null()).map(Value::to_string);
+        self.ask(self.request(method, path, json)).await
+    }
+
+    /// A request in this session, where there is one.
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<String>) -> Request<Body> {
         let mut request = Request::builder().method(method).uri(path).header("host", "billing.example");
         if let Some(token) = &self.token {
             request = match path.starts_with("/api/") {
@@ -267,13 +273,13 @@ impl User {
             };
         }
         let body = match body {
-            Some(Value::Null) | None => Body::empty(),
+            None => Body::empty(),
             Some(json) => {
                 request = request.header("content-type", "application/json");
-                Body::from(json.to_string())
+                Body::from(json)
             }
         };
-        self.ask(request.body(body).expect("our requests are well formed")).await
+        request.body(body).expect("our requests are well formed")
     }
 
     pub(crate) async fn ask(&self, request: Request<Body>) -> Option<Answer> {

@@ -44,7 +44,7 @@ pub struct World {
     begun: OnceLock<Instant>,
     healed: AtomicBool,
     pub(crate) outage_until: AtomicI64,
-    pub(crate) key_refused_until: AtomicI64,
+    key_refused_until: AtomicI64,
     disk_full_until: AtomicI64,
     pub(crate) held: AtomicI64,
     /// Uses of the database so far.
@@ -144,12 +144,21 @@ impl World {
 
     /// Whether the disk below the database is full: one stretch in the life of this world.
     pub(crate) fn is_disk_full(&self) -> bool {
-        let seconds = self.swarm.disk_full_seconds;
-        if seconds > 0 && self.disk_full_until.load(Ordering::SeqCst) == 0 && self.strikes(100) {
-            self.tell(format_args!("the disk is full for {seconds} s"));
-            self.disk_full_until.store(self.now_seconds() + i64::try_from(seconds).unwrap_or(0), Ordering::SeqCst);
+        self.is_in_stretch(&self.disk_full_until, self.swarm.disk_full_seconds, 100, "the disk is full")
+    }
+
+    /// Whether somebody has rolled the key and has not told us yet: one stretch in the life of this world.
+    pub(crate) fn is_key_refused(&self) -> bool {
+        self.is_in_stretch(&self.key_refused_until, self.swarm.key_refused_seconds, 200, "Stripe refuses our key")
+    }
+
+    /// Something that goes wrong once for so many seconds, 0 for never. It begins by chance, so many times of ten thousand.
+    fn is_in_stretch(&self, until: &AtomicI64, seconds: u64, times: u64, what: &str) -> bool {
+        if seconds > 0 && until.load(Ordering::SeqCst) == 0 && self.strikes(times) {
+            self.tell(format_args!("{what} for {seconds} s"));
+            until.store(self.now_seconds() + i64::try_from(seconds).unwrap_or(0), Ordering::SeqCst);
         }
-        !self.is_healed() && self.now_seconds() < self.disk_full_until.load(Ordering::SeqCst)
+        !self.is_healed() && self.now_seconds() < until.load(Ordering::SeqCst)
     }
 
     /// A draw about what goes wrong; nothing does once the world is healed.
